@@ -1,0 +1,39 @@
+# `make demo` and `make test` are all the set-up a newcomer does.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format clean
+
+help:            ## say what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv with the pinned packages, if missing or stale
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $(STAMP)
+
+demo: setup      ## train on digits with wrong labels, name the wrong ones (about a minute)
+	$(BIN)/thresher demo --overwrite
+
+test: setup      ## the test suite
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup ## the checks that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: setup     ## ruff (format, lint) and strict mypy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup    ## let ruff rewrite what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:           ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

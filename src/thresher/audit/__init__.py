@@ -1,0 +1,50 @@
+"""The label audit: from the record of one training run to a table, a summary and a report.
+
+    Record -> judge -> Verdicts -> build_table -> audit.parquet
+                                -> summarise   -> Summary
+                                                  write_report -> report.html
+
+Pure NumPy up to the summary; the table needs pyarrow and the report Jinja2, which are loaded when
+they are used. Nothing here knows how the model was trained.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from thresher.audit.reasons import REASONS
+from thresher.audit.record import Record, pred_probs
+from thresher.audit.summary import Summary, summarise
+from thresher.audit.verdicts import LEVELS, Level, Verdicts, judge
+
+if TYPE_CHECKING:
+    from thresher.audit.report import write_report
+    from thresher.audit.table import build_table, write_table
+
+__all__ = [
+    "LEVELS",
+    "REASONS",
+    "Level",
+    "Record",
+    "Summary",
+    "Verdicts",
+    "build_table",
+    "judge",
+    "pred_probs",
+    "summarise",
+    "write_report",
+    "write_table",
+]
+
+_LATE = {
+    "build_table": "thresher.audit.table",
+    "write_table": "thresher.audit.table",
+    "write_report": "thresher.audit.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

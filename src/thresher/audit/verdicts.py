@@ -1,0 +1,281 @@
+"""Verdicts: which labels are called wrong, in which order they deserve a look, and how many.
+
+The *ranking* comes from the label score, the *number* from confident counts. The number is taken
+within each given class, so that a class the model knows badly does not use up the whole quota:
+
+    balanced        the n_c lowest scores of each given class c   n_c from the class counts
+    high_precision  the n lowest scores                           n = the global count
+    high_recall     every row whose rival beats the given label   (argmax)
+
+In the first two, too, only a row whose rival beats the given label (score below 0.5) is flagged.
+
+Probabilities of a model that has learnt its labels by heart still rank well, but the counts shrink
+to nothing. Held-out rows betray it: the same count on them alone is then far higher. In that case
+the held-out *rate* times the number of rows says how many, whatever the most probable class.
+
+Measured (MLP, 10 000 Fashion-MNIST images, one tenth held out): with memorised 20 % and 30 % noise
+the change lifts F1 from .28 to .70 and from .25 to .62. Without any wrong label held-out rows still
+show a count of .09, the model's own mistakes; so a gap that small does not raise the alarm.
+
+Source: confident counts from Northcutt et al., JAIR 2021; one-run histories from Pleiss et al.,
+NeurIPS 2020, and Swayamdipta et al., EMNLP 2020. The combination and the alarm are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.audit.reasons import reason_codes
+from thresher.audit.record import MeanProbabilities, Reading, Record, read
+from thresher.audit.scores import label_score
+from thresher.errors import ParameterError, nearest
+from thresher.noise_rate import ConfidentCounts, Integers, class_thresholds, confident_counts
+
+__all__ = [
+    "FEWEST_HELD_OUT",
+    "FEWEST_VISITS",
+    "LEVELS",
+    "Level",
+    "NoiseRate",
+    "Verdicts",
+    "judge",
+    "lowest_of_each_class",
+    "rank_order",
+]
+
+Level = Literal["balanced", "high_precision", "high_recall"]
+LEVELS: tuple[Level, ...] = ("balanced", "high_precision", "high_recall")
+
+#: Fewer visits than this give no verdict.
+FEWEST_VISITS = 3
+#: Fewer held-out rows than this cannot tell memorisation from chance.
+FEWEST_HELD_OUT = 50
+
+_MEMORISED_RATIO = 0.5
+_MEMORISED_EXCESS = 0.10
+
+
+@dataclass(frozen=True)
+class NoiseRate:
+    """Estimated share of wrong labels, each a number in [0, 1].
+
+    Attributes:
+        estimate: Point estimate: class counts over the rows with a verdict.
+        low: Cautious end: the global count.
+        high: Upper end: the argmax count.
+        held_out: The point estimate on the held-out rows alone; None when there are too few.
+        trained: The point estimate on the trained rows alone; None when there are none.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    held_out: float | None
+    trained: float | None
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """One entry per row of the record, and what they are based on.
+
+    Attributes:
+        level: How much is flagged.
+        label_score: (N,) float32 in [0, 1], low = suspect; NaN where nothing is known.
+        predicted: (N,) int32 most probable class, the given one included; -1 = unknown.
+        suggested: (N,) int32 most probable class other than the given one; -1 = unknown.
+        p_given: (N,) float32 mean probability of the given label; NaN = unknown.
+        p_suggested: (N,) float32 mean probability of the suggested label; NaN = unknown.
+        is_label_issue: (N,) bool.
+        rank: (N,) int32, 1 = most suspect; 0 for rows without a label score.
+        reason: (N,) int8, position in `thresher.audit.reasons.REASONS`; -1 = nothing to say.
+        judged: (N,) bool, rows that got a verdict.
+        noise_rate: Estimated share of wrong labels.
+        memorised: The labels were learnt by heart; the held-out rows say how many are wrong.
+        counts: The confident counts behind the estimate; of the held-out rows if memorised.
+    """
+
+    level: Level
+    label_score: NDArray[np.float32]
+    predicted: NDArray[np.int32]
+    suggested: NDArray[np.int32]
+    p_given: NDArray[np.float32]
+    p_suggested: NDArray[np.float32]
+    is_label_issue: NDArray[np.bool_]
+    rank: NDArray[np.int32]
+    reason: NDArray[np.int8]
+    judged: NDArray[np.bool_]
+    noise_rate: NoiseRate
+    memorised: bool
+    counts: ConfidentCounts
+
+
+def judge(record: Record, level: Level = "balanced") -> Verdicts:
+    """Decide for every row of a record whether its given label is called wrong.
+
+    Args:
+        record: What one training run remembers of its samples.
+        level: "balanced", "high_precision" (fewer) or "high_recall" (more).
+
+    Raises:
+        ParameterError: an unknown level.
+
+    Cost: a few passes over the probabilities, in blocks of rows; some 60 bytes per sample besides.
+    """
+    if level not in LEVELS:
+        raise ParameterError(f'level "{level}" is unknown.', nearest(str(level), LEVELS))
+    reading = read(record)
+    score = label_score(reading.p_given, reading.p_rival)
+    judged = reading.known & (record.visits >= FEWEST_VISITS)
+
+    counts = _count(record, reading, judged)
+    trained, held_out = _count_apart(record, reading, judged, counts)
+    memorised = held_out is not None and trained is not None and _memorised(trained, held_out)
+    if memorised:
+        assert held_out is not None
+        counts = held_out
+
+    ranked = rank_order(score, reading.p_given)
+    is_label_issue = np.zeros(len(record), dtype=bool)
+    is_label_issue[_flagged(record, reading, level, ranked[judged[ranked]], counts, memorised)] = (
+        True
+    )
+    rank = np.zeros(len(record), dtype=np.int32)
+    rank[ranked] = np.arange(1, len(ranked) + 1)
+    predicted, suggested, p_suggested = _predictions(record, reading)
+    return Verdicts(
+        level=level,
+        label_score=score,
+        predicted=predicted,
+        suggested=suggested,
+        p_given=reading.p_given,
+        p_suggested=p_suggested,
+        is_label_issue=is_label_issue,
+        rank=rank,
+        reason=reason_codes(record, reading, is_label_issue, judged),
+        judged=judged,
+        noise_rate=NoiseRate(
+            estimate=counts.class_rate,
+            low=min(counts.global_rate, counts.class_rate),
+            high=max(counts.argmax_rate, counts.class_rate),
+            held_out=None if held_out is None else held_out.class_rate,
+            trained=None if trained is None else trained.class_rate,
+        ),
+        memorised=memorised,
+        counts=counts,
+    )
+
+
+def rank_order(score: NDArray[np.float32], p_given: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Order the rows that have a score, most suspect first.
+
+    Ties go to the lower probability of the given label, then to the lower row.
+
+    Args:
+        score: (N,) label scores, NaN = none.
+        p_given: (N,) probability of the given label.
+
+    Returns:
+        Row numbers, one for each row with a score.
+    """
+    order = np.lexsort((p_given, score))  # stable: equal rows stay in input order; NaN go last
+    return order[: np.count_nonzero(~np.isnan(score))]
+
+
+def lowest_of_each_class(
+    ranked: NDArray[np.intp], labels: Integers, quota: NDArray[np.int64]
+) -> NDArray[np.intp]:
+    """Take the first ``quota[c]`` rows of every given class c from a ranking.
+
+    Args:
+        ranked: (R,) labelled rows, most suspect first.
+        labels: (N,) given labels.
+        quota: (k,) rows to take of each class.
+
+    Returns:
+        Row numbers, grouped by class.
+    """
+    by_class = ranked[np.argsort(labels[ranked], kind="stable")]
+    given = labels[by_class]
+    first = np.searchsorted(given, given)  # where the class of each row starts
+    return by_class[np.arange(len(by_class)) - first < quota[given]]
+
+
+def _flagged(
+    record: Record,
+    reading: Reading,
+    level: Level,
+    ranked: NDArray[np.intp],
+    counts: ConfidentCounts,
+    memorised: bool,
+) -> NDArray[np.intp]:
+    """Rows to flag among the judged ones, which come most suspect first."""
+    if memorised:
+        rate = {
+            "balanced": counts.class_rate,
+            "high_precision": counts.global_rate,
+            "high_recall": counts.argmax_rate,
+        }[level]
+        return ranked[: round(rate * len(ranked))]
+    beaten = ranked[reading.p_rival[ranked] > reading.p_given[ranked]]
+    if level == "high_recall":
+        return beaten
+    if level == "high_precision":
+        return beaten[: counts.global_count]
+    return lowest_of_each_class(beaten, record.labels, counts.class_counts)
+
+
+def _count(record: Record, reading: Reading, rows: NDArray[np.bool_]) -> ConfidentCounts:
+    """Confident counts of some rows, with thresholds of these rows alone."""
+    chosen = np.flatnonzero(rows)
+    labels = record.labels[chosen]
+    thresholds = class_thresholds(labels, reading.p_given[chosen], len(record.classes))
+    everything = len(chosen) == len(record)
+    probabilities = MeanProbabilities(record, None if everything else chosen)
+    return confident_counts(labels, probabilities, thresholds=thresholds)
+
+
+def _count_apart(
+    record: Record, reading: Reading, judged: NDArray[np.bool_], together: ConfidentCounts
+) -> tuple[ConfidentCounts | None, ConfidentCounts | None]:
+    """Counts of the trained and of the held-out rows; None where there are too few."""
+    inside, outside = judged & record.in_training, judged & ~record.in_training
+    if not outside.any():
+        return (together if inside.any() else None), None
+    trained = _count(record, reading, inside) if inside.any() else None
+    enough = np.count_nonzero(outside) >= FEWEST_HELD_OUT
+    return trained, _count(record, reading, outside) if enough else None
+
+
+def _memorised(trained: ConfidentCounts, held_out: ConfidentCounts) -> bool:
+    """Tell whether trained rows agree with their labels far better than held-out rows do.
+
+    Less than half the held-out rate, and lower by more than ten points beyond twice the standard
+    error of the held-out rate (see the measurement at the top of this file).
+    """
+    rate = held_out.class_rate
+    error = float(np.sqrt(rate * (1.0 - rate) / held_out.rows))
+    excess = rate - 2.0 * error - trained.class_rate
+    return trained.class_rate < _MEMORISED_RATIO * rate and excess > _MEMORISED_EXCESS
+
+
+def _predictions(
+    record: Record, reading: Reading
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Predicted class, suggested class and its probability; unlabelled rows from the end model."""
+    beaten = reading.p_rival > reading.p_given
+    predicted = np.where(beaten, reading.rival, record.labels).astype(np.int32)
+    predicted[~reading.known] = -1
+    suggested, p_suggested = reading.rival.copy(), reading.p_rival.copy()
+    final = record.final_probability
+    if final is not None and len(final):
+        rows = np.flatnonzero(record.labels < 0)
+        best = final.argmax(axis=1)
+        strength = final[np.arange(len(rows)), best]
+        finite = np.isfinite(strength)
+        predicted[rows] = suggested[rows] = np.where(finite, best, -1)
+        p_suggested[rows] = np.where(finite, strength, np.nan)
+    return predicted, suggested, p_suggested

@@ -1,0 +1,424 @@
+"""SampleHistory: what the network did with every sample, kept while it trains.
+
+One row a sample, one tensor a column, keyed by the stable sample index. Columns are declared before
+the first batch; `observe` takes the logits of the training-mode forward pass, and only those: no
+extra pass over the data is ever made.
+
+    observe → (predictions at once, for methods that read them in the next step)
+            → pending block → digest a block at a time → sums, counts, mean probabilities
+
+Digesting a few thousand rows at a time costs a fraction of doing it batch by batch: on a small
+network the recording is a few copies a step (`benchmarks/training.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from thresher.errors import LabelError, ParameterError, RecordError
+
+__all__ = ["AUDIT", "Column", "SampleHistory", "prediction_counts", "uncertainty"]
+
+TOP = 8  # classes a sample keeps in the compact form of its mean probability
+DENSE_BYTES = 128 * 2**20  # above this, the (N, k) sums give way to the compact form
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Column:
+    """One thing to remember of every sample.
+
+    Args:
+        name: Key in the history. Names listed in `SampleHistory.observe` are filled by it, others
+            belong to the method that declares them.
+        dtype: A torch dtype, or "class": the smallest integer type that holds every class and -1.
+        width: None for one value a sample, a number for so many, "classes" for one a class.
+        fill: The value before the first visit.
+    """
+
+    name: str
+    dtype: torch.dtype | Literal["class"] = torch.float32
+    width: int | Literal["classes"] | None = None
+    fill: float = 0
+
+
+#: Columns written a block at a time; reading one digests what is pending first.
+DIGESTED = frozenset(
+    "given visits last_prediction correct forgetting loss_sum margin_sum given_sum "
+    "given_square_sum window_visits probability_sum top_classes top_sums given_window_sum".split()
+)
+
+#: What the label audit reads: 38 bytes a sample, and the mean probabilities.
+AUDIT = (
+    Column("visits", torch.int32),
+    Column("correct", torch.int32),
+    Column("forgetting", torch.int32),
+    Column("last_prediction", "class", fill=-1),
+    Column("loss_sum"),
+    Column("margin_sum"),
+    Column("given_sum"),
+    Column("given_square_sum"),
+    Column("window_visits", torch.int32),
+    Column("probability_sum", width="classes"),
+)
+
+
+class SampleHistory:
+    """The memory of one training: a row for every sample, keyed by its stable index.
+
+    Columns that `observe` fills when they are declared:
+
+    ==================== =================================================================
+    visits               training-mode forward passes of the sample
+    last_prediction      most probable class at the last visit; -1 before the first
+    correct, forgetting  visits that predicted the given label; right → wrong transitions
+    loss_sum             cross-entropy against the given label, summed over visits
+    margin_sum           logit of the given label minus the best other one (AUM, Pleiss 2020)
+    given_sum, …square…  probability of the given label and its square (data maps, Swayamdipta 2020)
+    probability_sum      probabilities summed over the window of epochs (`window_visits` of them);
+                         where N·k is large, the eight largest: `top_classes`, `top_sums`, and
+                         `given_window_sum` exactly
+    predictions, pushes  ring of the last predictions, and how many were ever pushed
+    run_label, …length   the last prediction and for how many visits it has been the same
+    ==================== =================================================================
+
+    Args:
+        samples: Number of samples N, > 0; indices are 0 … N - 1.
+        classes: Number of classes k, >= 2.
+        device: Where the columns live.
+        window_start: Epoch (from 0) from which probabilities are averaged.
+
+    Raises:
+        ParameterError: samples or classes out of range.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        classes: int,
+        *,
+        device: torch.device | str = "cpu",
+        window_start: int = 0,
+    ) -> None:
+        if samples < 1:
+            raise ParameterError(
+                f"samples must be at least 1, got {samples}.", "Pass the number of training rows."
+            )
+        if classes < 2:
+            raise ParameterError(
+                f"classes must be at least 2, got {classes}.", "Pass the number of classes."
+            )
+        self.samples, self.classes = samples, classes
+        self.device = torch.device(device)
+        self.window_start = window_start
+        self.epoch = 0
+        self._columns: dict[str, Tensor] = {}
+        self._started = False
+        self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._pending_rows = 0
+        self._block_rows = max(1, min(BLOCK_ROWS, 2**22 // classes))
+        self.declare(Column("given", "class", fill=-1), Column("eligible", torch.bool, fill=1))
+
+    # ------------------------------------------------------------------ columns
+    def declare(self, *columns: Column) -> None:
+        """Add columns; a name that is there already must have the same shape and dtype.
+
+        Raises:
+            RecordError: the first batch has been observed already, or two declarations differ.
+        """
+        for column in columns:
+            for each in self._compact(column):
+                self._allocate(each)
+
+    def _compact(self, column: Column) -> tuple[Column, ...]:
+        if column.name != "probability_sum" or self.samples * self.classes * 4 <= DENSE_BYTES:
+            return (column,)
+        width = min(TOP, self.classes)
+        return (
+            Column("top_classes", "class", width=width, fill=-1),
+            Column("top_sums", width=width),
+            Column("given_window_sum"),
+        )
+
+    def _allocate(self, column: Column) -> None:
+        dtype = self._class_dtype() if column.dtype == "class" else column.dtype
+        width = self.classes if column.width == "classes" else column.width
+        shape = (self.samples,) if width is None else (self.samples, width)
+        there = self._columns.get(column.name)
+        if there is not None:
+            if there.shape != shape or there.dtype != dtype:
+                raise RecordError(
+                    f'Column "{column.name}" is declared twice, as {tuple(there.shape)} '
+                    f"{there.dtype} and as {shape} {dtype}.",
+                    "Give one of them another name.",
+                )
+            return
+        if self._started:
+            raise RecordError(
+                f'Column "{column.name}" is declared after the first batch was observed.',
+                "Declare it before training starts: what was not recorded cannot be asked for.",
+            )
+        # zeros are not touched before they are written: an unused (N, k) column costs no memory
+        values = torch.zeros(shape, dtype=dtype, device=self.device)
+        self._columns[column.name] = values.fill_(column.fill) if column.fill else values
+
+    def _class_dtype(self) -> torch.dtype:
+        return torch.int16 if self.classes <= 2**15 else torch.int32
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the column is declared."""
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The column, with everything observed so far.
+
+        Raises:
+            RecordError: the column was not declared.
+        """
+        if name not in self._columns:
+            raise RecordError(
+                f'The history has no column "{name}"; it records '
+                f"{', '.join(sorted(self._columns))}.",
+                "Declare the column before the first batch.",
+            )
+        if name in DIGESTED:
+            self.flush()
+        return self._columns[name]
+
+    # ------------------------------------------------------------------ observing
+    def observe(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Remember one batch of the training-mode forward pass. O(batch), detached, float32.
+
+        Args:
+            index: (B,) int64 stable sample indices.
+            logits: (B, k) float, before the update of this step.
+            labels: (B,) int64 given labels in 0 … k - 1.
+        """
+        self._started = True
+        logits = logits.detach().float()
+        columns = self._columns
+        if "predictions" in columns or "run_label" in columns:
+            self._push(index, logits.argmax(1))
+        self._pending.append((index, logits, labels))
+        self._pending_rows += len(index)
+        if self._pending_rows >= self._block_rows:
+            self.flush()
+
+    def flush(self) -> None:
+        """Digest what is pending; reading a column does so by itself."""
+        if not self._pending:
+            return
+        index, logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+        self._pending, self._pending_rows = [], 0
+        # a sampler may draw a sample twice in a block: its visits are digested in their order
+        occurrence = _occurrence(index)
+        turns = int(occurrence.max()) + 1
+        if turns == 1:
+            self._digest(index, logits, labels)
+            return
+        for turn in range(turns):
+            rows = occurrence == turn
+            self._digest(index[rows], logits[rows], labels[rows])
+
+    def _push(self, index: Tensor, prediction: Tensor) -> None:
+        columns = self._columns
+        if "predictions" in columns:
+            ring, pushes = columns["predictions"], columns["pushes"]
+            slot = pushes[index] % ring.shape[1]
+            ring[index, slot.long()] = prediction.to(ring.dtype)
+            pushes[index] += 1
+        if "run_label" in columns:
+            label, length = columns["run_label"], columns["run_length"]
+            prediction = prediction.to(label.dtype)
+            same = label[index] == prediction
+            length[index] = torch.where(same, (length[index] + 1).clamp(max=2**15 - 1), 1)
+            label[index] = prediction
+
+    def _digest(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add one visit of each of these samples (no index twice) to every declared column."""
+        columns = self._columns
+        columns["given"][index] = labels.to(columns["given"].dtype)
+        log_probability = torch.log_softmax(logits, 1)  # (R, k)
+        log_given = log_probability.gather(1, labels[:, None]).squeeze(1)  # (R,)
+        probability = log_probability.exp()
+        given = log_given.exp()
+        prediction = logits.argmax(1)
+        hit = prediction == labels
+
+        def add(name: str, values: Tensor) -> None:
+            if name in columns:
+                columns[name].index_add_(0, index, values.to(columns[name].dtype))
+
+        if "forgetting" in columns:
+            before = columns["last_prediction"][index]
+            add("forgetting", (before == labels) & ~hit)
+        if "last_prediction" in columns:
+            columns["last_prediction"][index] = prediction.to(columns["last_prediction"].dtype)
+        add("visits", torch.ones_like(index))
+        add("correct", hit)
+        add("loss_sum", -log_given)
+        add("given_sum", given)
+        add("given_square_sum", given.square())
+        if "margin_sum" in columns:
+            rival = logits.scatter(1, labels[:, None], -math.inf).amax(1)
+            add("margin_sum", logits.gather(1, labels[:, None]).squeeze(1) - rival)
+        if self.epoch >= self.window_start:
+            add("window_visits", torch.ones_like(index))
+            add("probability_sum", probability)
+            if "top_sums" in columns:
+                add("given_window_sum", given)
+                self._add_top(index, probability)
+
+    def _add_top(self, index: Tensor, probability: Tensor) -> None:
+        """Keep the classes with the largest running sums, exact while they stay among them."""
+        classes, sums = self._columns["top_classes"], self._columns["top_sums"]
+        width = classes.shape[1]
+        kept = classes[index].long()  # (R, m), -1 = free
+        free = kept < 0
+        kept_sum = sums[index] + probability.gather(1, kept.clamp(min=0)).masked_fill(free, 0)
+        fresh_sum, fresh = probability.topk(width, 1)  # (R, m)
+        known = (fresh[:, :, None] == kept[:, None, :]).any(2)
+        candidates = torch.cat([kept, fresh], 1)
+        values = torch.cat([kept_sum.masked_fill(free, -1), fresh_sum.masked_fill(known, -1)], 1)
+        best, place = values.topk(width, 1)
+        classes[index] = candidates.gather(1, place).to(classes.dtype)
+        sums[index] = best
+
+    # ------------------------------------------------------------------ reading
+    def mean_loss(self) -> Tensor:
+        """Mean cross-entropy against the given label over all visits, (N,) float32; NaN unvisited.
+
+        The accumulated loss separates wrong labels longer than the last one (Pleiss et al. 2020).
+        """
+        return self["loss_sum"] / self["visits"]
+
+    def accuracy(self, rows: Tensor) -> float:
+        """Share of these visited samples whose last prediction is the given label; NaN for none.
+
+        Args:
+            rows: (N,) bool.
+        """
+        prediction = self["last_prediction"]
+        seen = rows & (prediction >= 0)
+        total = int(seen.sum())
+        return (
+            float((seen & (prediction == self._columns["given"])).sum()) / total
+            if total
+            else math.nan
+        )
+
+    def forget(self, *names: str, fill: float = 0) -> None:
+        """Set columns back to a fill value (a restart of the network clears its predictions)."""
+        for name in names:
+            self[name].fill_(fill)
+
+    def check_labels(self, index: Tensor, labels: Tensor) -> None:
+        """Refuse indices and labels outside their ranges.
+
+        Raises:
+            LabelError: a label outside 0 … k - 1; names the first such sample.
+            RecordError: an index outside 0 … N - 1.
+        """
+        if index.shape != labels.shape or index.dim() != 1:
+            raise RecordError(
+                f"Index and labels must be vectors of one length, got {tuple(index.shape)} and "
+                f"{tuple(labels.shape)}.",
+                "Let the data set return (index, x, y) and pass the index of each row.",
+            )
+        if len(index) and not (0 <= int(index.min()) and int(index.max()) < self.samples):
+            bad = int(index[(index < 0) | (index >= self.samples)][0])
+            raise RecordError(
+                f"Sample index {bad} is outside 0 … {self.samples - 1}.",
+                "Start with the length of the whole data set, and pass its own row numbers.",
+            )
+        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < self.classes):
+            wrong = (labels < 0) | (labels >= self.classes)
+            raise LabelError(
+                f"Sample {int(index[wrong][0])} has the label {int(labels[wrong][0])}, outside "
+                f"0 … {self.classes - 1}.",
+                "Number the classes from 0 and start with their count; leave rows without a "
+                "label out of the batches.",
+            )
+
+    # ------------------------------------------------------------------ state
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every column by name, after a flush. Tensors are shared, not copied."""
+        self.flush()
+        return dict(self._columns)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the columns of `state_dict`.
+
+        Raises:
+            RecordError: names or shapes differ from what is declared here.
+        """
+        if set(state) != set(self._columns) or any(
+            state[name].shape != values.shape for name, values in self._columns.items()
+        ):
+            raise RecordError(
+                f"The stored history has the columns {sorted(state)}, this one "
+                f"{sorted(self._columns)}, of {self.samples} samples and {self.classes} classes.",
+                "Resume with the data and the method that the run was started with.",
+            )
+        self._pending, self._pending_rows = [], 0
+        self._started = True
+        for name, values in self._columns.items():
+            values.copy_(state[name])
+
+
+def _occurrence(index: Tensor) -> Tensor:
+    """For each entry, how many equal entries stand before it.
+
+    >>> _occurrence(torch.tensor([5, 3, 5, 5]))
+    tensor([0, 0, 1, 2])
+    """
+    ordered, order = index.sort(stable=True)
+    position = torch.arange(len(index), device=index.device)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    start = torch.where(first, position, 0).cummax(0).values
+    return torch.empty_like(position).scatter_(0, order, position - start)
+
+
+def prediction_counts(ring: Tensor, pushes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """How often each class stands in the filled slots of a prediction ring, and the mode.
+
+    Args:
+        ring: (B, q) integer, the last predictions; slot n mod q holds the n-th.
+        pushes: (B,) integer, predictions ever pushed.
+        classes: k.
+
+    Returns:
+        counts (B, k) float32; mode (B,) int64, of equally frequent classes the most recent one,
+        -1 where nothing was pushed.
+    """
+    slots = ring.shape[1]
+    place = torch.arange(slots, device=ring.device)
+    filled = place < pushes[:, None]  # (B, q)
+    labels = ring.long().clamp(min=0)
+    counts = torch.zeros(len(ring), classes, device=ring.device)
+    counts.scatter_add_(1, labels, filled.float())
+    age = (pushes[:, None] - 1 - place) % slots  # 0 = the latest
+    votes = counts.gather(1, labels) - age / (slots + 1)
+    best = votes.masked_fill(~filled, -math.inf).argmax(1, keepdim=True)
+    mode = labels.gather(1, best).squeeze(1)
+    return counts, torch.where(pushes > 0, mode, -1)
+
+
+def uncertainty(counts: Tensor) -> Tensor:
+    """Entropy of a label history over its largest possible value, in [0, 1] (SELFIE, Song 2019).
+
+        F = -(1 / ln k) Σ_c h(c) ln h(c)
+
+    Args:
+        counts: (B, k) float, how often each class was predicted; rows without any give 0.
+    """
+    share = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    entropy: Tensor = -torch.special.xlogy(share, share).sum(1)
+    return entropy / math.log(counts.shape[1])

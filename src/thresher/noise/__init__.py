@@ -1,0 +1,101 @@
+"""Methods that train on wrong labels, one a file, all on the contract of `method.py`.
+
+>>> from thresher.noise import METHODS
+>>> sorted(METHODS)
+['auto', 'co-teaching', 'elr', 'gce', 'sce', 'selfie', 'standard']
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from thresher.errors import ParameterError, nearest
+
+if TYPE_CHECKING:
+    from thresher.noise.auto import Auto
+    from thresher.noise.co_teaching import CoTeaching
+    from thresher.noise.criterion import Criterion
+    from thresher.noise.elr import ELR
+    from thresher.noise.gce import GCE
+    from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+    from thresher.noise.sce import SCE
+    from thresher.noise.selfie import SELFIE
+    from thresher.noise.standard import Standard
+
+__all__ = [
+    "ELR",
+    "GCE",
+    "METHODS",
+    "SCE",
+    "SELFIE",
+    "Auto",
+    "Batch",
+    "Change",
+    "CoTeaching",
+    "Criterion",
+    "Decision",
+    "Method",
+    "Parts",
+    "Plan",
+    "Standard",
+    "Step",
+    "make_method",
+]
+
+#: Name on the command line → class. Modules are imported when a method is made: torch is heavy.
+METHODS = {
+    "auto": "Auto",
+    "standard": "Standard",
+    "gce": "GCE",
+    "sce": "SCE",
+    "elr": "ELR",
+    "co-teaching": "CoTeaching",
+    "selfie": "SELFIE",
+}
+
+_MODULES = {
+    "Auto": "auto",
+    "CoTeaching": "co_teaching",
+    "Criterion": "criterion",
+    "ELR": "elr",
+    "GCE": "gce",
+    "SCE": "sce",
+    "SELFIE": "selfie",
+    "Standard": "standard",
+    **dict.fromkeys(("Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step"), "method"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"thresher.noise.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def make_method(name: str, *, noise_rate: float | None = None) -> Method:
+    """Make a method by its name on the command line.
+
+    Args:
+        name: A key of `METHODS`.
+        noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
+
+    Raises:
+        ParameterError: an unknown name, or a noise rate out of range or for a method without one.
+    """
+    if name not in METHODS:
+        raise ParameterError(f'There is no method "{name}".', nearest(name, METHODS))
+    kind = __getattr__(METHODS[name])
+    if "noise_rate" in kind.needs:
+        method: Method = kind(noise_rate)
+        return method
+    if noise_rate is not None:
+        from thresher.noise.method import check_rate
+
+        check_rate(noise_rate)
+        raise ParameterError(
+            f'The method "{name}" takes no noise rate, got {noise_rate:g}.',
+            "Leave --noise-rate at auto, or choose one that does: co-teaching, selfie.",
+        )
+    made: Method = kind()
+    return made

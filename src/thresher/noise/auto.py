@@ -1,0 +1,92 @@
+"""Auto: standard training that stops believing labels once it starts to memorise them.
+
+A tenth of the rows ride in the batches with weight 0. They pass through the same network, in the
+same mode, in the same step as their trained neighbours, so that the accuracy A on the given labels
+of the trained rows and V on those of the held-out rows differ by memorisation and nothing else.
+When A - V stays above a gap, the early-learning term of ELR is ramped in; where nothing is
+memorised, this *is* standard training on nine tenths of the rows.
+
+    fires  when A - V > gap in two epochs in a row
+    loss = CE + λ ramp ln(1 - ⟨p, t⟩)          ramp 1/3, 2/3, 1 in the epochs after
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from thresher.history import AUDIT, Column
+from thresher.noise.elr import TARGETS, early_learning_penalty, move_targets
+from thresher.noise.method import Change, Decision, Method, Plan, Step, check_positive
+
+__all__ = ["Auto", "required_gap"]
+
+RAMP_EPOCHS = 3
+ENOUGH_HELD_OUT = 500
+
+
+def required_gap(gap: float, held_out_accuracy: float, held_out: int) -> float:
+    """The gap that A - V must exceed: with few held-out rows, three standard errors of V.
+
+    >>> required_gap(0.05, 0.5, 1000), round(required_gap(0.05, 0.5, 100), 3)
+    (0.05, 0.15)
+    """
+    if held_out >= ENOUGH_HELD_OUT or held_out == 0:
+        return gap
+    error = math.sqrt(held_out_accuracy * (1 - held_out_accuracy) / held_out)
+    return max(gap, 3 * error)
+
+
+class Auto(Method):
+    """Standard training, with early-learning regularisation from the moment labels are memorised.
+
+    Args:
+        gap: Excess of the accuracy on given labels of trained rows over held-out rows that counts
+            as memorisation, in (0, 1]. Default 0.05.
+        beta: Memory of ELR's moving average, in (0, 1]. Default 0.7 (Liu et al. 2020).
+        strength: λ of ELR, > 0. Default 3 (the same).
+
+    Raises:
+        ParameterError: a value out of range.
+
+    Cost: k floats a sample once it has fired; a tenth of the rows (at most 2000) teach nothing.
+    Hurts when: rows are so few that a tenth of them is missed.
+    Source: the trigger is thresher's own; the regularisation is ELR, Liu et al., NeurIPS 2020.
+    """
+
+    name = "auto"
+    source = "thresher; with ELR, Liu et al., NeurIPS 2020"
+    needs = ("held_out",)
+    state = ("exceeded", "fired_at")
+
+    def __init__(self, *, gap: float = 0.05, beta: float = 0.7, strength: float = 3.0) -> None:
+        check_positive("gap", gap, below=1)
+        check_positive("beta", beta, below=1)
+        check_positive("strength", strength)
+        self.gap, self.beta, self.strength = gap, beta, strength
+        self.exceeded = 0  # epochs in a row
+        self.fired_at = -1  # first epoch with the penalty; -1 = not yet
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """The last prediction of every sample, and ELR's moving average once it is needed."""
+        return (TARGETS, *(column for column in AUDIT if column.name == "last_prediction"))
+
+    def decide(self, step: Step) -> Decision:
+        """Every sample with its given label; the early-learning penalty once it has fired."""
+        if self.fired_at < 0:
+            return Decision(step.ones())
+        ramp = min(1.0, (step.epoch - self.fired_at + 1) / RAMP_EPOCHS)
+        targets = move_targets(self.history, step, self.beta)
+        penalty = early_learning_penalty(step.logits[0], targets[step.here])
+        return Decision(step.ones(), penalty=ramp * self.strength * penalty)
+
+    def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
+        """Compare trained with held-out rows; fire after two epochs above the gap."""
+        eligible = self.history["eligible"]
+        trained = self.history.accuracy(eligible)
+        held_out = self.history.accuracy(~eligible)
+        gap = required_gap(self.gap, held_out, int((~eligible).sum()))
+        self.exceeded = self.exceeded + 1 if trained - held_out > gap else 0
+        if self.fired_at < 0 and self.exceeded >= 2:
+            self.fired_at = self.history.epoch + 1
+        return None

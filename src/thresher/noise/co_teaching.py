@@ -1,0 +1,77 @@
+"""Co-teaching: two networks, each trained on what the other finds easy.
+
+Each network picks its small-loss samples, and its peer learns from them: the two make different
+mistakes, so one filters what the other would confirm to itself.
+
+    R(t) = 1 - τ min(1, t / T_k)       share of a batch that is kept in epoch t = 1, 2, …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from thresher.history import Column
+from thresher.noise.method import (
+    Change,
+    Decision,
+    Method,
+    Plan,
+    Step,
+    check_positive,
+    check_rate,
+    quarter,
+    shortened,
+)
+from thresher.noise.rate import RATE_COLUMNS, estimate_rate
+from thresher.noise.small_loss import small_loss
+
+__all__ = ["CoTeaching"]
+
+
+class CoTeaching(Method):
+    """Train two networks, each on the small-loss samples of the other.
+
+    Args:
+        noise_rate: τ, share of wrong labels, in [0, 1). None estimates it after every epoch.
+        ramp: T_k, epochs until the full share τ is dropped, > 0. Default 10 (Han et al. 2018), or
+            a quarter of a shorter run.
+
+    Raises:
+        ParameterError: a value out of range.
+
+    Cost: two networks. Hurts when: τ is far off, or hard samples are dropped with the wrong ones.
+    Source: Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy
+    Labels, NeurIPS 2018. Deviations: the ramp's exponent is 1, the kept count is rounded up.
+    """
+
+    name = "co-teaching"
+    source = "Han et al., NeurIPS 2018"
+    needs = ("noise_rate",)
+    networks = 2
+    state = ("rate",)
+
+    def __init__(self, noise_rate: float | None = None, *, ramp: int | None = None) -> None:
+        self.noise_rate = check_rate(noise_rate)
+        check_positive("ramp", ramp)
+        self.ramp = ramp
+        self.rate = noise_rate or 0.0
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """What the noise rate is estimated from, when it is not given."""
+        self.ramp_epochs = shortened(self.ramp, 10, quarter(plan.epochs))
+        return RATE_COLUMNS if self.noise_rate is None else ()
+
+    def keep_rate(self, epoch: int) -> float:
+        """R(t), the share of a batch that is kept in this epoch (from 0)."""
+        return 1 - self.rate * min(1, (epoch + 1) / self.ramp_epochs)
+
+    def decide(self, step: Step) -> Decision:
+        """Each network learns from the samples its peer finds easiest."""
+        chosen = small_loss(step.losses, self.keep_rate(step.epoch), step.eligible)
+        return Decision(chosen.flip(0).to(step.losses.dtype))
+
+    def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
+        """Estimate the noise rate anew, unless it is known."""
+        if self.noise_rate is None:
+            self.rate = estimate_rate(self.history, self.rate)
+        return None

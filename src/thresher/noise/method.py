@@ -1,0 +1,269 @@
+"""The contract of a robust method: what is the loss of this step?
+
+A method is a rule and its hyper-parameters. It overrides one to three of the five moments; the
+`Criterion` (criterion.py) calls them, holds the history, and stands in the user's loop where
+`cross_entropy(outputs, labels)` stood.
+
+    moment        runs when                                 answers
+    ────────────  ────────────────────────────────────────  ─────────────────────────────────────
+    sample_loss   twice a step at most: against the given   one loss a sample and network
+                  labels, and against the targets decided
+    decide        once a step, after the forward pass       weights, targets, penalty
+    end_epoch     once an epoch, when all is observed       phase, noise rate; a Change or nothing
+    streams       once a run                                names of further data it needs
+    step          instead of all of the above               the loss of the step (escape hatch)
+
+`begin` runs once before all of them and says what has to be remembered. The history is observed
+after `decide`, or before it where `observe_first` is set. A template to start from is
+`docs/template_method.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thresher.errors import ParameterError
+from thresher.history import Column, SampleHistory
+
+if TYPE_CHECKING:
+    from thresher.noise.criterion import Criterion
+
+__all__ = ["Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step", "given", "shortened"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before it starts."""
+
+    samples: int
+    classes: int
+    epochs: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of this process: index (B,) int64, inputs (P ≥ B, …), given labels (B,) int64."""
+
+    index: Tensor
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a method may look at: J networks, k classes, B rows here of G in the global batch.
+
+    Everything of the global batch is detached and equal on every process.
+    """
+
+    index: Tensor  # (G,) stable sample indices
+    labels: Tensor  # (G,) given labels
+    losses: Tensor  # (J, G) against the given labels
+    scores: Tensor  # (J, G, k) logits
+    eligible: Tensor | None  # (G,) bool, False = held out of training; None = all may train
+    here: slice  # this process's rows in the global batch
+    logits: Tensor  # (J, B, k) with graph
+    rest: Tensor | None  # (J, P - B, …) outputs of further rows: second views, a second stream
+    features: Tensor | None
+    epoch: int  # from 0
+
+    def ones(self) -> Tensor:
+        """Weights that trust every sample, (G,)."""
+        return torch.ones_like(self.losses[0])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a method answers, for the whole global batch.
+
+    Args:
+        weights: (G,) or (J, G), >= 0; 0 drops the sample.
+        targets: (G,), (J, G) class indices or (J, G, k) shares; None = the given labels.
+        penalty: (B,) or (J, B) further loss of this process's rows, with graph, never a mean.
+        divisor: The step's loss is divided by the sum of the weights, or by the batch size.
+    """
+
+    weights: Tensor
+    targets: Tensor | None = None
+    penalty: Tensor | None = None
+    divisor: Literal["weights", "batch"] = "weights"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the owner of model and optimiser must do before the next epoch (`Snapshots.apply`).
+
+    Args:
+        save: Name under which model, optimiser and method are kept.
+        restore: Name of what is brought back.
+        reset: Module name prefixes set back to a fresh initialisation, ("",) = all; clears their
+            optimiser state and restarts the schedule.
+        freeze: Module name prefixes that learn no more.
+    """
+
+    save: str | None = None
+    restore: str | None = None
+    reset: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The loss of a step as sums, so that it may be spread over batches and processes.
+
+    Args:
+        sums: (J,) weighted loss of this process's rows, with graph.
+        totals: (J,) what the sums of all processes are divided by; 0 = nothing to learn from.
+    """
+
+    sums: Tensor
+    totals: Tensor
+
+    def mean(self) -> Tensor:
+        """The loss for `backward` when one batch is one step."""
+        return (self.sums / self.totals.clamp(min=1e-12)).sum()
+
+
+class Method:
+    """Base of all methods, and standard training: every sample counts, with its given label."""
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()  # of "noise_rate" (given or estimated), "held_out"
+    source: ClassVar[str] = ""
+    networks: ClassVar[int] = 1
+    views: ClassVar[int] = 1
+    observe_first: ClassVar[bool] = False
+    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive an epoch: JSON numbers
+
+    history: SampleHistory
+    plan: Plan
+
+    # ---- the moments
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """Resolve lengths that depend on the run; return the columns to remember."""
+        return ()
+
+    def sample_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of every sample: logits (J, B, k); targets (J, B) int64 or (J, B, k); (J, B)."""
+        if targets.dim() == logits.dim():
+            return -(targets * torch.log_softmax(logits, -1)).sum(-1)
+        flat = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return flat.view(targets.shape)
+
+    def decide(self, step: Step) -> Decision:
+        """Say what each sample of the step is worth, and its target."""
+        return Decision(step.ones())
+
+    def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
+        """Move the phase, estimate the noise rate, ask for a change of the network."""
+        return None
+
+    def streams(self) -> dict[str, Tensor]:
+        """Further data that the loop draws from."""
+        return {}
+
+    #: The escape hatch: ``step(criterion, model, batch, draw) -> Parts``. None uses the moments.
+    step: ClassVar[
+        Callable[[Method, Criterion, nn.Module, Batch, Callable[[str], Tensor]], Parts] | None
+    ] = None
+
+    # ---- starting
+    def start(
+        self,
+        samples: int,
+        classes: int,
+        *,
+        epochs: int | None = None,
+        labels: Tensor | None = None,
+        held_out: Tensor | None = None,
+        audit: bool = True,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> Criterion:
+        """Make the criterion that stands in the training loop. The method itself stays unused.
+
+        Args:
+            samples: Length N of the data set whose row numbers are the sample indices.
+            classes: Number of classes k, >= 2.
+            epochs: Planned epochs; sets lengths that depend on the run, and the window over which
+                the audit averages (all of the run when None).
+            labels: (N,) int64 given labels, -1 = none; only to draw the held-out rows evenly.
+            held_out: (N,) bool, rows that ride in the batches with weight 0. None lets a method
+                that needs them draw a tenth, at most 2000.
+            audit: Record what the label audit reads.
+            seed: Of the draw of held-out rows.
+            device: Where the history lives: the device of the model's outputs.
+        """
+        from thresher.noise.criterion import Criterion
+
+        return Criterion(
+            copy.deepcopy(self),
+            Plan(samples, classes, epochs, seed),
+            labels=labels,
+            held_out=held_out,
+            audit=audit,
+            device=device,
+        )
+
+    def rounds(self) -> int:
+        """Trainings from a fresh network within the run; the learning-rate schedule spans one."""
+        return 1
+
+
+def given(values: Tensor, targets: Tensor) -> Tensor:
+    """Pick each sample's value at its target: (J, B, k) at (J, B) or, averaged, at (J, B, k)."""
+    if targets.dim() == values.dim():
+        return (values * targets).sum(-1)
+    return values.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def shortened(written: int | None, paper: int, limit: int | None) -> int:
+    """Length of a phase: as the user wrote it, else the paper's, shortened to a short run.
+
+    >>> shortened(None, 25, 15), shortened(None, 25, None), shortened(40, 25, 15)
+    (15, 25, 40)
+    """
+    if written is not None:
+        return written
+    return paper if limit is None else max(1, min(paper, limit))
+
+
+def quarter(epochs: int | None) -> int | None:
+    """A quarter of the run, rounded up; None when its length is unknown."""
+    return None if epochs is None else math.ceil(epochs / 4)
+
+
+def check_rate(noise_rate: float | None) -> float | None:
+    """Refuse a noise rate outside [0, 1).
+
+    Raises:
+        ParameterError: noise_rate is not None and outside [0, 1).
+    """
+    if noise_rate is not None and not 0 <= noise_rate < 1:
+        raise ParameterError(
+            f"noise_rate must be in [0, 1), got {noise_rate:g}.",
+            "Pass the share of wrong labels, or noise_rate=None to estimate it.",
+        )
+    return noise_rate
+
+
+def check_positive(name: str, value: float | None, *, below: float = math.inf) -> None:
+    """Refuse a hyper-parameter outside (0, below].
+
+    Raises:
+        ParameterError: the value is not None, and not positive or too large.
+    """
+    if value is not None and not 0 < value <= below:
+        limit = f"in (0, {below:g}]" if math.isfinite(below) else "positive"
+        raise ParameterError(
+            f"{name} must be {limit}, got {value:g}.", "Leave it out to use the default."
+        )

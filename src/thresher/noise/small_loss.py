@@ -1,0 +1,38 @@
+"""Small-loss selection: of a batch, the samples that the network finds easiest.
+
+Networks fit right labels before wrong ones, so a small loss speaks for the label
+(Han et al., Co-teaching, NeurIPS 2018).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["small_loss"]
+
+
+def small_loss(losses: Tensor, keep: float, eligible: Tensor | None = None) -> Tensor:
+    """Mark the ceil(keep · n) smallest losses of each row, n counting the eligible ones.
+
+    Ties go to the earlier place, so that the answer does not depend on the sort.
+
+    Args:
+        losses: (J, G) float, detached.
+        keep: Share to keep, in (0, 1].
+        eligible: (G,) bool, or None for all.
+
+    Returns:
+        (J, G) bool.
+    """
+    if eligible is None:
+        count = losses.shape[1]
+    else:
+        count = int(eligible.sum())
+        losses = losses.masked_fill(~eligible, math.inf)
+    # a hair below, so that 0.8 · 5 = 4.000…1 keeps four
+    kept = min(count, math.ceil(keep * count - 1e-9))
+    chosen = losses.sort(dim=1, stable=True).indices[:, :kept]
+    return torch.zeros_like(losses, dtype=torch.bool).scatter_(1, chosen, True)

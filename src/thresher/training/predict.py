@@ -1,0 +1,67 @@
+"""Predictions of a trained network, in blocks and without a trace in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["accuracy", "predict_probabilities"]
+
+BLOCK = 1024
+
+
+@torch.no_grad()
+def predict_probabilities(
+    model: nn.Module,
+    inputs: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+    *,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float32]:
+    """Class probabilities, averaged over the networks of a method that trains several.
+
+    Args:
+        model: Outputs (B, k) or (J, B, k) logits; put into evaluation mode.
+        inputs: (n, …) raw inputs.
+        prepare: Raw batch → network input.
+        device: Where the model is.
+
+    Returns:
+        (n, k) float32, rows sum to 1.
+    """
+    model.eval()
+    blocks = []
+    for first in range(0, len(inputs), BLOCK):
+        logits = model(prepare(inputs[first : first + BLOCK].to(device))).float()
+        probability = logits.softmax(-1)
+        if probability.dim() == 3:
+            probability = probability.mean(0)
+        blocks.append(probability.cpu().numpy())
+    return np.concatenate(blocks)
+
+
+@torch.no_grad()
+def accuracy(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+    *,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Share of the labelled rows predicted as labelled; NaN when none has a label.
+
+    Args:
+        model: Put into evaluation mode.
+        inputs: (n, …) raw inputs.
+        labels: (n,) int64, -1 = none.
+        prepare: Raw batch → network input.
+        device: Where the model is.
+    """
+    predicted = predict_probabilities(model, inputs, prepare, device=device).argmax(1)
+    known = labels.numpy() >= 0
+    return float((predicted == labels.numpy())[known].mean()) if known.any() else float("nan")
