@@ -50,8 +50,22 @@ class Column:
 
 #: Columns written a block at a time; reading one digests what is pending first.
 DIGESTED = frozenset(
-    "given visits last_prediction correct forgetting loss_sum margin_sum given_sum "
-    "given_square_sum window_visits probability_sum top_classes top_sums given_window_sum".split()
+    {
+        "given",
+        "visits",
+        "last_prediction",
+        "correct",
+        "forgetting",
+        "loss_sum",
+        "margin_sum",
+        "given_sum",
+        "given_square_sum",
+        "window_visits",
+        "probability_sum",
+        "top_classes",
+        "top_sums",
+        "given_window_sum",
+    }
 )
 
 #: What the label audit reads: 38 bytes a sample, and the mean probabilities.

@@ -95,7 +95,8 @@ class ConfidentCounts:
     def never_predicted(self) -> NDArray[np.bool_]:
         """(k,) classes that have rows, yet are the most probable class of no row."""
         predicted = np.bincount(self.predicted[self.labels >= 0], minlength=self.classes)
-        return (self.sizes > 0) & (predicted == 0)
+        never: NDArray[np.bool_] = (self.sizes > 0) & (predicted == 0)
+        return never
 
     def joint(self) -> NDArray[np.int64]:
         """Count the confident rows by given class (axis 0) and confident class (axis 1).
@@ -147,7 +148,9 @@ class ConfidentCounts:
             self.confident[astray], weights=scale[self.labels[astray]], minlength=self.classes
         )
         total = scale * right + strayed
-        return np.divide(strayed, total, out=np.full(self.classes, np.nan), where=self.sizes > 0)
+        inverse = np.full(self.classes, np.nan)
+        np.divide(strayed, total, out=inverse, where=self.sizes > 0)
+        return inverse
 
     @cached_property
     def class_counts(self) -> NDArray[np.int64]:

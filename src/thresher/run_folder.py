@@ -6,6 +6,7 @@
     metrics.jsonl         one line an epoch
     audit.parquet         one row a sample
     report.html           the audit to look at
+    summary.json          what it came to: the object that `fit --json` prints
     skipped.parquet       rows that could not be read, when there were any
     state/                what resuming needs; removed when the run is complete
 
@@ -80,12 +81,14 @@ class RunFolder:
         self.audit = self.path / "audit.parquet"
         self.report = self.path / "report.html"
         self.skipped = self.path / "skipped.parquet"
+        self.summary = self.path / "summary.json"
         self.state = self.path / "state"
+        self.replaced = self.path.with_name(f".{self.path.name}.replaced")
         self.checkpoint = self.state / "checkpoint.safetensors"
 
     @classmethod
     def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
-        """Make a new folder; an existing run is replaced only on request.
+        """Make a new folder; an existing run is replaced only on request, when the new one ends.
 
         Raises:
             RunError: the folder exists, or cannot be made.
@@ -93,7 +96,8 @@ class RunFolder:
         run = cls(path)
         try:
             if overwrite and run.settings.exists():
-                shutil.rmtree(run.path)
+                shutil.rmtree(run.replaced, ignore_errors=True)
+                run.path.rename(run.replaced)  # comes back if the new run fails at once
             run.path.parent.mkdir(parents=True, exist_ok=True)
             run.path.mkdir()
             run.state.mkdir()
@@ -176,13 +180,25 @@ class RunFolder:
         """The lines of metrics.jsonl."""
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
 
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json."""
+        write_whole(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """What the run came to."""
+        summary: dict[str, Any] = json.loads(self.summary.read_text())
+        return summary
+
     def finish(self) -> None:
-        """Remove what only resuming needs."""
+        """Remove what only resuming needs, and the run that this one replaces."""
         shutil.rmtree(self.state, ignore_errors=True)
+        shutil.rmtree(self.replaced, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove the folder: the run failed before there was anything to keep."""
         shutil.rmtree(self.path, ignore_errors=True)
+        if self.replaced.exists():
+            self.replaced.rename(self.path)
 
 
 def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,11 @@ __all__ = ["REASONS", "reason_codes"]
 
 #: Code -> sentence. The order is that of the numbers which `reason_codes` returns.
 REASONS: dict[str, str] = {
-    "hard_sample": "The model wavered during the run: the sample may be hard rather than wrong.",
-    "confident_rival": "The model held another class for more probable than all others together.",
-    "never_learned": "The model never predicted the given label, but is not sure of another.",
-    "narrow_rival": "Another class is a little more probable than the given one.",
-    "memorised": "Among the labels the model accepted last; it learnt its labels by heart.",
+    "hard_sample": "The model wavered: the sample may be hard rather than wrong.",
+    "confident_rival": "The model is surer of another class than of all the rest.",
+    "never_learned": "Never predicted as given, yet no other class stands out.",
+    "narrow_rival": "Another class is only somewhat more probable than the given one.",
+    "memorised": "Learnt by heart with the others, but among the last to be accepted.",
     "few_visits": "Seen too rarely during the run for a verdict.",
     "no_prediction": "The run left no usable prediction for this sample.",
     "unlabelled": "No label was given; the suggestion is the model's prediction.",

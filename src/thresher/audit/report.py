@@ -1,2 +1,352 @@
-"""x"""
-def write_report(): ...
+"""The report: one HTML file that shows what the audit found, to be opened anywhere.
+
+The file needs no network, no script and no other file. Its content security policy forbids all
+three, and every text from outside (class names, identifiers, cells, settings) is escaped and cut to
+a readable length. Pictures are drawn in `thresher.audit.charts`; this module chooses what to show
+and puts it into words, and ``report.html.jinja`` lays it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from thresher.audit.atomic import whole_file
+from thresher.audit.charts import Line, line_chart, noise_gauge, score_histogram
+from thresher.audit.reasons import REASONS
+from thresher.audit.summary import ClassSummary, Summary
+from thresher.errors import ParameterError
+
+__all__ = ["LARGEST_TOP", "render_report", "write_report"]
+
+Metrics = Sequence[Mapping[str, Any]]
+Thumbnails = Callable[[int], bytes | None]
+Cells = Callable[[int], Mapping[str, str] | None]
+
+#: The most suspects one report shows; more make the file unwieldy, the table has them all.
+LARGEST_TOP = 300
+
+_MAP_CLASSES = 25  # a larger heat map cannot be read
+_LISTED_CLASSES = 100
+_LISTED_PAIRS = 30
+_PAIRS_BESIDE_MAP = 8
+_LISTED_SETTINGS = 60
+_CELLS = 12
+# Together these keep the file below 5 MB, even where every character must be escaped.
+_PICTURE_BYTES = 2_200_000  # of all thumbnails; base64 adds a third
+_CELL_CHARACTERS = 140_000  # of all cells
+
+_PICTURE_TYPES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One card of the report."""
+
+    rank: int
+    sample_id: str
+    given: str
+    suggested: str
+    p_given: float
+    p_suggested: float
+    score: float
+    reason: str
+    held_out: bool
+    thumbnail: str | None
+    left_out: bool
+    pixelated: bool
+    cells: tuple[tuple[str, str], ...]
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    summary: Summary,
+    table: pa.Table,
+    metrics: Metrics = (),
+    settings: Mapping[str, Any] | None = None,
+    method: Mapping[str, Any] | None = None,
+    thumbnails: Thumbnails | None = None,
+    rows: Cells | None = None,
+    top: int = 60,
+    title: str = "Label audit",
+) -> None:
+    """Write the report as one self-contained HTML file of less than 5 MB.
+
+    Args:
+        path: Where to write; an existing file is replaced as a whole.
+        summary: The audit's summary.
+        table: The audit table.
+        metrics: One mapping per epoch with ``epoch`` and, where known, ``loss``,
+            ``trained_accuracy``, ``held_out_accuracy`` (both on given labels) and
+            ``test_accuracy``, in [0, 1].
+        settings: Names and values to list, the run's settings.
+        method: ``name``, ``summary`` (a sentence) and ``source`` of the training method.
+        thumbnails: Row number -> bytes of a small PNG, JPEG or GIF, None for no picture.
+        rows: Row number -> names and texts to show of the sample, None for nothing.
+        top: Number of suspects to show, 1 to `LARGEST_TOP`.
+        title: Name of the data set, or any heading.
+
+    Raises:
+        ParameterError: top outside its range.
+        RunError: the file cannot be written.
+    """
+    page = render_report(
+        summary=summary,
+        table=table,
+        metrics=metrics,
+        settings=settings,
+        method=method,
+        thumbnails=thumbnails,
+        rows=rows,
+        top=top,
+        title=title,
+    )
+    with whole_file(path) as temporary:
+        temporary.write_bytes(page.encode("utf-8", errors="replace"))
+
+
+def render_report(
+    *,
+    summary: Summary,
+    table: pa.Table,
+    metrics: Metrics = (),
+    settings: Mapping[str, Any] | None = None,
+    method: Mapping[str, Any] | None = None,
+    thumbnails: Thumbnails | None = None,
+    rows: Cells | None = None,
+    top: int = 60,
+    title: str = "Label audit",
+) -> str:
+    """Make the page that `write_report` writes. Arguments as there."""
+    if not 1 <= top <= LARGEST_TOP:
+        raise ParameterError(
+            f"top must be in 1..{LARGEST_TOP}, got {top!r}.", "The audit table holds every row."
+        )
+    suspects = _suspects(table, thumbnails, rows, top)
+    small = len(summary.classes) <= _MAP_CLASSES
+    classes = sorted(
+        (each for each in summary.per_class if each.n), key=lambda c: (-c.flagged, -c.noise)
+    )
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=title,
+            summary=summary,
+            headline=_headline(summary),
+            lead=_lead(summary),
+            suspects=suspects,
+            anything_flagged=summary.n_label_issues > 0,
+            gauge=noise_gauge(summary.noise_rate),
+            heat_map=_heat_map(summary) if small and summary.class_pairs else None,
+            pairs=summary.class_pairs[: _PAIRS_BESIDE_MAP if small else _LISTED_PAIRS],
+            accuracy_lines=(accuracy := _accuracy_lines(metrics)),
+            accuracy_chart=line_chart(
+                accuracy, title="Accuracy in each epoch", x_label="epoch", percent=True
+            ),
+            loss_chart=line_chart(
+                [_line(metrics, "loss", "trained rows, given labels", "loss")],
+                title="Loss in each epoch",
+                x_label="epoch",
+            ),
+            histogram=_histogram(table),
+            classes=classes[:_LISTED_CLASSES],
+            hidden_classes=len(classes) - len(classes[:_LISTED_CLASSES]),
+            largest_noise=max((each.noise for each in classes), default=0.0),
+            notes=_class_notes,
+            any_notes=any(_class_notes(each) for each in classes[:_LISTED_CLASSES]),
+            reasons=_reasons(table),
+            last=metrics[-1] if metrics else {},
+            method=method or {},
+            settings=list((settings or {}).items())[:_LISTED_SETTINGS],
+            pictures_left_out=sum(each.left_out for each in suspects),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("thresher.audit", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        name=lambda value: shorten(value, 60),
+        identifier=lambda value: shorten(value, 200),
+        text=lambda value: shorten(value, 400),
+        percent=percent,
+        count=lambda value: f"{value:,}",
+    )
+    return environment
+
+
+def shorten(value: object, longest: int) -> str:
+    """Cut a text to a length, on one line, without characters that control the display."""
+    text = str(value)[: longest + 1]
+    # Cc, Cf, Cs: control characters, marks that turn the reading direction, half characters
+    text = "".join("�" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def percent(share: float | None) -> str:
+    """Write a share in per cent with two digits that count.
+
+    >>> percent(0.0312), percent(0.95), percent(0.0002), percent(0.0)
+    ('3.1 %', '95 %', '<0.1 %', '0 %')
+    """
+    if share is None or not math.isfinite(share):
+        return "–"
+    if share == 0.0:
+        return "0 %"
+    if share < 0.0005:
+        return "<0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def _headline(summary: Summary) -> str:
+    count = summary.n_label_issues
+    if not summary.labelled:
+        return "There are no labels to audit."
+    if not count:
+        return f"None of {summary.labelled:,} labels looks wrong."
+    return f"{count:,} of {summary.labelled:,} labels look{'s' if count == 1 else ''} wrong."
+
+
+def _lead(summary: Summary) -> str:
+    if not summary.n_label_issues:
+        return "Those with the lowest scores are shown below, to see for yourself."
+    if not summary.class_pairs:
+        return ""
+    pair = summary.class_pairs[0]
+    times = "once" if pair.count == 1 else f"{pair.count:,} times"
+    return (
+        f"Most often, {times}, something given as “{shorten(pair.given, 60)}” "
+        f"looks like “{shorten(pair.suggested, 60)}”."
+    )
+
+
+def _suspects(
+    table: pa.Table, thumbnails: Thumbnails | None, cells: Cells | None, top: int
+) -> list[Suspect]:
+    """The rows to show: the flagged ones by rank, or the lowest-ranked if none is flagged."""
+    flagged = table["is_label_issue"].to_numpy()
+    rank = table["rank"].fill_null(0).to_numpy()
+    chosen = np.flatnonzero(flagged if flagged.any() else rank > 0)
+    chosen = chosen[np.argsort(rank[chosen], kind="stable")][:top]
+    shown = table.take(pa.array(chosen)).to_pylist()
+    budget = _PICTURE_BYTES
+    suspects = []
+    for row, entry in zip(chosen.tolist(), shown, strict=True):
+        picture = thumbnails(row) if thumbnails is not None else None
+        kind = _picture_type(picture)
+        source = None
+        if picture is not None and kind is not None and len(picture) <= budget:
+            budget -= len(picture)
+            source = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
+        suspects.append(
+            Suspect(
+                rank=entry["rank"],
+                sample_id=entry["sample_id"],
+                given=entry["given_label"],
+                suggested=entry["suggested_label"],
+                p_given=entry["p_given"],
+                p_suggested=entry["p_suggested"],
+                score=entry["label_score"],
+                reason=REASONS.get(entry["reason"] or "", ""),
+                held_out=not entry["in_training"],
+                thumbnail=source,
+                left_out=kind is not None and source is None,
+                pixelated=picture is not None and _png_width(picture) <= 64,
+                cells=_cells(cells(row) if cells is not None else None, len(chosen)),
+            )
+        )
+    return suspects
+
+
+def _cells(entries: Mapping[str, str] | None, cards: int) -> tuple[tuple[str, str], ...]:
+    """The cells of one card, cut so that all cards together stay within their share."""
+    kept = list((entries or {}).items())[:_CELLS]
+    longest = min(400, _CELL_CHARACTERS // (max(1, cards) * max(1, len(kept))))
+    return tuple((key, shorten(value, longest)) for key, value in kept)
+
+
+def _picture_type(picture: bytes | None) -> str | None:
+    if picture is None:
+        return None
+    return next((kind for start, kind in _PICTURE_TYPES.items() if picture.startswith(start)), None)
+
+
+def _png_width(picture: bytes) -> float:
+    """Width in pixels from a PNG's header; infinite for other kinds."""
+    is_png = picture.startswith(b"\x89PNG") and len(picture) >= 24
+    return int.from_bytes(picture[16:20], "big") if is_png else math.inf
+
+
+def _heat_map(summary: Summary) -> list[tuple[str, list[tuple[str, int, float]]]]:
+    """Rows of (given, [(suggested, count, shade 0..1)]); shade 0..1 by the square root."""
+    counts = {(pair.given, pair.suggested): pair.count for pair in summary.class_pairs}
+    largest = max(counts.values())
+    return [
+        (
+            given,
+            [
+                (suggested, count, math.sqrt(count / largest))
+                for suggested in summary.classes
+                for count in [counts.get((given, suggested), 0)]
+            ],
+        )
+        for given in summary.classes
+    ]
+
+
+def _accuracy_lines(metrics: Metrics) -> list[Line]:
+    lines = [
+        _line(metrics, "trained_accuracy", "trained rows, given labels", "trained"),
+        _line(metrics, "held_out_accuracy", "held-out rows, given labels", "held-out"),
+        _line(metrics, "test_accuracy", "test set", "test"),
+    ]
+    return [line for line in lines if line.drawn]
+
+
+def _line(metrics: Metrics, column: str, name: str, style: str) -> Line:
+    return Line(name, style, [(float(each["epoch"]), each.get(column)) for each in metrics])
+
+
+def _histogram(table: pa.Table) -> Markup:
+    scored = table.filter(table["label_score"].is_valid())
+    scores: NDArray[np.float32] = scored["label_score"].to_numpy()
+    return score_histogram(
+        scores, scored["is_label_issue"].to_numpy(), title="How the label scores are spread"
+    )
+
+
+def _reasons(table: pa.Table) -> list[tuple[str, int]]:
+    """The reasons of the flagged rows in words, most frequent first."""
+    flagged = table.filter(table["is_label_issue"])
+    found = flagged["reason"].value_counts().to_pylist()
+    counts = [(REASONS[each["values"]], each["counts"]) for each in found if each["values"]]
+    return sorted(counts, key=lambda each: (-each[1], each[0]))
+
+
+def _class_notes(entry: ClassSummary) -> str:
+    if entry.never_predicted:
+        return "never predicted"
+    return "few rows: overall rate" if entry.rare else ""

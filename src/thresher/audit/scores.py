@@ -77,7 +77,7 @@ def label_score(p_given: Floats, p_rival: Floats, floor: float = FLOOR) -> NDArr
     array([0. , 0.5, 1. ], dtype=float32)
     """
     span = 2.0 * np.log((1.0 + floor) / floor)
-    score = 0.5 + floored_log_margin(p_given, p_rival, floor) / span
+    score: NDArray[np.float64] = 0.5 + floored_log_margin(p_given, p_rival, floor) / span
     return score.clip(0.0, 1.0).astype(np.float32)
 
 

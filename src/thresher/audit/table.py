@@ -170,6 +170,11 @@ def _strings(name: str, values: Any, n: int) -> pa.Array:
     if not isinstance(values, pa.Array | pa.ChunkedArray):
         try:
             values = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):  # mixed kinds: numbers among strings
-            values = pa.array([None if each is None else str(each) for each in values])
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+            # Numbers among strings, or file names that are no valid UTF-8.
+            values = pa.array([None if each is None else _text(each) for each in values])
     return values.cast(pa.string())
+
+
+def _text(value: Any) -> str:
+    return str(value).encode("utf-8", errors="backslashreplace").decode()

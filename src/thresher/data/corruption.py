@@ -258,7 +258,7 @@ def _rows_by_class(labels: Labels) -> list[tuple[int, Labels]]:
     """Group the rows of each class that occurs, in order; rows without a label are left out."""
     order = np.argsort(labels, kind="stable")
     present, starts = np.unique(labels[order], return_index=True)
-    groups = np.split(order, starts[1:])
+    groups = np.split(order, starts)[1:]  # the part before the first start is empty
     return [(int(label), rows) for label, rows in zip(present, groups, strict=True) if label >= 0]
 
 

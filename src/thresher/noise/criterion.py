@@ -6,8 +6,8 @@
         criterion(index, model(x), y).backward()
     criterion.end_epoch()
 
-The whole flow of a step is `Criterion.parts`: split the outputs, losses, gather, observe and decide,
-losses on the targets, weighted sums.
+The whole flow of a step is `Criterion.parts`: split the outputs, losses, gather, observe and
+decide, losses on the targets, weighted sums.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from thresher.errors import ParameterError, RecordError
 from thresher.history import AUDIT, SampleHistory
 from thresher.keyed_random import keyed_seed
 from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+from thresher.stratified import stratified_rows
 
 __all__ = ["Criterion", "draw_held_out", "no_stream"]
 
@@ -244,20 +245,14 @@ def draw_held_out(plan: Plan, labels: Tensor | None) -> Tensor:
     Returns:
         (N,) bool.
     """
-    generator = torch.Generator().manual_seed(keyed_seed(plan.seed, "held-out"))
     labels = torch.zeros(plan.samples, dtype=torch.int64) if labels is None else labels.cpu()
-    shuffled = torch.randperm(plan.samples, generator=generator)
-    shuffled = shuffled[labels[shuffled] >= 0]
-    wanted = min(round(HELD_OUT_SHARE * len(shuffled)), HELD_OUT_MOST)
-    # sorted by class, then every (N / wanted)-th row: each class gives its share
-    by_class = shuffled[labels[shuffled].sort(stable=True).indices]
+    labelled = torch.nonzero(labels >= 0).flatten()
+    wanted = min(round(HELD_OUT_SHARE * len(labelled)), HELD_OUT_MOST)
+    drawn = stratified_rows(labels[labelled], wanted, keyed_seed(plan.seed, "held-out"))
     held_out = torch.zeros(plan.samples, dtype=torch.bool)
-    if wanted:
-        places = ((torch.arange(wanted) + 0.5) * len(by_class) / wanted).long()
-        held_out[by_class[places]] = True
-    counts = torch.bincount(labels[labels >= 0])
-    for label in torch.nonzero(counts == 1).flatten():
-        held_out[labels == label] = False
+    held_out[labelled[drawn]] = True
+    alone = torch.bincount(labels[labelled]) == 1
+    held_out[labelled] &= ~alone[labels[labelled]]
     return held_out
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["accuracy", "predict_probabilities"]
+__all__ = ["accuracy", "as_tensor", "predict_probabilities"]
 
 BLOCK = 1024
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """Share an array's memory with torch; a read-only memory map is only ever read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 @torch.no_grad()

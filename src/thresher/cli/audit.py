@@ -1,0 +1,142 @@
+"""`thresher audit`: what a finished run says of the labels; a gate for continuous integration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from thresher.cli.output import console, print_json, say
+from thresher.errors import ParameterError
+
+__all__ = ["audit", "exceeds"]
+
+
+def audit(
+    run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
+    top: Annotated[int, typer.Option(help="Suspects to list.", min=0)] = 20,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            help="Exit with 1 when more labels are suspect than this count (25) or share (2%, 0.02)."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """List the most suspect labels of a run, worst first."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from thresher.audit.table import table_facts
+    from thresher.run_folder import RunFolder
+
+    folder = RunFolder.open(run).require_complete()
+    table = pq.read_table(folder.audit)
+    facts = table_facts(table)
+    issues, labelled = facts["n_label_issues"], int(pc.count(table["given_label"]).as_py())
+    failed = fail_on is not None and exceeds(issues, labelled, fail_on)
+    suspects = (
+        table.filter(table["is_label_issue"])
+        .sort_by("rank")
+        .slice(0, top)
+        .select(
+            [
+                "rank",
+                "sample_id",
+                "given_label",
+                "suggested_label",
+                "label_score",
+                "p_given",
+                "p_suggested",
+                "reason",
+            ]
+        )
+        .to_pylist()
+    )
+    if as_json:
+        print_json(
+            {
+                "schema": 1,
+                "run": str(run),
+                "n": facts["n"],
+                "n_labelled": labelled,
+                "n_label_issues": issues,
+                "noise_rate": facts["noise_rate"],
+                "memorised": facts["memorised"],
+                "failed": failed,
+                "suspects": suspects,
+            }
+        )
+    else:
+        print_suspects(suspects, issues, labelled, facts)
+    if failed:
+        say(f"thresher: {issues:,} suspect labels are more than --fail-on {fail_on} allows.")
+        raise typer.Exit(1)
+
+
+def exceeds(issues: int, labelled: int, limit: str) -> bool:
+    """Whether the suspects are more than a count ("25") or a share ("2%", "0.02") allows.
+
+    >>> exceeds(30, 1000, "25"), exceeds(30, 1000, "5%"), exceeds(30, 1000, "0.02")
+    (True, False, True)
+
+    Raises:
+        ParameterError: the limit is neither.
+    """
+    try:
+        if limit.endswith("%"):
+            allowed = float(limit[:-1]) / 100 * labelled
+        elif "." in limit:
+            allowed = float(limit) * labelled
+        else:
+            allowed = int(limit)
+    except ValueError:
+        allowed = -1
+    if not allowed >= 0 or ("." in limit and not limit.endswith("%") and float(limit) > 1):
+        raise ParameterError(
+            f'--fail-on must be a count or a share, got "{limit}".', "Examples: 25, 2%, 0.02."
+        )
+    return issues > allowed
+
+
+def print_suspects(
+    suspects: list[dict[str, Any]], issues: int, labelled: int, facts: dict[str, Any]
+) -> None:
+    """The same for people."""
+    from rich.table import Table
+
+    rate = facts["noise_rate"]
+    print(f"{issues:,} of {labelled:,} labels are suspect; {describe_rate(rate)}")
+    if not suspects:
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("rank", "sample", "given", "suggested", "score", "p given", "p suggested", "why"):
+        right = title in ("rank", "score", "p given", "p suggested")
+        table.add_column(title, justify="right" if right else "left")
+    for each in suspects:
+        table.add_row(
+            str(each["rank"]),
+            each["sample_id"],
+            each["given_label"],
+            each["suggested_label"],
+            f"{each['label_score']:.3f}",
+            f"{each['p_given']:.3f}",
+            f"{each['p_suggested']:.3f}",
+            (each["reason"] or "").replace("_", " "),
+        )
+    console(stderr=False).print(table, soft_wrap=False)
+
+
+def describe_rate(rate: dict[str, Any]) -> str:
+    """The noise rate in words.
+
+    >>> describe_rate({"estimate": 0.2, "low": 0.18, "high": 0.25})
+    'estimated noise rate 20.0 % (18.0 to 25.0 %)'
+    """
+    if rate["estimate"] is None:
+        return "too few visits to estimate a noise rate"
+    words = f"estimated noise rate {100 * rate['estimate']:.1f} %"
+    if rate.get("low") is None or rate.get("high") is None:
+        return words
+    return f"{words} ({100 * rate['low']:.1f} to {100 * rate['high']:.1f} %)"

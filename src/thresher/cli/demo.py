@@ -1,0 +1,57 @@
+"""`thresher demo`: the main job on handwritten digits that ship with scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thresher.cli.output import Narrator, print_json, say
+
+__all__ = ["demo"]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+    noise_rate: Annotated[
+        float, typer.Option(help="Share of training labels to make wrong.", min=0, max=0.8)
+    ] = 0.4,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier demo.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """Make 40 % of the labels of 1,300 digits wrong; train with and without being fooled by them."""
+    from thresher.demonstration import demonstrate
+
+    narrator = Narrator("demo")
+    try:
+        found = demonstrate(
+            out, noise_rate=noise_rate, seed=seed, overwrite=overwrite, listener=narrator
+        )
+    except KeyboardInterrupt:
+        say("thresher: Interrupted. Run the demo again with --overwrite.")
+        raise typer.Exit(130) from None
+    finally:
+        narrator.close()
+    if as_json:
+        print_json(found)
+        return
+    print(
+        f"{found['n']:,} handwritten digits, {100 * noise_rate:.0f} % of their labels made wrong\n"
+        f"\n"
+        f"                     accuracy on clean test labels\n"
+        f"standard training    {100 * found['standard_test_accuracy']:5.1f} %\n"
+        f"thresher             {100 * found['test_accuracy']:5.1f} %\n"
+        f"\n"
+        f"labels called wrong  {found['n_label_issues']:,} of {found['n']:,}: "
+        f"{100 * found['precision']:.0f} % of them are, {100 * found['recall']:.0f} % of all wrong ones\n"
+        f"average precision    {found['average_precision']:.3f} of the ranking "
+        f"(by chance {found['noise_rate']:.2f})\n"
+        f"noise rate found     {100 * found['noise_rate_estimate']:.1f} % "
+        f"(true: {100 * found['noise_rate']:.1f} %)\n"
+        f"\n"
+        f"look at it           {found['run']}/report.html"
+    )

@@ -1,0 +1,209 @@
+"""`thresher fit`: one training run, a classifier and an audit."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from thresher.cli.output import Narrator, print_json
+from thresher.errors import ParameterError
+
+__all__ = ["fit"]
+
+
+def fit(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Training data: .csv, .tsv, .parquet, .jsonl or .npz.", show_default=False
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column with the labels. Default: the one called so.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Column with encoded images. Default: the only such one.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(help="Test data, to report an accuracy on.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="One of `thresher methods`. Default: auto.")
+    ] = None,
+    noise_rate: Annotated[
+        str | None,
+        typer.Option(help="Share of wrong labels, for methods that need it. Default: auto."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, cnn, resnet18 or package.module:factory. Default: auto (mlp, or cnn for images)."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data, restarts included. Default: 30.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Take a stratified sample of so many rows.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random. Default: 0.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, … Default: auto.")] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Random views of images: none, crop, flip or crop,flip. Default: auto."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples a step. Default: from the number of rows.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of the schedule. Default: 0.05, images 0.1.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="L2 penalty. Default: 1e-4, images 5e-4.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder. Default: runs/<date>-<data>.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run that is there.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="A run.toml to take settings from; options override it.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Finish the interrupted run in this folder.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one object.")
+    ] = False,
+) -> None:
+    """Train a classifier that wrong labels do not fool, and name the labels that are wrong."""
+    given = {
+        "label": label,
+        "image": image,
+        "test": test,
+        "method": method,
+        "noise_rate": parsed_rate(noise_rate),
+        "model": model,
+        "epochs": epochs,
+        "limit": limit,
+        "seed": seed,
+        "device": device,
+        "augment": augment,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    narrator = Narrator()
+    try:
+        if resume is not None:
+            result = resumed(resume, data, given, out, config, narrator)
+        else:
+            result = started(data, given, out, overwrite, config, narrator)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # the run has said how to go on
+    finally:
+        narrator.close()
+    if as_json:
+        print_json(result.summary)
+    else:
+        print(describe(result.summary, result.run))
+
+
+def parsed_rate(text: str | None) -> float | None:
+    """A noise rate as written on the command line; "auto" is None."""
+    if text is None or text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ParameterError(
+            f'noise-rate must be a number in [0, 1) or auto, got "{text}".', "Example: 0.2."
+        ) from error
+
+
+def started(
+    data: str | None,
+    given: dict[str, Any],
+    out: Path | None,
+    overwrite: bool,
+    config: Path | None,
+    narrator: Narrator,
+) -> Any:
+    """A new run: defaults, then the file, then the options."""
+    from dataclasses import asdict
+
+    from thresher.settings import FitSettings
+
+    if config is not None:
+        written = asdict(FitSettings.from_table(fit_table(config), config.parent))
+        data = data or written.pop("data")
+        written.pop("data", None)
+        given = written | given
+    FitSettings(**given)  # settings are refused before anything heavy is imported
+    if data is None:
+        raise ParameterError(
+            "There are no data to fit.", "Example: thresher fit data.csv --label species"
+        )
+    from thresher.fitting import fit as run
+
+    return run(data, out=out, overwrite=overwrite, listener=narrator, **given)
+
+
+def resumed(
+    run: Path,
+    data: str | None,
+    given: dict[str, Any],
+    out: Path | None,
+    config: Path | None,
+    narrator: Narrator,
+) -> Any:
+    """An interrupted run, with the settings it was started with."""
+    if set(given) - {"test"} or out is not None or config is not None:
+        raise ParameterError(
+            "--resume goes on with the settings of the run; other settings cannot be given.",
+            f"Use thresher fit --resume {run} alone, or start a new run.",
+        )
+    from thresher.fitting import resume
+
+    return resume(run, data=data, test=given.get("test"), listener=narrator)
+
+
+def fit_table(path: Path) -> dict[str, Any]:
+    """The [fit] table of a settings file."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ParameterError(
+            f"The settings file {path} cannot be read: {error}.",
+            "Pass the run.toml of an earlier run.",
+        ) from error
+    found = table.get("fit", {})
+    if not isinstance(found, dict):
+        raise ParameterError(f"{path} has no table [fit].", "Pass the run.toml of an earlier run.")
+    return found
+
+
+def describe(summary: dict[str, Any], run: Any) -> str:
+    """The result in a few lines.
+
+    Args:
+        summary: The object of `--json`.
+        run: The run folder.
+    """
+    lines = []
+    if "n_label_issues" in summary:
+        rate = summary["noise_rate_estimate"]
+        estimate = "" if rate is None else f"; about {100 * rate:.1f} % of the labels are wrong"
+        lines.append(
+            f"{summary['n_label_issues']:,} of {summary['n']:,} labels are suspect{estimate}"
+        )
+    if "test_accuracy" in summary:
+        lines.append(f"test accuracy {100 * summary['test_accuracy']:.1f} %")
+    lines.append(f"{summary['seconds']:.1f} s, {summary['peak_mib']:.0f} MiB")
+    if "n_label_issues" in summary:
+        lines.append(f"report  {run.report}")
+        lines.append(f"next    thresher audit {run.path}")
+    return "\n".join(lines)

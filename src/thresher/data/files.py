@@ -1,0 +1,84 @@
+"""Files: what every reader checks first, and how a failure to read is told."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from thresher.data.wording import listed
+from thresher.errors import DataError, nearest
+
+__all__ = ["READABLE", "existing", "one_line", "reading"]
+
+READABLE = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".npz")
+
+
+def existing(path: Path) -> Path:
+    """Check that a path exists and is not an empty file.
+
+    Raises:
+        DataError: Names the nearest name that does exist.
+    """
+    with reading(path, "a file"):
+        if path.exists():
+            if path.is_file() and path.stat().st_size == 0:
+                raise DataError(f"{path} is empty (0 bytes).", "Name another file.")
+            return path
+        parent = path.parent
+        if not parent.is_dir():
+            raise DataError(
+                f"{path} does not exist: there is no folder {parent}.", "Check the path."
+            )
+        names = [each.name for each in parent.iterdir() if each.is_dir() or _readable(each)]
+    raise DataError(
+        f"{path} does not exist.",
+        nearest(path.name, names) if names else f"The folder {parent} holds no data file.",
+    )
+
+
+def _readable(path: Path) -> bool:
+    return path.suffix.lower() in READABLE
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn what readers raise about a file into a DataError that names it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(
+            f"{path} cannot be read: permission denied.",
+            "Ask for the right to read it, or copy it.",
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or one_line(error)}.",
+            "Check the path and the disk; copy the file again if it was cut short.",
+        ) from error
+    except (
+        pa.ArrowException,
+        ValueError,
+        RuntimeError,  # an encrypted archive
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be read as {kind}: {one_line(error)}",
+            f"Check that it is whole and that its name ends in its format ({listed(READABLE)}).",
+        ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Shorten an error's text to one line.
+
+    >>> one_line(ValueError("first\\n  second"))
+    'first second'
+    """
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:199] + "…"

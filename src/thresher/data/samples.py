@@ -1,0 +1,99 @@
+"""Samples: inputs, given labels and stable names of everything that was read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from thresher.data.encoding import Encoding
+
+__all__ = ["SKIPPED", "Samples"]
+
+SKIPPED = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("sample_id", pa.string()),
+        ("path", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+HASHED_BYTES = 1 << 24  # bytes of inputs hashed at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Everything that was read from one source, in its order, without the rows that were skipped.
+
+    Args:
+        inputs: (N, d) float32 features, unscaled, missing numbers filled; or (N, H, W, C) uint8
+            images, C = 1 (grey) or 3 (RGB). May share memory with the caller's array or a file.
+        labels: (N,) int64 given labels in 0..k-1; -1 = no label.
+        classes: The k class names in sorted order; whole numbers sort as numbers.
+        sample_id: (N,) Arrow strings, unique; the same sample keeps its id when rows are reordered
+            or labels corrected (rows that are alike in all but the label are numbered by it).
+        paths: (N,) Arrow strings, where the source names files; else None.
+        encoding: How the inputs were made; give it to ``open_data`` for test and new data.
+        skipped: Rows that could not be read: row (int64, from 0), sample_id, path, error.
+        notes: What must be said aloud, a sentence each.
+        source: The path as given, or "arrays in memory".
+    """
+
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    sample_id: pa.StringArray
+    paths: pa.StringArray | None
+    encoding: Encoding
+    skipped: pa.Table
+    notes: tuple[str, ...]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def kind(self) -> Literal["features", "images"]:
+        """What the inputs are: "features" (N, d) or "images" (N, H, W, C)."""
+        return self.encoding.kind
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """128-bit BLAKE2b of inputs, labels and class names, as 32 hex digits.
+
+        The same data give the same fingerprint on every machine, whatever file they came from.
+        Cost: one pass over the inputs at first use, in blocks.
+        """
+        shape = [list(self.inputs.shape), str(self.inputs.dtype), list(self.classes)]
+        digest = hashlib.blake2b(json.dumps(shape).encode(), digest_size=16)
+        rows = max(1, HASHED_BYTES // max(1, self.inputs[:1].nbytes))
+        for start in range(0, len(self), rows):
+            digest.update(_little_endian(self.inputs[start : start + rows]))
+        digest.update(_little_endian(self.labels))
+        return digest.hexdigest()
+
+    def take(self, rows: NDArray[Any]) -> Samples:
+        """Select samples, in the order asked for.
+
+        Args:
+            rows: (M,) integers in 0..N-1, or (N,) bool.
+        """
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        index = pa.array(chosen)
+        return replace(
+            self,
+            inputs=self.inputs[chosen],
+            labels=self.labels[chosen],
+            sample_id=self.sample_id.take(index),
+            paths=None if self.paths is None else self.paths.take(index),
+        )
+
+
+def _little_endian(block: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(block.astype(block.dtype.newbyteorder("<"), copy=False)).data

@@ -1,0 +1,19 @@
+"""Networks of our own, and what stands before them: by name, seeded, checked against the data."""
+
+from thresher.models.build import build_model, check_model, default_model
+from thresher.models.cnn import SmallCnn
+from thresher.models.mlp import Mlp
+from thresher.models.networks import Networks
+from thresher.models.preparation import Preparation
+from thresher.models.resnet import ResNet18
+
+__all__ = [
+    "Mlp",
+    "Networks",
+    "Preparation",
+    "ResNet18",
+    "SmallCnn",
+    "build_model",
+    "check_model",
+    "default_model",
+]

@@ -1,0 +1,136 @@
+"""Settings of a run: one sentence a field, checked in the words of the command line.
+
+The same fields are the arguments of `thresher.fit`, the options of `thresher fit` and the table
+[fit] of run.toml.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from thresher.errors import ParameterError, nearest
+from thresher.noise import METHODS
+
+__all__ = ["FitSettings"]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What `thresher fit` was asked for. None means: chosen from the data.
+
+    Args:
+        data: Path of the training data, or None for arrays in memory.
+        label: Column (or array) that holds the labels.
+        image: Column (or array) that holds the images.
+        test: Path of test data, read as the training data were.
+        method: A name of `thresher methods`.
+        noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
+        model: "auto", "mlp", "cnn", "resnet18" or "package.module:factory".
+        epochs: Passes over the data, restarts included, >= 1.
+        limit: Take a stratified sample of so many rows, >= 2.
+        seed: Of everything random.
+        device: "auto", "cpu", "cuda", …
+        augment: "auto", "none", or some of crop, flip, joined by commas.
+        batch_size: Samples a step, >= 2.
+        learning_rate: Peak of the schedule, > 0.
+        weight_decay: L2 penalty, >= 0.
+    """
+
+    data: str | None = None
+    label: str | None = None
+    image: str | None = None
+    test: str | None = None
+    method: str = "auto"
+    noise_rate: float | None = None
+    model: str = "auto"
+    epochs: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    augment: str = "auto"
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ParameterError(
+                f'There is no method "{self.method}".', nearest(self.method, METHODS)
+            )
+        if self.noise_rate is not None and not 0 <= self.noise_rate < 1:
+            raise ParameterError(
+                f"noise_rate must be in [0, 1), got {self.noise_rate:g}.",
+                "Pass the share of wrong labels, or leave it at auto to estimate it.",
+            )
+        self._at_least("epochs", 1)
+        self._at_least("limit", 2)
+        self._at_least("batch_size", 2)
+        self._at_least("seed", 0)
+        self._at_least("weight_decay", 0)
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ParameterError(
+                f"learning_rate must be positive, got {self.learning_rate:g}.",
+                "Leave it out to use the default.",
+            )
+        words = {"auto", "none", "crop", "flip"}
+        for word in self.augment.split(","):
+            if word not in words or (word in ("auto", "none") and self.augment != word):
+                raise ParameterError(
+                    f'augment must be auto, none, or some of crop,flip, got "{self.augment}".',
+                    nearest(word, words),
+                )
+
+    def _at_least(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if value is not None and not value >= least:
+            raise ParameterError(
+                f"{name} must be at least {least}, got {value:g}.",
+                "Leave it out to use the default.",
+            )
+
+    # ------------------------------------------------------------------ TOML
+    def to_table(self, folder: Path) -> dict[str, Any]:
+        """The [fit] table of a run.toml in this folder: paths are written relative to it."""
+        table = asdict(self)
+        for name in ("data", "test"):
+            if table[name] is not None:
+                table[name] = os.path.relpath(table[name], folder)
+        if table["noise_rate"] is None:
+            table["noise_rate"] = "auto"
+        return {name: value for name, value in table.items() if value is not None}
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], folder: Path) -> FitSettings:
+        """Settings from a [fit] table; its paths are relative to the folder it lies in.
+
+        Raises:
+            ParameterError: an unknown key, or a value of the wrong type or range.
+        """
+        kinds = {field.name: str(field.type) for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in table.items():
+            if name not in kinds:
+                raise ParameterError(f'There is no setting "{name}".', nearest(name, kinds))
+            if value == "auto" and "None" in kinds[name]:
+                continue
+            values[name] = _typed(name, value, kinds[name])
+        for name in ("data", "test"):
+            if name in values:
+                values[name] = os.path.normpath(folder / values[name])
+        return cls(**values)
+
+
+def _typed(name: str, value: Any, kind: str) -> Any:
+    if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    allowed = {"str": str, "int": int, "float": float}[kind.split(" ")[0]]
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        raise ParameterError(
+            f"{name} must be a {allowed.__name__}, got {value!r}.",
+            "Correct it in the settings file.",
+        )
+    return value

@@ -1,0 +1,187 @@
+"""A trained model as a file: weights, and in the metadata all that new data must go through.
+
+new data → encoding (columns, medians, categories) → preparation (scaling) → network → classes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from thresher.data import Encoding, Samples, open_data
+from thresher.errors import RunError
+from thresher.models import Preparation, build_model
+from thresher.run_folder import RunFolder, write_aside
+from thresher.training.predict import as_tensor, predict_probabilities
+
+__all__ = ["Predictions", "TrainedModel", "predict"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network, and all that turns a user's data into its inputs and its answers into names.
+
+    Args:
+        network: With logits (B, k) or (J, B, k).
+        name: As `build_model` takes it.
+        networks: J.
+        classes: The k class names.
+        encoding: How inputs are read.
+        preparation: How they are scaled.
+        shape: Of one prepared sample.
+    """
+
+    network: nn.Module
+    name: str
+    networks: int
+    classes: tuple[str, ...]
+    encoding: Encoding
+    preparation: Preparation
+    shape: tuple[int, ...]
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file; its metadata key "thresher" holds the rest as JSON."""
+        document = {
+            "schema": SCHEMA,
+            "model": self.name,
+            "networks": self.networks,
+            "classes": list(self.classes),
+            "encoding": self.encoding.to_json(),
+            "preparation": self.preparation.to_json(),
+            "shape": list(self.shape),
+        }
+        tensors = {
+            # tied weights share memory, which the format refuses
+            name: value.detach().cpu().contiguous().clone()
+            for name, value in self.network.state_dict().items()
+        }
+        metadata = {"thresher": json.dumps(document)}
+        write_aside(path, lambda aside: save_file(tensors, aside, metadata))
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> TrainedModel:
+        """Read a model.safetensors; nothing in it is executed.
+
+        Raises:
+            RunError: the file is missing, torn, or of another version.
+            ModelError: its network is a user's own and cannot be imported.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                found: dict[str, Any] = json.loads(file.metadata()["thresher"])
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}.", "Train again.") from error
+        if found["schema"] != SCHEMA:
+            raise RunError(
+                f"{path} has schema {found['schema']}; this release reads {SCHEMA}.",
+                "Use the release of thresher that wrote it.",
+            )
+        shape, classes = tuple(found["shape"]), tuple(found["classes"])
+        network = build_model(
+            found["model"], shape=shape, classes=len(classes), seed=0, networks=found["networks"]
+        )
+        network.load_state_dict(state)
+        return cls(
+            network.to(device).eval(),
+            found["model"],
+            found["networks"],
+            classes,
+            Encoding.from_json(found["encoding"]),
+            Preparation.from_json(found["preparation"]),
+            shape,
+        )
+
+    def read(self, data: Any, *, labelled: bool = False) -> Samples:
+        """Read new data the way the training data were read."""
+        return open_data(data, encoding=self.encoding, classes=self.classes, labelled=labelled)
+
+    def probabilities(
+        self, samples: Samples, device: torch.device | str = "cpu"
+    ) -> NDArray[np.float32]:
+        """Class probabilities (n, k) float32 of samples from `read`."""
+        inputs = as_tensor(samples.inputs)
+        return predict_probabilities(self.network, inputs, self.preparation, device=device)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of new data.
+
+    Args:
+        sample_id: (n,) names of the rows.
+        classes: The k class names.
+        probabilities: (n, k) float32.
+    """
+
+    sample_id: Sequence[str]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of every row."""
+        return [self.classes[place] for place in self.probabilities.argmax(1)]
+
+    def to_table(self) -> pa.Table:
+        """Columns sample_id, predicted_label, probability."""
+        return pa.table(
+            {
+                "sample_id": pa.array(self.sample_id, pa.string()),
+                "predicted_label": pa.array(self.labels, pa.string()),
+                "probability": pa.array(self.probabilities.max(1)),
+            }
+        )
+
+
+def predict(run: str | Path, data: Any, *, device: str = "auto") -> Predictions:
+    """Predict the classes of new data with the model of a finished run.
+
+    Args:
+        run: A run folder.
+        data: A path or arrays, as `thresher.fit` takes them; a label column is not needed.
+        device: "auto", "cpu", "cuda", …
+
+    Raises:
+        RunError: the run is missing or not finished.
+        DataError: the data lack a column that the model was trained on.
+    """
+    folder = RunFolder.open(run).require_complete()
+    place = choose_device(device)
+    model = TrainedModel.load(folder.model, place)
+    samples = model.read(data)
+    return Predictions(
+        samples.sample_id.to_pylist(), model.classes, model.probabilities(samples, place)
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" takes a GPU where there is one.
+
+    Raises:
+        RunError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RunError(
+            f'The device "{name}" cannot be used: {str(error).splitlines()[0]}',
+            "Use --device cpu, or auto.",
+        ) from error
+    return device

@@ -1,0 +1,89 @@
+"""Auto: fires where labels are memorised, and is standard training where they are not."""
+
+import pytest
+import torch
+
+from thresher.noise import ELR, Auto, Standard
+from thresher.noise.auto import required_gap
+from thresher.noise.criterion import draw_held_out
+from thresher.noise.method import Plan
+
+
+def tell(criterion, trained_hits, held_out_hits):
+    """One epoch in which these shares of trained and held-out rows are predicted as labelled."""
+    eligible = criterion.history["eligible"]
+    labels = torch.zeros(len(eligible), dtype=torch.int64)
+    predictions = torch.ones(len(eligible), dtype=torch.int64)
+    for rows, share in ((eligible, trained_hits), (~eligible, held_out_hits)):
+        places = torch.nonzero(rows).flatten()
+        predictions[places[: round(share * len(places))]] = 0
+    outputs = 3.0 * torch.nn.functional.one_hot(predictions, 2)
+    loss = criterion(torch.arange(len(labels)), outputs.requires_grad_(), labels)
+    criterion.end_epoch()
+    return loss
+
+
+def test_it_fires_after_two_epochs_above_the_gap_in_a_row():
+    """Not after one, and not after two that were interrupted."""
+    criterion = Auto().start(20_000, 2, epochs=30)
+    gaps = [0.2, 0.0, 0.2, 0.2]
+    fired = []
+    for gap in gaps:
+        tell(criterion, 0.5 + gap, 0.5)
+        fired.append(criterion.method.fired_at)
+    assert fired == [-1, -1, -1, 4]
+
+
+def test_it_stays_standard_training_below_the_gap():
+    """A - V of .04 never fires, and the loss is the cross-entropy of the trained rows."""
+    criterion = Auto().start(20_000, 2, epochs=30)
+    standard = Standard().start(20_000, 2, epochs=30, held_out=~criterion.history["eligible"])
+    for _ in range(6):
+        ours, theirs = tell(criterion, 0.54, 0.5), tell(standard, 0.54, 0.5)
+        assert ours.item() == theirs.item()
+    assert criterion.method.fired_at == -1
+
+
+def test_the_penalty_is_ramped_in_over_three_epochs_to_that_of_elr():
+    """A third, two thirds, all of λ."""
+    auto = Auto().start(40, 2, epochs=30, held_out=torch.zeros(40, dtype=torch.bool))
+    auto.method.fired_at = 0
+    logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    index, labels = torch.arange(8), torch.zeros(8, dtype=torch.int64)
+    plain = torch.nn.functional.cross_entropy(logits, labels).item()
+    elr = ELR().start(40, 2, epochs=30)
+    for ramp in (1 / 3, 2 / 3, 1, 1):
+        full = elr(index, logits.clone().requires_grad_(), labels).item() - plain
+        part = auto(index, logits.clone().requires_grad_(), labels).item() - plain
+        assert part == pytest.approx(ramp * full, rel=1e-4)
+        auto.epoch += 1
+
+
+@pytest.mark.parametrize(
+    ("held_out", "expected"), [(1000, 0.05), (500, 0.05), (100, 0.15), (0, 0.05)]
+)
+def test_few_held_out_rows_ask_for_three_standard_errors(held_out, expected):
+    """3 · sqrt(.25 / 100) = .15."""
+    assert required_gap(0.05, 0.5, held_out) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1000, 100), (100_000, 2000)])
+def test_a_tenth_of_the_labelled_rows_is_held_out_at_most_two_thousand(rows, expected):
+    """Evenly over the classes, none without a label, never a class's only row."""
+    labels = torch.arange(2 * rows) % 4
+    labels[rows:] = -1
+    labels[0] = 4
+    held_out = draw_held_out(Plan(2 * rows, 5), labels)
+    assert int(held_out.sum()) == pytest.approx(expected, abs=1)
+    assert not held_out[rows:].any()
+    assert not held_out[0]
+    counts = torch.bincount(labels[held_out], minlength=4)[:4]
+    assert int(counts.max() - counts.min()) <= 1
+
+
+def test_the_draw_belongs_to_the_seed():
+    """Same seed, same rows; another seed, others."""
+    labels = torch.arange(500) % 5
+    first, same, other = (draw_held_out(Plan(500, 5, seed=s), labels) for s in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)

@@ -1,0 +1,169 @@
+"""What every exported method must bear; a new one is tested by being in METHODS."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from thresher.errors import ParameterError
+from thresher.models import Networks
+from thresher.noise import METHODS, Method, make_method
+from thresher.training.snapshots import Snapshots
+
+N, D, K, EPOCHS = 60, 5, 3, 8
+names = pytest.mark.parametrize("name", sorted(METHODS))
+
+
+def network(method, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        members = [nn.Linear(D, K) for _ in range(method.networks)]
+    return members[0] if method.networks == 1 else Networks(members)
+
+
+def data(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(N, D, generator=generator), torch.randint(K, (N,), generator=generator)
+
+
+def train(method, *, epochs=EPOCHS, batch=16, labels=None, state=None, seed=0):
+    """The plain loop of a user; returns weights and criterion after some epochs."""
+    x, y = data()
+    y = y if labels is None else labels
+    criterion = method.start(N, K, epochs=EPOCHS, seed=seed)
+    model = network(criterion.method)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    snapshots = Snapshots(model, optimizer, criterion)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        criterion.load_state_dict(state["criterion"])
+    for epoch in range(criterion.epoch, epochs):
+        order = torch.randperm(N, generator=torch.Generator().manual_seed(epoch))
+        for index in order.split(batch):
+            optimizer.zero_grad()
+            loss = criterion(index, model(x[index]), y[index])
+            assert torch.isfinite(loss)
+            loss.backward()
+            optimizer.step()
+        snapshots.apply(criterion.end_epoch())
+    return {
+        "model": copy.deepcopy(model.state_dict()),
+        "optimizer": copy.deepcopy(optimizer.state_dict()),
+        "criterion": copy.deepcopy(criterion.state_dict()),
+    }
+
+
+def assert_equal(first, second):
+    for name, values in first["model"].items():
+        assert torch.equal(values, second["model"][name]), name
+    for name, values in first["criterion"]["history"].items():
+        assert torch.equal(values, second["criterion"]["history"][name]), name
+
+
+@names
+def test_it_constructs_with_defaults_and_names_itself(name):
+    """Name, needs and a source are what `thresher methods` prints."""
+    method = make_method(name)
+    assert isinstance(method, Method)
+    assert method.name == name
+    assert method.source
+    assert set(method.needs) <= {"noise_rate", "held_out"}
+    assert type(method).__doc__
+
+
+@names
+def test_the_same_seed_gives_the_same_weights_and_history(name):
+    """Bit for bit."""
+    assert_equal(train(make_method(name)), train(make_method(name)))
+
+
+@names
+def test_a_run_cut_in_two_equals_the_whole(name):
+    """state_dict holds all that outlives an epoch."""
+    half = train(make_method(name), epochs=EPOCHS // 2)
+    assert_equal(train(make_method(name), state=half), train(make_method(name)))
+
+
+@names
+def test_it_survives_a_batch_of_one(name):
+    """One sample a step, all the way."""
+    train(make_method(name), epochs=2, batch=1)
+
+
+@names
+def test_it_survives_labels_of_a_single_class(name):
+    """Nothing to tell apart is no reason to fail."""
+    train(make_method(name), labels=torch.zeros(N, dtype=torch.int64))
+
+
+@names
+def test_held_out_samples_leave_no_gradient(name):
+    """A batch of held-out rows teaches nothing, and is observed."""
+    method = make_method(name)
+    held_out = torch.zeros(N, dtype=torch.bool)
+    held_out[:20] = True
+    criterion = method.start(N, K, epochs=4, held_out=held_out)
+    model = network(criterion.method)
+    x, y = data()
+    criterion(torch.arange(20), model(x[:20]), y[:20]).backward()
+    assert all(not parameter.grad.any() for parameter in model.parameters())
+    assert criterion.history["visits"][:20].tolist() == [1] * 20
+
+
+@names
+def test_evaluation_leaves_no_trace_in_the_history(name):
+    """Under no_grad nothing is observed."""
+    criterion = make_method(name).start(N, K, epochs=4)
+    model = network(criterion.method)
+    x, y = data()
+    with torch.no_grad():
+        criterion(torch.arange(N), model(x), y)
+    assert int(criterion.history["visits"].sum()) == 0
+
+
+@names
+def test_starting_twice_gives_two_independent_criteria(name):
+    """The method that was started stays unused; there is no global state."""
+    method = make_method(name)
+    first, second = method.start(N, K, epochs=4), method.start(N, K, epochs=4)
+    model = network(first.method)
+    x, y = data()
+    first(torch.arange(N), model(x), y)
+    assert int(first.history["visits"].sum()) == N
+    assert int(second.history["visits"].sum()) == 0
+
+
+@names
+def test_an_infinite_loss_of_a_dropped_sample_does_not_spoil_the_step(name):
+    """Dropping is masking: 0 · inf would be NaN."""
+    held_out = torch.zeros(N, dtype=torch.bool)
+    held_out[0] = True
+    criterion = make_method(name).start(N, K, epochs=4, held_out=held_out)
+    shape = (16, K) if criterion.method.networks == 1 else (2, 16, K)
+    outputs = torch.zeros(shape)
+    outputs[..., 0, 0] = 3e38
+    outputs[..., 0, 1] = -3e38
+    labels = torch.ones(16, dtype=torch.int64)
+    assert torch.isfinite(criterion(torch.arange(16), outputs.requires_grad_(), labels))
+
+
+def test_an_unknown_name_offers_the_nearest():
+    """A slip of the keyboard costs one reading."""
+    with pytest.raises(ParameterError, match='Did you mean "selfie"'):
+        make_method("selfy")
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.2])
+@pytest.mark.parametrize("name", ["selfie", "co-teaching", "standard"])
+def test_a_noise_rate_out_of_range_is_refused(name, rate):
+    """By every method, whether it takes one or not."""
+    with pytest.raises(ParameterError, match=r"noise_rate must be in \[0, 1\)"):
+        make_method(name, noise_rate=rate)
+
+
+def test_a_noise_rate_for_a_method_without_one_is_refused():
+    """Rather than silently ignored."""
+    with pytest.raises(ParameterError, match="takes no noise rate"):
+        make_method("gce", noise_rate=0.2)

@@ -1,0 +1,141 @@
+"""Closed forms of the losses, and their gradients by finite differences."""
+
+import math
+
+import pytest
+import torch
+
+from thresher.errors import ParameterError
+from thresher.history import SampleHistory
+from thresher.noise import ELR, GCE, SCE, Standard
+from thresher.noise.elr import early_learning_penalty
+from thresher.noise.gce import generalised_cross_entropy
+from thresher.noise.sce import reverse_cross_entropy
+from thresher.noise.small_loss import small_loss
+
+LOGITS = torch.tensor([[[1.0, -0.5, 0.2], [0.3, 2.0, -1.0]]], dtype=torch.float64)  # (1, 2, 3)
+LABELS = torch.tensor([[0, 2]])
+P = LOGITS.softmax(-1)
+P_GIVEN = P.gather(-1, LABELS[..., None]).squeeze(-1)
+ONE_HOT = torch.nn.functional.one_hot(LABELS, 3).double()
+
+
+@pytest.mark.parametrize("method", [Standard(), GCE(), SCE()], ids=lambda m: m.name)
+def test_gradient_equals_finite_differences(method):
+    """torch's own check, in double precision."""
+    assert torch.autograd.gradcheck(
+        lambda z: method.sample_loss(z, LABELS), LOGITS.clone().requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("method", [Standard(), GCE(), SCE()], ids=lambda m: m.name)
+def test_a_one_hot_target_equals_the_label(method):
+    """Class indices and shares are two ways to write one target."""
+    torch.testing.assert_close(
+        method.sample_loss(LOGITS, LABELS), method.sample_loss(LOGITS, ONE_HOT)
+    )
+
+
+def test_gce_at_one_is_one_minus_p():
+    """r = 1 is half the mean absolute error."""
+    torch.testing.assert_close(generalised_cross_entropy(LOGITS, LABELS, 1.0), 1 - P_GIVEN)
+
+
+def test_gce_near_zero_is_cross_entropy():
+    """r → 0."""
+    torch.testing.assert_close(
+        generalised_cross_entropy(LOGITS, LABELS, 1e-6), -P_GIVEN.log(), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_gce_gradient_is_p_to_the_r_times_that_of_cross_entropy():
+    """∂/∂z = p_y^r (p - e_y)."""
+    z = LOGITS.clone().requires_grad_()
+    generalised_cross_entropy(z, LABELS, 0.7).sum().backward()
+    torch.testing.assert_close(z.grad, P_GIVEN[..., None] ** 0.7 * (P - ONE_HOT))
+
+
+def test_reverse_cross_entropy_by_its_definition():
+    """-Σ p_c ln onehot_c with ln 0 := A."""
+    log_one_hot = torch.where(ONE_HOT > 0, 0.0, -4.0)
+    expected = -(P * log_one_hot).sum(-1)
+    torch.testing.assert_close(reverse_cross_entropy(LOGITS, LABELS, -4.0), expected)
+
+
+def test_reverse_cross_entropy_is_symmetric_in_the_sense_of_robust_losses():
+    """Summed over all labels it is the same for every prediction: -A (k - 1)."""
+    total = sum(
+        reverse_cross_entropy(LOGITS, torch.full_like(LABELS, label), -4.0) for label in range(3)
+    )
+    torch.testing.assert_close(total, torch.full_like(total, 8.0))
+
+
+def test_elr_penalty_and_its_gradient_push_towards_the_average():
+    """ln(1 - ⟨p, t⟩), checked by hand and by finite differences."""
+    targets = torch.tensor([[0.7, 0.2, 0.1]], dtype=torch.float64)
+    z = LOGITS[0, :1].clone().requires_grad_()
+    expected = math.log(1 - float((P[0, 0] * targets[0]).sum()))
+    assert early_learning_penalty(z, targets).item() == pytest.approx(expected)
+    assert torch.autograd.gradcheck(lambda each: early_learning_penalty(each, targets), z)
+
+
+def test_elr_penalty_stays_finite_at_full_agreement():
+    """The clamp holds where p = t = one-hot."""
+    sure = torch.tensor([[100.0, 0.0]])
+    assert torch.isfinite(early_learning_penalty(sure, torch.tensor([[1.0, 0.0]]))).all()
+
+
+def test_elr_moves_its_average_by_one_minus_beta():
+    """t ← β t + (1 - β) p, from zero."""
+    criterion = ELR(beta=0.7).start(4, 3)
+    logits = torch.tensor([[1.0, 0.0, 0.0]])
+    for _ in range(2):
+        criterion(torch.tensor([2]), logits.clone().requires_grad_(), torch.tensor([1]))
+    p = logits.softmax(1)[0]
+    torch.testing.assert_close(criterion.history["targets"][2], (0.3 + 0.7 * 0.3) * p)
+    assert not criterion.history["targets"][[0, 1, 3]].any()
+
+
+@pytest.mark.parametrize("keep", [0.01, 0.4, 0.8, 1.0])
+def test_small_loss_keeps_the_ceiling_of_the_share(keep):
+    """|C| = ceil(b · keep), and they are the smallest."""
+    losses = torch.rand(2, 10, generator=torch.Generator().manual_seed(0))
+    chosen = small_loss(losses, keep)
+    assert chosen.sum(1).tolist() == [math.ceil(10 * keep)] * 2
+    for row in range(2):
+        assert losses[row][chosen[row]].max() <= losses[row][~chosen[row]].min() if keep < 1 else True
+
+
+def test_small_loss_counts_and_keeps_eligible_samples_only():
+    """Held-out rows neither fill the quota nor are chosen."""
+    losses = torch.tensor([[0.0, 1.0, 2.0, 3.0]])
+    eligible = torch.tensor([False, True, True, True])
+    assert small_loss(losses, 0.5, eligible).tolist() == [[False, True, True, False]]
+
+
+def test_small_loss_breaks_ties_by_place():
+    """So that the answer does not depend on the sort."""
+    assert small_loss(torch.ones(1, 4), 0.5).tolist() == [[True, True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GCE(r=0), r"r must be in \(0, 1\]"),
+        (lambda: GCE(r=1.5), r"r must be in \(0, 1\]"),
+        (lambda: SCE(alpha=0), "alpha must be positive"),
+        (lambda: SCE(log_zero=4), "log_zero must be negative"),
+        (lambda: ELR(beta=2), r"beta must be in \(0, 1\]"),
+    ],
+)
+def test_hyper_parameters_out_of_range_are_refused(make, message):
+    """With the argument, its value and the range."""
+    with pytest.raises(ParameterError, match=message):
+        make()
+
+
+def test_histories_of_methods_without_memory_hold_no_method_columns():
+    """Robust losses cost nothing a sample."""
+    criterion = GCE().start(5, 3, audit=False)
+    assert isinstance(criterion.history, SampleHistory)
+    assert set(criterion.history.state_dict()) == {"given", "eligible"}
