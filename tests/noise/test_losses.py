@@ -103,7 +103,9 @@ def test_small_loss_keeps_the_ceiling_of_the_share(keep):
     chosen = small_loss(losses, keep)
     assert chosen.sum(1).tolist() == [math.ceil(10 * keep)] * 2
     for row in range(2):
-        assert losses[row][chosen[row]].max() <= losses[row][~chosen[row]].min() if keep < 1 else True
+        assert (
+            losses[row][chosen[row]].max() <= losses[row][~chosen[row]].min() if keep < 1 else True
+        )
 
 
 def test_small_loss_counts_and_keeps_eligible_samples_only():

@@ -12,7 +12,9 @@ from thresher.training.snapshots import Snapshots
 
 def told(criterion, predictions, labels, logits=8.0):
     """One batch over all samples in which each is predicted as told; returns the loss."""
-    outputs = logits * torch.nn.functional.one_hot(torch.tensor(predictions), criterion.plan.classes)
+    outputs = logits * torch.nn.functional.one_hot(
+        torch.tensor(predictions), criterion.plan.classes
+    )
     outputs = outputs.float().requires_grad_()
     loss = criterion(torch.arange(len(predictions)), outputs, torch.tensor(labels))
     return loss, outputs
@@ -37,9 +39,7 @@ def test_the_two_forms_of_memory_take_the_same_decisions():
     from thresher.history import Column
 
     ring.history._started = False
-    ring.history.declare(
-        Column("predictions", "class", width=4), Column("pushes", torch.int32)
-    )
+    ring.history.declare(Column("predictions", "class", width=4), Column("pushes", torch.int32))
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(10, (50,), generator=generator).tolist()
     usual = torch.randint(10, (50,), generator=generator)

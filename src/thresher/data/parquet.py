@@ -28,7 +28,8 @@ def read_parquet(path: Path) -> pa.Table:
     """
     if path.is_file():
         with reading(path, "Parquet"):
-            return pq.read_table(path, partitioning=None)
+            # buffering ahead pays on networks only, and doubles the memory
+            return pq.read_table(path, partitioning=None, pre_buffer=False)
     parts = part_files(path)
     schemas = []
     for part in parts:

@@ -129,7 +129,10 @@ def _open_path(path: Path, request: _Request) -> Samples:
             f"{path} ends in {quoted(kind)}, a format that is not read.",
             f"Give a file that ends in {listed(READABLE)}.",
         )
-    return _from_table(table, request, None, notes)
+    samples = _from_table(table, request, None, notes)
+    del table
+    pa.default_memory_pool().release_unused()  # Arrow keeps what it frees, and training needs it
+    return samples
 
 
 def _stays_text(request: _Request) -> Callable[[str], bool]:

@@ -1,0 +1,282 @@
+"""The loop: equal to the shortest plain one, whole or resumed, in one batch or several."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from thresher.errors import ModelError, RecordError
+from thresher.keyed_random import keyed_seed
+from thresher.models import Networks
+from thresher.noise import METHODS, Standard, make_method
+from thresher.noise.method import Change, Decision, Method
+from thresher.sampling import shuffled_batches
+from thresher.training.checkpoint import load_checkpoint, save_checkpoint
+from thresher.training.loop import Rows, Settings, Training
+from thresher.training.schedule import learning_rate
+from thresher.training.snapshots import Snapshots
+
+N, D, K = 100, 6, 3
+
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(N, D, generator=generator), torch.randint(K, (N,), generator=generator)
+
+
+def network(seed=0, networks=1):
+    def one():
+        return nn.Sequential(
+            nn.Linear(D, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, K)
+        )
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        members = [one() for _ in range(networks)]
+    return members[0] if networks == 1 else Networks(members)
+
+
+def training(method, settings=None, model=None):
+    x, y = data()
+    settings = settings or Settings(epochs=4, batch_size=16)
+    criterion = method.start(N, K, epochs=settings.epochs, labels=y, seed=settings.seed)
+    model = model or network(networks=criterion.method.networks)
+    rows = Rows(x, y, torch.arange(N), prepare=lambda batch: batch)
+    return Training(model, criterion, rows, settings)
+
+
+def weights(model):
+    return {name: values.clone() for name, values in model.state_dict().items()}
+
+
+def assert_equal(first, second):
+    for name, values in first.items():
+        assert torch.equal(values, second[name]), name
+
+
+@pytest.mark.parametrize("audit", [True, False])
+def test_standard_gives_bit_equal_weights_to_the_loop_without_thresher(audit):
+    """Uneven last batch, dropout and batch normalisation included; recording changes nothing."""
+    x, y = data()
+    settings = Settings(epochs=4, batch_size=16)
+    model, plain = network(), network()
+    criterion = Standard().start(N, K, epochs=4, audit=audit)
+    rows = Rows(x, y, torch.arange(N), prepare=lambda batch: batch)
+    list(Training(model, criterion, rows, settings).run())
+
+    optimizer = settings.optimizer(plain)
+    steps, step = 4 * 7, 0
+    plain.train()
+    for epoch in range(4):
+        torch.manual_seed(keyed_seed(0, "epoch", epoch))
+        for index in shuffled_batches(torch.arange(N), 16, seed=0, epoch=epoch):
+            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 0.05)
+            step += 1
+            optimizer.zero_grad()
+            F.cross_entropy(plain(x[index]), y[index]).backward()
+            optimizer.step()
+    assert_equal(weights(plain), weights(model))
+
+
+def test_the_criterion_in_a_users_own_loop_gives_the_same_bits():
+    """Four changed lines, and the loss is the one of cross_entropy."""
+    x, y = data()
+    first, second = network(), network()
+    criterion = Standard().start(N, K)
+    for model in (first, second):
+        torch.manual_seed(5)
+        model.train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for index in torch.arange(N).split(30):
+            optimizer.zero_grad()
+            outputs = model(x[index])
+            loss = (
+                criterion(index, outputs, y[index])
+                if model is first
+                else F.cross_entropy(outputs, y[index])
+            )
+            loss.backward()
+            optimizer.step()
+    assert_equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_run_resumed_from_a_checkpoint_equals_the_whole(name, tmp_path):
+    """Bit for bit: weights, history and the method's numbers."""
+    settings = Settings(epochs=8, batch_size=16)
+    whole = training(make_method(name), settings)
+    list(whole.run())
+
+    cut = training(make_method(name), settings)
+    for epoch in cut.run():
+        if epoch.epoch == 4:
+            save_checkpoint(tmp_path / "checkpoint", cut, {"seen": epoch.epoch})
+            break
+    resumed = training(
+        make_method(name), settings, network(seed=9, networks=whole.criterion.method.networks)
+    )
+    assert load_checkpoint(tmp_path / "checkpoint", resumed) == {"seen": 4}
+    list(resumed.run())
+
+    assert_equal(weights(whole.snapshots.model), weights(resumed.snapshots.model))
+    first, second = whole.criterion.state_dict(), resumed.criterion.state_dict()
+    assert first["method"] == second["method"]
+    assert_equal(first["history"], second["history"])
+
+
+@pytest.mark.parametrize("name", ["standard", "gce", "selfie", "co-teaching"])
+def test_a_step_spread_over_batches_equals_the_step_of_one(name):
+    """Gradients are sums scaled once, so how a step is cut does not matter (without batch norm)."""
+    x, y = data()
+
+    def run(batch, accumulate):
+        method = make_method(name)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            members = [nn.Linear(D, K) for _ in range(method.networks)]
+        model = members[0] if method.networks == 1 else Networks(members)
+        criterion = method.start(N, K, epochs=2, labels=y)
+        rows = Rows(x, y, torch.arange(N), prepare=lambda each: each)
+        settings = Settings(epochs=2, batch_size=batch, accumulate=accumulate)
+        list(Training(model, criterion, rows, settings).run())
+        return weights(model)
+
+    whole, parts = run(100, 1), run(25, 4)
+    for key, values in whole.items():
+        torch.testing.assert_close(values, parts[key], rtol=1e-4, atol=1e-6)
+
+
+def test_a_window_with_unequal_selection_is_divided_by_what_was_selected():
+    """Not by the number of batches: two batches, three and one chosen samples."""
+
+    class Chosen(Method):
+        name = "chosen"
+
+        def decide(self, step):
+            return Decision((step.index < 4).float())
+
+    x, y = data()
+    model = nn.Linear(D, K)
+    plain = copy.deepcopy(model)
+    criterion = Chosen().start(N, K)
+    rows = Rows(x, y, torch.tensor([0, 1, 2, 50, 3, 51, 52, 53]), prepare=lambda each: each)
+    trainer = Training(model, criterion, rows, Settings(epochs=1, batch_size=4, accumulate=2))
+    trainer._step([torch.tensor([0, 1, 2, 50]), torch.tensor([3, 51, 52, 53])], 0)
+    F.cross_entropy(plain(x[:4]), y[:4]).backward()
+    torch.testing.assert_close(model.weight.grad, plain.weight.grad)
+
+
+def test_a_network_with_nothing_to_learn_from_skips_the_step():
+    """Its weights stay, momentum and weight decay included; the other network learns."""
+
+    class Half(Method):
+        name = "half"
+        networks = 2
+
+        def decide(self, step):
+            ones = step.ones()
+            return Decision(torch.stack([ones, 0 * ones]))
+
+    trainer = training(Half(), Settings(epochs=1, batch_size=50))
+    model = trainer.snapshots.model
+    before = weights(model)
+    trainer._step([torch.arange(50)], 0)
+    after = weights(model)
+    assert torch.equal(before["members.1.0.weight"], after["members.1.0.weight"])
+    assert not torch.equal(before["members.0.0.weight"], after["members.0.0.weight"])
+
+
+def test_rollback_restores_the_step_bit_for_bit():
+    """Save, train on, restore: the next step is the one that followed the save."""
+
+    class Rollback(Method):
+        name = "rollback"
+
+        def end_epoch(self, measured):
+            return {0: Change(save="early"), 2: Change(restore="early")}.get(self.history.epoch)
+
+    trainer = training(Rollback(), Settings(epochs=4, batch_size=16))
+    epochs = trainer.run()
+    next(epochs)
+    saved = weights(trainer.snapshots.model)
+    next(epochs)
+    assert not torch.equal(saved["0.weight"], trainer.snapshots.model.state_dict()["0.weight"])
+    next(epochs)
+    assert_equal(saved, weights(trainer.snapshots.model))
+    assert trainer.criterion.epoch == 3
+
+
+def test_restoring_what_was_never_saved_is_an_error():
+    """And names what there is."""
+    trainer = training(Standard())
+    snapshots = Snapshots(trainer.snapshots.model, trainer.optimizer, trainer.criterion)
+    with pytest.raises(RecordError, match='Nothing was saved under "early"'):
+        snapshots.apply(Change(restore="early"))
+
+
+def test_a_module_that_cannot_be_reset_is_named():
+    """Parameters without reset_parameters."""
+
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(K))
+
+        def forward(self, x):
+            return x * self.scale
+
+    model = nn.Sequential(nn.Linear(D, K), Scale())
+    trainer = training(Standard(), model=model)
+    with pytest.raises(ModelError, match='The module "1" \\(Scale\\)'):
+        trainer.snapshots.apply(Change(reset=("",)))
+
+
+def test_freezing_stops_the_learning_of_what_is_named():
+    """By module name prefix."""
+    trainer = training(Standard(), Settings(epochs=1, batch_size=50))
+    before = weights(trainer.snapshots.model)
+    trainer.snapshots.apply(Change(freeze=("0",)))
+    list(trainer.run())
+    after = weights(trainer.snapshots.model)
+    assert torch.equal(before["0.weight"], after["0.weight"])
+    assert not torch.equal(before["4.weight"], after["4.weight"])
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    """With the epoch, and the setting to change."""
+    x, y = data()
+    rows = Rows(x * float("inf"), y, torch.arange(N), prepare=lambda each: each)
+    criterion = Standard().start(N, K, labels=y)
+    trainer = Training(network(), criterion, rows, Settings(epochs=2))
+    with pytest.raises(ModelError, match="The loss became nan in epoch 1"):
+        list(trainer.run())
+
+
+def test_training_leaves_the_global_generator_alone():
+    """The user's own random numbers are not disturbed."""
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    list(training(Standard(), Settings(epochs=1)).run())
+    assert torch.equal(expected, torch.rand(4))
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16, 17, 33, 100])
+def test_every_row_is_drawn_once_and_no_batch_has_one_row(rows):
+    """Batch normalisation cannot learn from one."""
+    batches = list(shuffled_batches(torch.arange(rows), 16, seed=1, epoch=2))
+    assert sorted(torch.cat(batches).tolist()) == list(range(rows))
+    assert rows == 1 or min(map(len, batches)) > 1
+
+
+def test_the_order_belongs_to_seed_and_epoch():
+    """Drawn alone or after others."""
+
+    def order(seed, epoch):
+        return torch.cat(list(shuffled_batches(torch.arange(50), 8, seed=seed, epoch=epoch)))
+
+    assert torch.equal(order(1, 3), order(1, 3))
+    assert not torch.equal(order(1, 3), order(1, 4))
+    assert not torch.equal(order(1, 3), order(2, 3))
