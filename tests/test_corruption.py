@@ -228,7 +228,7 @@ def test_too_few_classes_are_refused(make):
 
 
 @pytest.mark.parametrize(
-    "transition, message",
+    ("transition", "message"),
     [
         ([[0.5, 0.5]], "as many rows as columns"),
         ([[1.2, -0.2], [0, 1]], "negative or no number"),
@@ -242,7 +242,7 @@ def test_a_matrix_of_no_probabilities_is_refused(transition, message):
 
 
 @pytest.mark.parametrize(
-    "labels, message",
+    ("labels", "message"),
     [
         ([0, 1, 3], r"Label 3 of sample 2 is outside -1\.\.2"),
         ([0, -2, 1], r"Label -2 of sample 1 is outside -1\.\.2"),

@@ -173,8 +173,12 @@ class ConfidentCounts:
 
     @property
     def class_rate(self) -> float:
-        """Sum of the class counts as a share of the labelled rows; the point estimate."""
-        return self._share(int(self.class_counts.sum()))
+        """Mean of `class_noise` over the rows of the classes the model knows; the point estimate.
+
+        Not rounded class by class: with many classes of few rows each, nothing would be left.
+        """
+        known = np.where(self.never_predicted, 0, self.sizes)
+        return float(self.class_noise @ known / known.sum()) if known.any() else 0.0
 
     @property
     def global_rate(self) -> float:
@@ -291,7 +295,7 @@ def confident_joint(
     Returns:
         (k, k) float64.
 
-    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.05, 0.95]])
     >>> confident_joint(np.array([0, 0, 1, 0]), p)
     array([[2., 1.],
            [0., 1.]])

@@ -16,53 +16,30 @@ Every file appears whole or not at all, and none is written outside the folder.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from thresher.errors import RunError
+from thresher.whole_file import whole_file
 
-__all__ = ["RunFolder", "write_aside", "write_whole"]
+__all__ = ["RunFolder"]
 
 SCHEMA = 1
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name beside its own, then rename it.
+def _write(path: Path, content: str) -> None:
+    """Write a text file that appears whole or not at all.
 
     Raises:
         RunError: no space, no permission; whatever was under the name before is untouched.
     """
-    data = content.encode() if isinstance(content, str) else content
-    write_aside(path, lambda aside: aside.write_bytes(data))
-
-
-def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a writer that takes a path and streams to it."""
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        write(aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> RunError:
-    """The error for a file that cannot be written."""
-    return RunError(
-        f"Cannot write {path}: {error.strerror or error}.",
-        "Free some space or choose another place with --out.",
-    )
+    with whole_file(path) as aside:
+        aside.write_text(content)
 
 
 class RunFolder:
@@ -110,7 +87,10 @@ class RunFolder:
                 else "Choose another --out.",
             ) from error
         except OSError as error:
-            raise unwritable(run.path, error) from error
+            raise RunError(
+                f"Cannot write {run.path}: {error.strerror or error}.",
+                "Free some space or choose another place with --out.",
+            ) from error
         return run
 
     @classmethod
@@ -149,7 +129,7 @@ class RunFolder:
     # ------------------------------------------------------------------ files
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write run.toml; None is left out, TOML has no word for it."""
-        write_whole(self.settings, tomli_w.dumps(_without_none({"schema": SCHEMA, **settings})))
+        _write(self.settings, tomli_w.dumps(_without_none({"schema": SCHEMA, **settings})))
 
     def read_settings(self) -> dict[str, Any]:
         """Read run.toml.
@@ -174,7 +154,7 @@ class RunFolder:
     def write_metrics(self, epochs: Iterable[Mapping[str, Any]]) -> None:
         """Write metrics.jsonl, one line an epoch."""
         lines = (json.dumps({"schema": SCHEMA, **each}) for each in epochs)
-        write_whole(self.metrics, "".join(line + "\n" for line in lines))
+        _write(self.metrics, "".join(line + "\n" for line in lines))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
@@ -182,7 +162,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json."""
-        write_whole(self.summary, json.dumps(summary, indent=2) + "\n")
+        _write(self.summary, json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:
         """What the run came to."""

@@ -22,8 +22,9 @@ from torch import nn
 from thresher.data import Encoding, Samples, open_data
 from thresher.errors import RunError
 from thresher.models import Preparation, build_model
-from thresher.run_folder import RunFolder, write_aside
+from thresher.run_folder import RunFolder
 from thresher.training.predict import as_tensor, predict_probabilities
+from thresher.whole_file import whole_file
 
 __all__ = ["Predictions", "TrainedModel", "predict"]
 
@@ -68,8 +69,8 @@ class TrainedModel:
             name: value.detach().cpu().contiguous().clone()
             for name, value in self.network.state_dict().items()
         }
-        metadata = {"thresher": json.dumps(document)}
-        write_aside(path, lambda aside: save_file(tensors, aside, metadata))
+        with whole_file(path) as aside:
+            save_file(tensors, aside, {"thresher": json.dumps(document)})
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> TrainedModel:

@@ -81,7 +81,7 @@ def weights(model):
 
 
 @pytest.mark.parametrize(
-    "name, shape, kind",
+    ("name", "shape", "kind"),
     [
         ("mlp", (5,), Mlp),
         ("mlp", (1, 8, 8), Mlp),
@@ -148,7 +148,7 @@ def test_the_search_path_is_put_back(factories):
 
 
 @pytest.mark.parametrize(
-    "name, message",
+    ("name", "message"),
     [
         ("resnet", 'no model "resnet". Did you mean "resnet18"'),
         ("own_network:plain", 'cannot be imported: .* Did you mean "own_networks"'),
@@ -202,7 +202,7 @@ class Answering(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "answer, message",
+    ("answer", "message"),
     [
         (lambda inputs: inputs[:, :2], "last layer is 2 wide, the data have 3 classes"),
         (lambda inputs: inputs[:, 0], r"the shape \(2,\), not \(2, 3\)"),

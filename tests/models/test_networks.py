@@ -32,7 +32,7 @@ def test_resnet18_has_its_published_size():
     assert parameters(ResNet18(3, 10)) == 11_173_962
 
 
-@pytest.mark.parametrize("channels, side, classes", [(3, 32, 10), (1, 8, 2), (4, 21, 5)])
+@pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 8, 2), (4, 21, 5)])
 def test_resnet18_answers_a_row_per_image(channels, side, classes):
     logits = ResNet18(channels, classes)(torch.randn(2, channels, side, side))
     assert logits.shape == (2, classes)
@@ -46,7 +46,7 @@ def test_small_cnn_takes_any_size_and_any_channels(channels, sides):
     assert model(torch.randn(2, channels, *sides)).shape == (2, 6)
 
 
-@pytest.mark.parametrize("side, pools", [(32, 3), (28, 3), (16, 3), (8, 2), (4, 1), (3, 0)])
+@pytest.mark.parametrize(("side", "pools"), [(32, 3), (28, 3), (16, 3), (8, 2), (4, 1), (3, 0)])
 def test_small_cnn_pools_while_two_pixels_are_left(side, pools):
     model = SmallCnn((1, side, side), 3)
     assert sum(isinstance(each, nn.MaxPool2d) for each in model.modules()) == pools

@@ -6,10 +6,10 @@ import torch
 from thresher.noise import ELR, Auto, Standard
 from thresher.noise.auto import required_gap
 from thresher.noise.criterion import draw_held_out
-from thresher.noise.method import Plan
+from thresher.noise.method import Change, Plan
 
 
-def tell(criterion, trained_hits, held_out_hits):
+def tell(criterion, trained_hits, held_out_hits, asked):
     """One epoch in which these shares of trained and held-out rows are predicted as labelled."""
     eligible = criterion.history["eligible"]
     labels = torch.zeros(len(eligible), dtype=torch.int64)
@@ -19,7 +19,8 @@ def tell(criterion, trained_hits, held_out_hits):
         predictions[places[: round(share * len(places))]] = 0
     outputs = 3.0 * torch.nn.functional.one_hot(predictions, 2)
     loss = criterion(torch.arange(len(labels)), outputs.requires_grad_(), labels)
-    criterion.end_epoch()
+    asked.append(change := criterion.end_epoch())
+    criterion.applied(change)
     return loss
 
 
@@ -27,11 +28,29 @@ def test_it_fires_after_two_epochs_above_the_gap_in_a_row():
     """Not after one, and not after two that were interrupted."""
     criterion = Auto().start(20_000, 2, epochs=30)
     gaps = [0.2, 0.0, 0.2, 0.2]
-    fired = []
+    fired, asked = [], []
     for gap in gaps:
-        tell(criterion, 0.5 + gap, 0.5)
+        tell(criterion, 0.5 + gap, 0.5, asked)
         fired.append(criterion.method.fired_at)
     assert fired == [-1, -1, -1, 4]
+
+
+def test_it_goes_back_to_the_epoch_with_the_best_held_out_accuracy():
+    """Each new best is saved, and restored when it fires; afterwards it asks for nothing."""
+    criterion = Auto().start(20_000, 2, epochs=30)
+    asked = []
+    for trained, held_out in [(0.4, 0.4), (0.6, 0.6), (0.6, 0.5), (0.7, 0.5), (0.9, 0.8)]:
+        tell(criterion, trained, held_out, asked)
+    save, restore = Change(save="best"), Change(restore="best")
+    assert asked == [save, save, None, restore, None]
+
+
+def test_it_does_not_fire_when_no_epochs_are_left_to_learn_the_penalty():
+    """Going back at the very end would only lose the training."""
+    criterion = Auto().start(20_000, 2, epochs=4)
+    for _ in range(4):
+        tell(criterion, 0.9, 0.5, [])
+    assert criterion.method.fired_at == -1
 
 
 def test_it_stays_standard_training_below_the_gap():
@@ -39,7 +58,7 @@ def test_it_stays_standard_training_below_the_gap():
     criterion = Auto().start(20_000, 2, epochs=30)
     standard = Standard().start(20_000, 2, epochs=30, held_out=~criterion.history["eligible"])
     for _ in range(6):
-        ours, theirs = tell(criterion, 0.54, 0.5), tell(standard, 0.54, 0.5)
+        ours, theirs = tell(criterion, 0.54, 0.5, []), tell(standard, 0.54, 0.5, [])
         assert ours.item() == theirs.item()
     assert criterion.method.fired_at == -1
 

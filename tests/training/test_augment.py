@@ -32,7 +32,7 @@ def views(image, padding):
 
 
 @pytest.mark.parametrize(
-    "shape, padding",
+    ("shape", "padding"),
     [((32, 32, 3), (4, 4)), ((28, 27, 1), (4, 3)), ((9, 17, 1), (1, 2)), ((6, 6, 2), (1, 1))],
 )
 def test_every_view_is_a_flipped_crop_of_the_zero_padded_image(shape, padding):
@@ -142,7 +142,7 @@ def test_no_names_leave_any_batch_alone():
 
 
 @pytest.mark.parametrize(
-    "shape, names",
+    ("shape", "names"),
     [
         ((32, 32, 3), ("crop", "flip")),
         ((28, 28, 1), ("crop",)),

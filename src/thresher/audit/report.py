@@ -22,11 +22,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from thresher.audit.atomic import whole_file
 from thresher.audit.charts import Line, line_chart, noise_gauge, score_histogram
 from thresher.audit.reasons import REASONS
 from thresher.audit.summary import ClassSummary, Summary
 from thresher.errors import ParameterError
+from thresher.whole_file import whole_file
 
 __all__ = ["LARGEST_TOP", "render_report", "write_report"]
 
@@ -45,7 +45,7 @@ _LISTED_SETTINGS = 60
 _CELLS = 12
 # Together these keep the file below 5 MB, even where every character must be escaped.
 _PICTURE_BYTES = 2_200_000  # of all thumbnails; base64 adds a third
-_CELL_CHARACTERS = 140_000  # of all cells
+_CELL_CHARACTERS = 140_000  # of all cells, half for their names and half for their texts
 
 _PICTURE_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -284,8 +284,10 @@ def _suspects(
 def _cells(entries: Mapping[str, str] | None, cards: int) -> tuple[tuple[str, str], ...]:
     """The cells of one card, cut so that all cards together stay within their share."""
     kept = list((entries or {}).items())[:_CELLS]
-    longest = min(400, _CELL_CHARACTERS // (max(1, cards) * max(1, len(kept))))
-    return tuple((key, shorten(value, longest)) for key, value in kept)
+    longest = _CELL_CHARACTERS // (2 * max(1, cards) * max(1, len(kept)))
+    return tuple(
+        (shorten(key, min(60, longest)), shorten(value, min(400, longest))) for key, value in kept
+    )
 
 
 def _picture_type(picture: bytes | None) -> str | None:

@@ -55,7 +55,7 @@ def floored_log_margin(
         (N,) float64 in ±ln((1 + ε)/ε); 0 for a tie, NaN where an input is NaN.
 
     >>> floored_log_margin(np.array([0.7]), np.array([0.2])).round(4)
-    array([1.1549])
+    array([1.155])
     """
     if not floor > 0:
         raise ParameterError(f"floor must be above 0, got {floor!r}.", "The default is 0.03.")

@@ -31,7 +31,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.audit.atomic import whole_file
 from thresher.audit.reasons import REASONS
 from thresher.audit.record import Record
 from thresher.audit.scores import (
@@ -43,6 +42,7 @@ from thresher.audit.scores import (
 )
 from thresher.audit.verdicts import Verdicts
 from thresher.errors import ParameterError
+from thresher.whole_file import whole_file
 
 __all__ = ["METADATA_KEY", "SCHEMA_VERSION", "SPLITS", "build_table", "table_facts", "write_table"]
 

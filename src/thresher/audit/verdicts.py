@@ -190,22 +190,31 @@ def rank_order(score: NDArray[np.float32], p_given: NDArray[np.float32]) -> NDAr
 
 
 def lowest_of_each_class(
-    ranked: NDArray[np.intp], labels: Integers, quota: NDArray[np.int64]
+    ranked: NDArray[np.intp], labels: Integers, counts: ConfidentCounts
 ) -> NDArray[np.intp]:
-    """Take the first ``quota[c]`` rows of every given class c from a ranking.
+    """Take the first rows of every given class from a ranking, as many as its class count.
+
+    Rare classes, which all have the overall rate, share one quota: a tenth of seven rows would be
+    rounded to one in every class, a twentieth to none.
 
     Args:
         ranked: (R,) labelled rows, most suspect first.
         labels: (N,) given labels.
-        quota: (k,) rows to take of each class.
+        counts: Confident counts of the same classes.
 
     Returns:
         Row numbers, grouped by class.
     """
-    by_class = ranked[np.argsort(labels[ranked], kind="stable")]
-    given = labels[by_class]
-    first = np.searchsorted(given, given)  # where the class of each row starts
-    return by_class[np.arange(len(by_class)) - first < quota[given]]
+    k = counts.classes
+    pooled = counts.rare & ~counts.never_predicted
+    pool = np.where(pooled, k, np.arange(k))  # (k,) the quota each class draws on
+    shared = np.rint(counts.class_noise[pooled] @ counts.sizes[pooled]).astype(np.int64)
+    quota = np.append(counts.class_counts, shared)
+    drawn = pool[labels[ranked]]
+    order = np.argsort(drawn, kind="stable")
+    by_pool, drawn = ranked[order], drawn[order]
+    first = np.searchsorted(drawn, drawn)  # where the pool of each row starts
+    return by_pool[np.arange(len(by_pool)) - first < quota[drawn]]
 
 
 def _beaten(
@@ -221,7 +230,7 @@ def _beaten(
         return beaten
     if level == "high_precision":
         return beaten[: counts.global_count]
-    return lowest_of_each_class(beaten, record.labels, counts.class_counts)
+    return lowest_of_each_class(beaten, record.labels, counts)
 
 
 def _lowest(ranked: NDArray[np.intp], held_out: ConfidentCounts, level: Level) -> NDArray[np.intp]:

@@ -38,7 +38,7 @@ def fit(
     model: Annotated[
         str | None,
         typer.Option(
-            help="mlp, cnn, resnet18 or package.module:factory. Default: auto (mlp, or cnn for images)."
+            help="mlp, cnn, resnet18 or package.module:factory. Default: mlp, for images cnn."
         ),
     ] = None,
     epochs: Annotated[

@@ -32,13 +32,14 @@ def predict(
     import pyarrow.csv
     import pyarrow.parquet
 
-    from thresher.run_folder import write_aside
     from thresher.trained_model import predict as run_model
+    from thresher.whole_file import whole_file
 
     table = run_model(run, data, device=device).to_table()
     if out is not None:
         write = pyarrow.parquet.write_table if out.suffix == ".parquet" else pyarrow.csv.write_csv
-        write_aside(out, lambda aside: write(table, aside))
+        with whole_file(out) as aside:
+            write(table, aside)
         say(f"{table.num_rows:,} predictions in {out}")
     elif as_json:
         print_json({"schema": 1, "predictions": table.to_pylist()})

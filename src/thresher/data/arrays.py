@@ -45,7 +45,7 @@ def as_array(data: Any, name: str = "X") -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise DataError(
             f"{name} holds values of type {array.dtype}, expected numbers or uint8 images.",
-            "Convert them to float32, or give a table with one column per feature.",
+            "Convert them to float32, or give a table (pandas, polars, Arrow) or a path.",
         )
     if array.ndim == 0 or array.size == 0:
         raise DataError(

@@ -124,7 +124,7 @@ def sniff(path: Path) -> Dialect:
     best: tuple[float, int] = (0.0, 0)
     found: tuple[str, list[list[str]]] | None = None
     for delimiter in order:
-        records = [fields for _, fields in islice(_records(path, delimiter), SNIFFED_RECORDS)]
+        records = _first_records(path, delimiter)
         if not records:
             raise DataError(f"{path} is empty: it holds blank lines only.", "Name another file.")
         width = len(records[0])
@@ -143,6 +143,21 @@ def sniff(path: Path) -> Dialect:
     return Dialect(delimiter, tuple(records[0]), "," if comma else ".")
 
 
+class _ParseError(DataError):
+    """Python's csv reader gives up, as on a field beyond its limit of 128 kB."""
+
+
+def _first_records(path: Path, delimiter: str) -> list[list[str]]:
+    records: list[list[str]] = []
+    try:
+        for _, fields in islice(_records(path, delimiter), SNIFFED_RECORDS):
+            records.append(fields)
+    except _ParseError:
+        if not records:
+            raise
+    return records
+
+
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each record begins (from 1) and its fields; skip blank lines."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -159,7 +174,7 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
                 f"{path} is not UTF-8 text (line {bad}).", "Save it as UTF-8."
             ) from None
         except csv.Error as error:
-            raise DataError(
+            raise _ParseError(
                 f"{path} cannot be read from line {line} on: {one_line(error)}.",
                 "Look for a quote that is not closed; double the quotes inside a quoted field.",
             ) from None

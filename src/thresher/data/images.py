@@ -67,7 +67,7 @@ class Decoded:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Header:
     key: int
     size: tuple[int, int] = (0, 0)  # height, width after EXIF orientation
@@ -183,6 +183,8 @@ def _attempt(read: Callable[[], Found]) -> Found | str:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # asking a PNG for it would decode the whole image
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def _explain(path: Path) -> None:
 
 def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        found = json.loads(text, object_pairs_hook=partial(_once_each, path, number))
     except UnicodeDecodeError:
         raise DataError(f"{path}, line {number}: not UTF-8 text.", "Save it as UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -71,6 +73,17 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
         raise DataError(
             f"{path}, line {number}: a {_kind(found)}, expected an object.",
             'Write each sample as an object, such as {"height": 1.5, "label": "cat"}.',
+        )
+    return found
+
+
+def _once_each(path: Path, number: int, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise DataError(
+            f"{path}, line {number}: the key {quoted(twice)} occurs more than once.",
+            "Give every key one value.",
         )
     return found
 

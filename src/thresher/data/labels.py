@@ -144,7 +144,7 @@ def array_column(labels: Any, name: str = "y") -> pa.ChunkedArray:
         values = pa.array(array.astype(array.dtype.newbyteorder("=")), from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise LabelError(
-            f"{name} of type {array.dtype} mixes kinds of values: {_line(error)}",
+            f"{name} of type {array.dtype} cannot be read as labels: {_line(error)}",
             "Give all labels as texts, or all as whole numbers.",
         ) from error
     return pa.chunked_array([values])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,15 +37,16 @@ def read_parquet(path: Path) -> pa.Table:
         with reading(part, "Parquet"):
             schemas.append(pq.read_schema(part))
     with reading(path, "a folder of Parquet files"):
-        hive = pa.dataset.partitioning(flavor="hive")
-        folder = pa.dataset.dataset(
+        open_parts = partial(
+            pa.dataset.dataset,
             [str(part) for part in parts],
             format="parquet",
-            partitioning=hive,
+            partitioning=pa.dataset.partitioning(flavor="hive"),
             partition_base_dir=str(path),
         )
-        schema = pa.unify_schemas([*schemas, folder.schema], promote_options="permissive")
-        return folder.replace_schema(schema.with_metadata(schemas[0].metadata)).to_table()
+        schemas.append(open_parts().schema)  # knows the columns that folders name
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        return open_parts(schema=schema.with_metadata(schemas[0].metadata)).to_table()
 
 
 def part_files(folder: Path) -> list[Path]:

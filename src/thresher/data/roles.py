@@ -164,13 +164,13 @@ def _json(text: bytes | None, *keys: str) -> Any:
     return found
 
 
-def given_ids(table: pa.Table) -> pa.StringArray | None:
-    """Take the ids from the column "sample_id", if there is one: (N,) strings.
+def given_ids(table: pa.Table, label: str | None) -> pa.StringArray | None:
+    """Take the ids from the column "sample_id", if there is one beside the label: (N,) strings.
 
     Raises:
         DataError: They are neither texts nor whole numbers, or not unique, or one is missing.
     """
-    if ID_NAME not in table.column_names:
+    if ID_NAME not in table.column_names or label == ID_NAME:
         return None
     column = dense(table[ID_NAME])
     if not (pa.types.is_integer(column.type) or pa.types.is_large_string(column.type)):

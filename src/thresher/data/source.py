@@ -292,7 +292,7 @@ def _from_table(
         encoding = Encoding("features", columns, label=label, class_codes=tuple(codes))
         notes += said
     _refuse_kind(encoding, "features", request.source)
-    ids = given_ids(table)
+    ids = given_ids(table, label)
     used = {label, ID_NAME, *(each.name for each in encoding.columns)}
     identifying = [each for each in table.column_names if each not in used] if ids is None else []
     encoded = encode_table(table, encoding, identifying)
@@ -326,7 +326,7 @@ def _from_images(
     """Assemble samples from a column of encoded images; broken ones are set aside."""
     column, beside = image_bytes(table[roles.image])
     paths = file_paths(table, beside)
-    ids = given_ids(table)
+    ids = given_ids(table, roles.label)
     if request.encoding is None:
         used = {roles.label, roles.image, ID_NAME}
         other = [quoted(name) for name in table.column_names if name not in used]

@@ -96,7 +96,7 @@ LEFT_OUT = {
     "it as a number.",
     "date": "Left out, as they are dates or times: {}; to use one, convert it to a number, such "
     "as the days since a fixed day.",
-    "counter": "Left out, as they only number the rows: {}.",
+    "counter": "Left out, as they only number the rows, or have no name: {}.",
     "image": "Left out, as they hold bytes: {}.",
     "other": "Left out, as they are neither numbers nor categories: {}; to use one, give each of "
     "its parts a column.",
@@ -153,9 +153,7 @@ def _empty(name: str) -> DataError:
     )
 
 
-def encode_table(
-    table: pa.Table, encoding: Encoding, identifying: Sequence[str] = ()
-) -> Features:
+def encode_table(table: pa.Table, encoding: Encoding, identifying: Sequence[str] = ()) -> Features:
     """Make features of a table by an encoding.
 
     Args:

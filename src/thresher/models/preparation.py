@@ -4,9 +4,10 @@
     images (B, H, W, C) uint8     (x - mean) / std per channel, as (B, C, H, W) float32
 
 Scaled features are not clipped. An outlier reaches at most √N deviations in the rows it was fitted
-on; tried with 707 of them in 500 000 rows and with columns of log-normal tails, the MLP trained
-without trouble, and cutting at 10 deviations moved its accuracy by 0.2 points at most. Clipping
-would hide from the network what may be the very sign of a class.
+on. Tried with 707 of them in 500 000 rows, and with columns of log-normal tails, the MLP trained
+without trouble, and cutting at 10 deviations moved its accuracy by 0.2 points at most; only 300
+columns that are 1 in one row of ten thousand gained more from it, 0.7 points. Clipping would hide
+from the network what may be the very sign of a class.
 """
 
 from __future__ import annotations

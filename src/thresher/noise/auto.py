@@ -3,8 +3,9 @@
 A tenth of the rows ride in the batches with weight 0. They pass through the same network, in the
 same mode, in the same step as their trained neighbours, so that the accuracy A on the given labels
 of the trained rows and V on those of the held-out rows differ by memorisation and nothing else.
-When A - V stays above a gap, the early-learning term of ELR is ramped in; where nothing is
-memorised, this *is* standard training on nine tenths of the rows.
+When A - V stays above a gap, the network goes back to the epoch with the best V, before it had
+memorised much, and the early-learning term of ELR is ramped in; where nothing is memorised, this
+*is* standard training on nine tenths of the rows.
 
     fires  when A - V > gap in two epochs in a row
     loss = CE + λ ramp ln(1 - ⟨p, t⟩)          ramp 1/3, 2/3, 1 in the epochs after
@@ -51,13 +52,15 @@ class Auto(Method):
 
     Cost: k floats a sample once it has fired; a tenth of the rows (at most 2000) teach nothing.
     Hurts when: rows are so few that a tenth of them is missed.
-    Source: the trigger is thresher's own; the regularisation is ELR, Liu et al., NeurIPS 2020.
+    Source: the trigger is thresher's own; the regularisation is ELR, Liu et al., NeurIPS 2020;
+    going back is early stopping by the accuracy on noisy held-out labels, as Prestopping does
+    with clean ones (Song et al. 2020).
     """
 
     name = "auto"
     source = "thresher; with ELR, Liu et al., NeurIPS 2020"
     needs = ("held_out",)
-    state = ("exceeded", "fired_at")
+    state = ("exceeded", "fired_at", "best")
 
     def __init__(self, *, gap: float = 0.05, beta: float = 0.7, strength: float = 3.0) -> None:
         check_positive("gap", gap, below=1)
@@ -66,6 +69,7 @@ class Auto(Method):
         self.gap, self.beta, self.strength = gap, beta, strength
         self.exceeded = 0  # epochs in a row
         self.fired_at = -1  # first epoch with the penalty; -1 = not yet
+        self.best = -1.0  # highest accuracy on held-out rows so far
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
         """The last prediction of every sample, and ELR's moving average once it is needed."""
@@ -81,12 +85,20 @@ class Auto(Method):
         return Decision(step.ones(), penalty=ramp * self.strength * penalty)
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
-        """Compare trained with held-out rows; fire after two epochs above the gap."""
+        """Compare trained with held-out rows; after two epochs above the gap go back and fire."""
+        done = self.history.epoch + 1
+        left = math.inf if self.plan.epochs is None else self.plan.epochs - done
+        if self.fired_at >= 0 or left < RAMP_EPOCHS:  # no time to learn what the penalty asks for
+            return None
         eligible = self.history["eligible"]
         trained = self.history.accuracy(eligible)
         held_out = self.history.accuracy(~eligible)
         gap = required_gap(self.gap, held_out, int((~eligible).sum()))
         self.exceeded = self.exceeded + 1 if trained - held_out > gap else 0
-        if self.fired_at < 0 and self.exceeded >= 2:
-            self.fired_at = self.history.epoch + 1
+        if self.exceeded >= 2:
+            self.fired_at = done
+            return Change(restore="best")
+        if held_out > self.best:
+            self.best = held_out
+            return Change(save="best")
         return None

@@ -199,7 +199,7 @@ class Criterion:
         self.history.epoch = self.epoch
         return self._change
 
-    def applied(self, change: Change) -> None:
+    def applied(self, change: Change | None) -> None:
         """Told by whoever applied the change."""
         if change is self._change:
             self._change = None

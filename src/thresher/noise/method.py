@@ -103,8 +103,8 @@ class Change:
     """What the owner of model and optimiser must do before the next epoch (`Snapshots.apply`).
 
     Args:
-        save: Name under which model, optimiser and method are kept.
-        restore: Name of what is brought back.
+        save: Name under which model, optimiser and the method's `rolled_back` columns are kept.
+        restore: Name of what is brought back; the learning-rate schedule goes on.
         reset: Module name prefixes set back to a fresh initialisation, ("",) = all; clears their
             optimiser state and restarts the schedule.
         freeze: Module name prefixes that learn no more.
@@ -143,6 +143,7 @@ class Method:
     views: ClassVar[int] = 1
     observe_first: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive an epoch: JSON numbers
+    rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
 
     history: SampleHistory
     plan: Plan

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from thresher.errors import RunError
-from thresher.run_folder import write_aside
 from thresher.training.loop import Training
+from thresher.whole_file import whole_file
 
 __all__ = ["load_checkpoint", "load_tensors", "save_checkpoint", "save_tensors"]
 
@@ -78,15 +78,8 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     plain = _split(state, "", tensors)
     document = {"version": VERSION, "state": plain}
-    metadata = {"thresher": json.dumps(document)}
-    write_aside(path, lambda aside: _save(tensors, aside, metadata))
-
-
-def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    try:
-        save_file(tensors, path, metadata)
-    except SafetensorError as error:  # the format's own word for a full disk
-        raise OSError(str(error)) from error
+    with whole_file(path) as aside:
+        save_file(tensors, aside, {"thresher": json.dumps(document)})
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

@@ -49,11 +49,12 @@ class Snapshots:
         if change is None:
             return
         if change.save is not None:
+            history = self.criterion.history
             self.kept[change.save] = copy.deepcopy(
                 {
                     "model": self.model.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
-                    "criterion": self.criterion.state_dict(),
+                    "columns": {name: history[name] for name in self.criterion.method.rolled_back},
                 }
             )
         if change.restore is not None:
@@ -77,11 +78,10 @@ class Snapshots:
                 "Keep one Snapshots object for the whole training.",
             )
         kept = self.kept[name]
-        epoch = self.criterion.epoch
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(copy.deepcopy(kept["optimizer"]))
-        self.criterion.history.load_state_dict(kept["criterion"]["history"])
-        self.criterion.epoch = self.criterion.history.epoch = epoch
+        for column, values in kept["columns"].items():
+            self.criterion.history[column].copy_(values)
 
 
 def _under(name: str, prefixes: tuple[str, ...]) -> bool:

@@ -1,0 +1,122 @@
+"""One training run and its audit, with what it cost, held against the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from cleanlab.filter import find_label_issues
+from evaluation import ranking, share_right, verdict
+from noise_data import Problem, Truth
+
+from thresher.audit import Record, Verdicts, judge, pred_probs
+from thresher.data import Samples
+from thresher.fitting import Job, Silence
+from thresher.noise.criterion import Criterion
+from thresher.settings import FitSettings
+from thresher.training.predict import accuracy, as_tensor
+
+__all__ = ["Clock", "Run", "audited_run", "figures_of_run", "job_for", "record_of", "test_accuracy"]
+
+
+@dataclass
+class Clock:
+    """Seconds spent: `cpu` of this process alone, `wall` on the wall."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count what happens inside."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self.cpu += time.process_time() - cpu
+            self.wall += time.perf_counter() - wall
+
+    def figures(self, of: str = "") -> dict[str, float]:
+        """As figures of a line."""
+        return {f"{of}cpu_seconds": round(self.cpu, 2), f"{of}wall_seconds": round(self.wall, 2)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that has ended, and its audit."""
+
+    job: Job
+    record: Record
+    verdicts: Verdicts
+    clock: Clock
+
+
+def job_for(samples: Samples, *, method: str, epochs: int, seed: int, audit: bool) -> Job:
+    """The training that `thresher fit` would do: its defaults, but for method and epochs."""
+    settings = FitSettings(method=method, epochs=epochs, seed=seed, device="cpu")
+    return Job.plan(settings, samples, None, Silence(), audit=audit)
+
+
+def audited_run(samples: Samples, *, method: str, epochs: int, seed: int) -> Run:
+    """Train once, and audit the labels from that training."""
+    clock = Clock()
+    with clock.running():
+        job = job_for(samples, method=method, epochs=epochs, seed=seed, audit=True)
+        for _ in job.training.run():
+            pass
+        record = record_of(job.training.criterion, samples)
+        verdicts = judge(record)
+    return Run(job, record, verdicts, clock)
+
+
+def record_of(criterion: Criterion, samples: Samples) -> Record:
+    """What the audit reads, from the history of a training; every sample has a label."""
+    history = criterion.history
+    names = (
+        "window_visits visits correct forgetting margin_sum given_sum given_square_sum "
+        "loss_sum probability_sum top_classes top_sums given_window_sum"
+    ).split()
+    return Record(
+        labels=samples.labels,
+        classes=samples.classes,
+        in_training=history["eligible"].numpy(),
+        **{name: history[name].numpy() for name in names if name in history},
+    )
+
+
+def test_accuracy(job: Job, truth: Truth) -> float:
+    """Accuracy of the trained network on clean test labels."""
+    return accuracy(
+        job.training.model,
+        as_tensor(truth.test.inputs),
+        torch.from_numpy(truth.test.labels),
+        job.model.preparation,
+    )
+
+
+def figures_of_run(run: Run, problem: Problem) -> dict[str, Any]:
+    """Everything the tables show of one run."""
+    verdicts, bad = run.verdicts, problem.bad
+    theirs = find_label_issues(problem.samples.labels, pred_probs(run.record), n_jobs=1)
+    return {
+        "noise_rate": float(bad.mean()),
+        **ranking(bad, verdicts.label_score),
+        **verdict(bad, verdicts.is_label_issue),
+        "rate_estimate": verdicts.noise_rate.estimate,
+        "rate_low": verdicts.noise_rate.low,
+        "rate_high": verdicts.noise_rate.high,
+        "rate_held_out": verdicts.noise_rate.held_out,
+        "rate_trained": verdicts.noise_rate.trained,
+        "memorised": verdicts.memorised,
+        "suggestion_accuracy": share_right(verdicts.suggested, problem.truth.labels, bad),
+        "test_accuracy": test_accuracy(run.job, problem.truth),
+        "cleanlab_difference": float(np.mean(theirs != verdicts.is_label_issue)),
+        "fired_at": getattr(run.job.training.criterion.method, "fired_at", None),
+        "method_rate": getattr(run.job.training.criterion.method, "rate", None),
+        **run.clock.figures(),
+    }

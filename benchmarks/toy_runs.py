@@ -1,0 +1,225 @@
+"""Trainings on the reference toy (tests/toy.py), by its own schedule and by the library's loop.
+
+steps    the reference: a user's own loop, rate × 0.2 at 50 % and 75 % of a round
+cosine   `thresher.training.loop.Training`, as `thresher fit` would do it
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thresher.history import Column
+from thresher.keyed_random import keyed_seed
+from thresher.mixture import fit_gaussian_mixture
+from thresher.models import Networks
+from thresher.noise import Method, Standard, make_method
+from thresher.noise.criterion import Criterion
+from thresher.noise.method import Plan
+from thresher.noise.rate import RATE_COLUMNS, estimate_rate
+from thresher.noise_rate import confident_counts
+from thresher.training.loop import Rows, Settings, Training
+from thresher.training.snapshots import Snapshots
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+import toy  # noqa: E402  # the reference toy is a fixture of the tests
+
+__all__ = ["METHODS", "ToyRun", "rate_figures", "toy_figures", "train_by_steps", "train_by_cosine"]
+
+#: Name in the table → method. "estimated" ones are not told the noise rate.
+METHODS = (
+    "standard",
+    "gce",
+    "sce",
+    "elr",
+    "co-teaching",
+    "co-teaching, estimated",
+    "selfie",
+    "selfie, estimated",
+    "auto",
+)
+LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
+WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    """Test accuracies after each epoch, and the criterion with its history."""
+
+    accuracies: tuple[float, ...]
+    criterion: Criterion
+
+    @property
+    def best(self) -> float:
+        return max(self.accuracies)
+
+    @property
+    def last(self) -> float:
+        return self.accuracies[-1]
+
+    @property
+    def rate(self) -> float | None:
+        """The noise rate that the method goes by."""
+        return getattr(self.criterion.method, "rate", None)
+
+
+def toy_method(name: str, rate: float) -> Method:
+    """Make a method by its name in the table; told the noise rate where it takes one."""
+    base, _, estimated = name.partition(", ")
+    told = base in ("co-teaching", "selfie") and not estimated
+    return make_method(base, noise_rate=rate if told else None)
+
+
+def toy_network(networks: int, seed: int) -> nn.Module:
+    """The toy's network, or several with starts of their own."""
+    if networks == 1:
+        return toy.ToyNet(seed)
+    return Networks([toy.ToyNet(keyed_seed(seed, "member", j)) for j in range(networks)])
+
+
+def train_by_steps(
+    method: Method,
+    data: toy.ToyData,
+    seed: int,
+    *,
+    epochs: int = toy.EPOCHS,
+    stop: int | None = None,
+    watch: Callable[[Criterion, int], None] | None = None,
+) -> ToyRun:
+    """Train in a user's own loop, with the reference's schedule in every round.
+
+    Args:
+        method: Any.
+        data: The toy.
+        seed: Of network and order.
+        epochs: Planned epochs, restarts included.
+        stop: Leave after so many of them.
+        watch: Called after every epoch, with the number of epochs so far.
+    """
+    inputs, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.given)
+    net = toy_network(method.networks, seed)
+    optimizer = torch.optim.SGD(
+        net.parameters(), toy.LEARNING_RATE, momentum=toy.MOMENTUM, weight_decay=toy.WEIGHT_DECAY
+    )
+    criterion = method.start(len(labels), toy.CLASSES, epochs=epochs, labels=labels, seed=seed)
+    snapshots = Snapshots(net, optimizer, criterion)
+    generator = torch.Generator().manual_seed(seed)
+    length = epochs // method.rounds()
+    accuracies = []
+    for epoch in range(stop or epochs):
+        place = epoch % length
+        decays = (place >= length // 2) + (place >= length * 3 // 4)
+        for group in optimizer.param_groups:
+            group["lr"] = toy.LEARNING_RATE * toy.DECAY**decays
+        for index in torch.randperm(len(labels), generator=generator).split(toy.BATCH_SIZE):
+            optimizer.zero_grad()
+            criterion(index, net(inputs[index]), labels[index]).backward()
+            optimizer.step()
+        snapshots.apply(criterion.end_epoch())
+        accuracies.append(toy_accuracy(net, data))
+        if watch is not None:
+            watch(criterion, epoch + 1)
+    return ToyRun(tuple(accuracies), criterion)
+
+
+def train_by_cosine(method: Method, data: toy.ToyData, seed: int) -> ToyRun:
+    """Train in the library's loop: warm-up and cosine, Nesterov's momentum."""
+    labels = torch.from_numpy(data.given)
+    rows = Rows(torch.from_numpy(data.x_train), labels, torch.arange(len(labels)), lambda x: x)
+    settings = Settings(
+        epochs=toy.EPOCHS,
+        batch_size=toy.BATCH_SIZE,
+        peak_rate=toy.LEARNING_RATE,
+        weight_decay=toy.WEIGHT_DECAY,
+        seed=seed,
+    )
+    criterion = method.start(len(labels), toy.CLASSES, epochs=toy.EPOCHS, labels=labels, seed=seed)
+    training = Training(toy_network(method.networks, seed), criterion, rows, settings)
+    epochs = list(training.run(lambda net: {"accuracy": toy_accuracy(net, data)}))
+    return ToyRun(tuple(epoch.measured["accuracy"] for epoch in epochs), criterion)
+
+
+@torch.no_grad()
+def toy_accuracy(net: nn.Module, data: toy.ToyData) -> float:
+    """Test accuracy of the mean probability of all networks."""
+    probability: Tensor = net(torch.from_numpy(data.x_test)).softmax(-1)
+    if probability.dim() == 3:
+        probability = probability.mean(0)
+    return float((probability.argmax(1).numpy() == data.y_test).mean())
+
+
+def toy_figures(
+    name: str, noise: str, rate: float, schedule: str, seed: int
+) -> dict[str, float | None]:
+    """Best and last test accuracy of a method."""
+    data = toy.make_toy(None if noise == "none" else noise, rate, seed)
+    train = {"steps": train_by_steps, "cosine": train_by_cosine}[schedule]
+    run = train(toy_method(name, rate), data, seed)
+    figures: dict[str, float | None] = {"best": run.best, "last": run.last, "rate_used": run.rate}
+    if "refurbished" in run.criterion.history:
+        label = run.criterion.history["refurbished"].numpy()
+        figures["refurbished"] = float((label >= 0).mean())
+        figures["refurbished_right"] = float((label == data.true)[label >= 0].mean())
+    return figures
+
+
+# ---------------------------------------------------------------------- noise-rate estimators
+class Watched(Standard):
+    """Standard training that remembers what the estimators read, from its first epoch on."""
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        self.history.window_start = 0
+        return RATE_COLUMNS
+
+
+class Estimators:
+    """Four estimates of the noise rate, after any epoch of a training.
+
+    Probabilities are averaged as the audit of a run that ended here would: without the first fifth
+    of the epochs so far.
+    """
+
+    def __init__(self) -> None:
+        self.disagreement = 0.0
+        self.sums: dict[int, np.ndarray] = {0: np.zeros(())}  # by epochs seen
+
+    def look(self, criterion: Criterion, epoch: int) -> dict[str, float]:
+        """The estimates after `epoch` epochs; to be called after each one."""
+        history = criterion.history
+        self.disagreement = estimate_rate(history, self.disagreement)
+        self.sums[epoch] = history["probability_sum"].numpy().copy()
+        if epoch not in LOOKS:
+            return {}
+        skipped = int(WINDOW_SKIP * epoch)
+        mean = (self.sums[epoch] - self.sums[skipped]) / (epoch - skipped)
+        counts = confident_counts(history["given"].numpy().astype(np.int64), mean)
+        mixture = fit_gaussian_mixture(history.mean_loss().numpy())
+        return {
+            "mixture of mean losses": mixture.weights[1] if mixture.separated else 0.0,
+            "mixture of mean losses, unchecked": mixture.weights[1],
+            "disagreement": self.disagreement,
+            "confident counts": counts.class_rate,
+            "argmax": counts.argmax_rate,
+        }
+
+
+def rate_figures(noise: str, rate: float, seed: int) -> dict[str, Any]:
+    """Estimated noise rates along one standard training."""
+    data = toy.make_toy(None if noise == "none" else noise, rate, seed)
+    estimators, found = Estimators(), {}
+
+    def watch(criterion: Criterion, epoch: int) -> None:
+        estimates = estimators.look(criterion, epoch)
+        if estimates:
+            found[str(epoch)] = estimates
+
+    train_by_steps(Watched(), data, seed, watch=watch)
+    return {"estimates": found}
