@@ -12,7 +12,6 @@ Source: Northcutt, Jiang & Chuang, Confident learning, JAIR 2021; cleanlab 2.9.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +27,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from thresher.data import Samples
+from thresher.models import Preparation
 from thresher.training.predict import as_tensor, predict_probabilities
 
 __all__ = ["SCORES", "Folds", "best_average_precision", "cross_validate", "figures_of_workflow"]
@@ -66,20 +66,8 @@ def cross_validate(samples: Samples, *, epochs: int, seed: int, early_stopping: 
             job = job_for(
                 samples.take(train), method="standard", epochs=epochs, seed=seed, audit=False
             )
-            inputs = as_tensor(samples.inputs[held_out])
-            prepare = job.model.preparation
-            best = Best(
-                samples.labels[held_out], lambda net: predict_probabilities(net, inputs, prepare)
-            )
-
-            def measure(
-                net: nn.Module, best: Best = best, aside: Clock = aside
-            ) -> dict[str, float]:
-                with aside.running():
-                    best.look_at(net)
-                return {}
-
-            for _ in job.training.run(measure if early_stopping else None):
+            best = Best(samples.take(held_out), job.model.preparation, aside)
+            for _ in job.training.run(best.look_at if early_stopping else None):
                 pass
             folds.fixed[held_out] = best.predict(job.training.model)
         if folds.early_stopped is not None:
@@ -93,17 +81,24 @@ def cross_validate(samples: Samples, *, epochs: int, seed: int, early_stopping: 
 class Best:
     """The predictions of the best epoch so far, judged on given labels."""
 
-    labels: NDArray[np.int64]
-    predict: Callable[[nn.Module], Probabilities]
+    held_out: Samples
+    preparation: Preparation
+    clock: Clock
     accuracy: float = -1.0
     probabilities: Probabilities | None = None
 
-    def look_at(self, net: nn.Module) -> None:
-        """Keep its predictions if they agree with more of the given labels."""
-        probabilities = self.predict(net)
-        accuracy = float((probabilities.argmax(1) == self.labels).mean())
+    def predict(self, net: nn.Module) -> Probabilities:
+        """Predict the held-out samples."""
+        return predict_probabilities(net, as_tensor(self.held_out.inputs), self.preparation)
+
+    def look_at(self, net: nn.Module) -> dict[str, float]:
+        """After an epoch: keep its predictions if they agree with more of the given labels."""
+        with self.clock.running():
+            probabilities = self.predict(net)
+            accuracy = float((probabilities.argmax(1) == self.held_out.labels).mean())
         if accuracy > self.accuracy:
             self.accuracy, self.probabilities = accuracy, probabilities
+        return {"held_out_accuracy": accuracy}
 
 
 def figures_of_workflow(

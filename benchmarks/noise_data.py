@@ -3,8 +3,8 @@
 What a training may see (`Problem.samples`) and what only the evaluator may see (`Problem.truth`)
 are kept apart.
 
-    letter    UCI letter recognition, 15 000 training rows drawn by the seed, the other 5 000 to test
-    fashion   Fashion-MNIST, the first 10 000 training images as 784 numbers in [0, 1], 5 000 to test
+    letter    UCI letter recognition, 15 000 training rows drawn by the seed, 5 000 to test
+    fashion   Fashion-MNIST, the first 10 000 training images as 784 numbers in 0..1, 5 000 to test
     cifar     CIFAR-10N, the first training images with the labels people gave them, 5 000 to test
 """
 

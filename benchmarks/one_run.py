@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -77,15 +77,13 @@ def audited_run(samples: Samples, *, method: str, epochs: int, seed: int) -> Run
 def record_of(criterion: Criterion, samples: Samples) -> Record:
     """What the audit reads, from the history of a training; every sample has a label."""
     history = criterion.history
-    names = (
-        "window_visits visits correct forgetting margin_sum given_sum given_square_sum "
-        "loss_sum probability_sum top_classes top_sums given_window_sum"
-    ).split()
     return Record(
         labels=samples.labels,
         classes=samples.classes,
         in_training=history["eligible"].numpy(),
-        **{name: history[name].numpy() for name in names if name in history},
+        **{
+            each.name: history[each.name].numpy() for each in fields(Record) if each.name in history
+        },
     )
 
 

@@ -30,9 +30,17 @@ from thresher.training.snapshots import Snapshots
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-import toy  # noqa: E402  # the reference toy is a fixture of the tests
+import toy  # the reference toy is a fixture of the tests
 
-__all__ = ["METHODS", "ToyRun", "rate_figures", "toy_figures", "train_by_steps", "train_by_cosine"]
+__all__ = [
+    "METHODS",
+    "TOLD",
+    "ToyRun",
+    "rate_figures",
+    "toy_figures",
+    "train_by_cosine",
+    "train_by_steps",
+]
 
 #: Name in the table → method. "estimated" ones are not told the noise rate.
 METHODS = (
@@ -46,6 +54,7 @@ METHODS = (
     "selfie, estimated",
     "auto",
 )
+TOLD = ("co-teaching", "selfie")
 LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
 WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
 
@@ -73,9 +82,8 @@ class ToyRun:
 
 def toy_method(name: str, rate: float) -> Method:
     """Make a method by its name in the table; told the noise rate where it takes one."""
-    base, _, estimated = name.partition(", ")
-    told = base in ("co-teaching", "selfie") and not estimated
-    return make_method(base, noise_rate=rate if told else None)
+    base = name.removesuffix(", estimated")
+    return make_method(base, noise_rate=rate if name in TOLD else None)
 
 
 def toy_network(networks: int, seed: int) -> nn.Module:

@@ -29,6 +29,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.partial")
     try:
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # some writers make files only their owner may read
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
@@ -41,3 +42,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

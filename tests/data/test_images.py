@@ -203,7 +203,11 @@ def test_two_columns_of_bytes_are_not_guessed():
     cells = [encode(RED)] * 4
     with pytest.raises(DataError, match='"image", "mask" hold bytes'):
         open_data(table(cells, mask=pa.array(cells)))
-    assert "mask" == open_data(table(cells, mask=pa.array(cells)), image="mask").encoding.image
+    samples = open_data(table(cells, mask=pa.array(cells)), image="mask")
+    assert "mask" == samples.encoding.image
+    tested = table([b"rubbish"] * 4, mask=pa.array(cells))
+    again = open_data(tested, encoding=samples.encoding, classes=samples.classes)
+    assert samples.fingerprint == again.fingerprint
 
 
 def test_a_column_that_holds_no_images_is_refused():

@@ -21,7 +21,10 @@ def console(*, stderr: bool = True) -> Console:
     """A rich console that neither guesses markup nor highlights what users wrote."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    stream = sys.stderr if stderr else sys.stdout
+    # what is piped is read by programs: nothing is cut to the width of a screen
+    width = None if stream.isatty() else 1000
+    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, width=width)
 
 
 def say(sentence: str) -> None:
