@@ -146,3 +146,10 @@ def test_a_quote_left_open_in_a_long_file_is_found(write):
     with pytest.raises(DataError, match="from line 3 on") as caught:
         open_data(write('a,b\n1,2\n3,"' + "x,y\n" * 50_000), label="b")
     assert "quote" in caught.value.fix
+
+
+def test_quoted_line_breaks_are_kept_in_files_of_many_blocks(write):
+    cell = "x\n" * 40
+    table = read(write("a,b\n" + f'1,"{cell}"\n' * 50_000))  # 4 MB; Arrow's blocks are of 1 MiB
+    assert 50_000 == table.num_rows
+    assert [cell] == table["b"].unique().to_pylist()
