@@ -16,7 +16,8 @@ from noise_data import Problem, Truth
 
 from thresher.audit import Record, Verdicts, judge, pred_probs
 from thresher.data import Samples
-from thresher.fitting import Job, Silence
+from thresher.fitting import Silence
+from thresher.job import Job
 from thresher.noise.criterion import Criterion
 from thresher.settings import FitSettings
 from thresher.training.predict import accuracy, as_tensor

@@ -15,14 +15,14 @@ import pytest
 import torch
 from cleanlab.filter import find_label_issues
 from sklearn.datasets import load_digits
-from toy import CLASSES, make_toy
 
-from thresher.audit import Record, judge, pred_probs
+from thresher.audit import judge, pred_probs
 from thresher.data import open_data
 from thresher.data.corruption import corrupt, symmetric_transition
 from thresher.models import Preparation, build_model
 from thresher.noise import SELFIE, Standard
 from thresher.training.loop import Rows, Settings, Training
+from toy import CLASSES, make_toy
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -195,7 +195,7 @@ def test_classes_under_other_names_get_the_same_verdicts():
     first = judge(recorded(inputs, given, order, net))
     other = judge(recorded(inputs, renamed[given], order, other_net))
     # sums over classes are taken in another order, and training makes more of the rounding
-    assert np.abs(first.label_score - other.label_score).max() <= 0.02
+    assert np.abs(first.label_score - other.label_score).max() <= 1e-3
     assert (first.is_label_issue != other.is_label_issue).sum() <= 2
     assert (renamed[first.suggested] != other.suggested).sum() <= 2
 

@@ -1,65 +1,31 @@
 """fit: one training run, two results: a classifier, and the audit of its labels.
 
-open_data → choose (model, batch size, epochs, …) → RunFolder → Training, an epoch at a time
-          → model.safetensors, history.safetensors → Record → judge → audit.parquet, report.html
+fit     open_data → Job.plan → RunFolder.create → Job.run
+resume  RunFolder.open → open_data → Job.plan → load_checkpoint → Job.run
 """
 
 from __future__ import annotations
 
-import json
-import resource
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import nn
 
-import thresher
-from thresher.audit import Record, judge, summarise
-from thresher.audit.report import write_report
-from thresher.audit.table import build_table, write_table
 from thresher.data import Samples, open_data
 from thresher.errors import ParameterError, RunError
+from thresher.job import FitResult, Job, Listener
 from thresher.keyed_random import keyed_seed
-from thresher.models import Preparation, build_model, default_model
-from thresher.noise import make_method
-from thresher.noise.method import Method
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.stratified import stratified_rows
-from thresher.trained_model import TrainedModel, choose_device
-from thresher.training.augment import Augmentation, default_augmentation
-from thresher.training.checkpoint import load_checkpoint, save_checkpoint
-from thresher.training.loop import Rows, Settings, Training
-from thresher.training.predict import accuracy, as_tensor, predict_probabilities
-from thresher.whole_file import whole_file
+from thresher.trained_model import TrainedModel
+from thresher.training.checkpoint import load_checkpoint
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["FitResult", "Listener", "fit"]
-
-SCHEMA = 1
-EPOCHS = 30
-SAVING_SHARE = 0.02  # of the time may go into checkpoints
-
-
-class Listener(Protocol):
-    """Whoever wants to hear how a run goes: the command line, a notebook, or nobody."""
-
-    def note(self, sentence: str) -> None:
-        """Something that must be said aloud."""
-
-    def epoch(self, number: int, epochs: int, metrics: Mapping[str, Any]) -> None:
-        """An epoch (from 1) has ended."""
+__all__ = ["FitResult", "Listener", "fit", "resume"]
 
 
 class Silence:
@@ -70,21 +36,6 @@ class Silence:
 
     def epoch(self, number: int, epochs: int, metrics: Mapping[str, Any]) -> None:
         """Nothing."""
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """A finished run.
-
-    Attributes:
-        run: Its folder.
-        summary: The object that `thresher fit --json` prints.
-        model: The trained classifier.
-    """
-
-    run: RunFolder
-    summary: dict[str, Any]
-    model: TrainedModel
 
 
 def fit(
@@ -222,6 +173,8 @@ def read(
     if test is None:
         return samples, None
     tested = open_data(test, encoding=samples.encoding, classes=samples.classes)
+    for sentence in tested.notes:
+        listener.note(f"test data: {sentence}")
     return samples, tested
 
 
@@ -248,304 +201,3 @@ def kept_or_removed(folder: RunFolder, listener: Listener) -> Iterator[None]:
         if not folder.checkpoint.is_file():
             folder.remove()
         raise
-
-
-def batch_size_for(rows: int) -> int:
-    """Twenty steps an epoch at least, 128 rows usually, more where there are many.
-
-    >>> [batch_size_for(n) for n in (150, 1300, 10_000, 50_000, 1_000_000)]
-    [16, 64, 128, 128, 1024]
-    """
-    wanted = max(min(rows / 20, 128), min(rows / 400, 1024))
-    return int(2 ** np.floor(np.log2(np.clip(wanted, 16, 1024))))
-
-
-# ---------------------------------------------------------------------- the job
-@dataclass
-class Job:
-    """Everything chosen, nothing written: a training that is ready to run."""
-
-    settings: FitSettings  # as resolved
-    samples: Samples
-    tested: Samples | None
-    method: Method
-    model: TrainedModel
-    training: Training
-    listener: Listener
-    audit: bool
-
-    @classmethod
-    def plan(
-        cls,
-        settings: FitSettings,
-        samples: Samples,
-        tested: Samples | None,
-        listener: Listener,
-        *,
-        audit: bool,
-    ) -> Job:
-        """Resolve every setting that was left open, and build model, criterion and loop."""
-        images = samples.kind == "images"
-        labels = torch.from_numpy(samples.labels)
-        labelled = torch.nonzero(labels >= 0).flatten()
-        settings = replace(
-            settings,
-            model=default_model(samples.kind) if settings.model == "auto" else settings.model,
-            epochs=settings.epochs or EPOCHS,
-            batch_size=settings.batch_size or batch_size_for(len(labelled)),
-            learning_rate=settings.learning_rate or (0.1 if images else 0.05),
-            weight_decay=(5e-4 if images else 1e-4)
-            if settings.weight_decay is None
-            else settings.weight_decay,
-            augment=chosen_augmentation(settings.augment, samples),
-            label=samples.encoding.label or settings.label,
-            image=samples.encoding.image or settings.image,
-        )
-        assert settings.epochs is not None
-        assert settings.batch_size is not None
-        assert settings.learning_rate is not None
-        assert settings.weight_decay is not None
-        method = make_method(settings.method, noise_rate=settings.noise_rate)
-        preparation = Preparation.fit(samples.inputs, labelled.numpy())
-        shape = preparation.shape(samples.inputs.shape)
-        classes = len(samples.classes)
-        network = build_model(
-            settings.model,
-            shape=shape,
-            classes=classes,
-            seed=settings.seed,
-            networks=method.networks,
-        )
-        device = choose_device(settings.device)
-        # images are stored channels last: weights in the same order save a fifth of a step
-        network.to(device)
-        if images:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        criterion = method.start(
-            len(samples),
-            classes,
-            epochs=settings.epochs,
-            labels=labels,
-            audit=audit,
-            seed=settings.seed,
-            device=device,
-        )
-        words = () if settings.augment == "none" else tuple(settings.augment.split(","))
-        rows = Rows(
-            as_tensor(samples.inputs),
-            labels,
-            labelled,
-            preparation,
-            Augmentation(words, settings.seed) if words else None,
-        )
-        training = Training(
-            network,
-            criterion,
-            rows,
-            Settings(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                peak_rate=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                seed=settings.seed,
-            ),
-            device=device,
-        )
-        model = TrainedModel(
-            network,
-            settings.model,
-            method.networks,
-            samples.classes,
-            samples.encoding,
-            preparation,
-            shape,
-        )
-        return cls(settings, samples, tested, method, model, training, listener, audit)
-
-    def described(self, folder: RunFolder) -> dict[str, Any]:
-        """What run.toml holds: the resolved settings, and what they were resolved for."""
-        return {
-            "fit": self.settings.to_table(folder.path),
-            "run": {
-                "thresher": thresher.__version__,
-                "fingerprint": self.samples.fingerprint,
-                "n": len(self.samples),
-                "classes": list(self.samples.classes),
-                "audit": self.audit,
-            },
-        }
-
-    def run(
-        self, folder: RunFolder, started: float, epochs: list[dict[str, Any]] | None = None
-    ) -> FitResult:
-        """Train, write the model and the history, and audit."""
-        epochs = [] if epochs is None else epochs
-        self._train(folder, epochs)
-        folder.write_metrics(epochs)
-        self.model.save(folder.model)
-        if len(self.samples.skipped):
-            write_table(self.samples.skipped, folder.skipped)
-        summary: dict[str, Any] = {
-            "schema": SCHEMA,
-            "run": str(folder.path),
-            "n": len(self.samples),
-            "classes": list(self.samples.classes),
-            "method": self.settings.method,
-            "epochs": self.settings.epochs,
-        }
-        if self.audit:
-            summary |= self._audit(folder, epochs)
-        if self.tested is not None:
-            summary["test_accuracy"] = epochs[-1]["test_accuracy"]
-        summary["seconds"] = round(time.perf_counter() - started, 3)
-        summary["peak_mib"] = peak_mib()
-        folder.write_summary(summary)
-        folder.finish()
-        return FitResult(folder, summary, self.model)
-
-    # ------------------------------------------------------------------ training
-    def _train(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> None:
-        total = self.training.settings.epochs
-        saved, cost = float("-inf"), 0.0
-        for epoch in self.training.run(self._measure if self.tested is not None else None):
-            metrics = {
-                "epoch": epoch.epoch + 1,
-                "loss": epoch.loss,
-                "learning_rate": epoch.learning_rate,
-                **self._accuracies(),
-                **epoch.measured,
-                **{
-                    name: getattr(self.training.criterion.method, name)
-                    for name in self.method.state
-                },
-                "seconds": round(epoch.seconds, 4),
-            }
-            epochs.append(metrics)
-            self.listener.epoch(epoch.epoch + 1, total, metrics)
-            now = time.perf_counter()
-            if now - saved > cost / SAVING_SHARE:
-                save_checkpoint(folder.checkpoint, self.training, {"epochs": epochs})
-                saved = time.perf_counter()
-                cost = saved - now
-
-    def _measure(self, network: nn.Module) -> dict[str, float]:
-        assert self.tested is not None
-        return {
-            "test_accuracy": accuracy(
-                network,
-                as_tensor(self.tested.inputs),
-                torch.from_numpy(self.tested.labels),
-                self.model.preparation,
-                device=self.training.device,
-            )
-        }
-
-    def _accuracies(self) -> dict[str, float]:
-        """Accuracy on the given labels, of the training-mode passes of the last epoch."""
-        history = self.training.criterion.history
-        if "last_prediction" not in history:
-            return {}
-        eligible = history["eligible"]
-        found = {"trained_accuracy": history.accuracy(eligible)}
-        if not bool(eligible.all()):
-            found["held_out_accuracy"] = history.accuracy(~eligible)
-        return found
-
-    # ------------------------------------------------------------------ audit
-    def _audit(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> dict[str, Any]:
-        history = self.training.criterion.history
-        columns = {name: value.cpu() for name, value in history.state_dict().items()}
-        columns.pop("targets", None)  # of use to a training only, and large
-        facts = json.dumps({"schema": SCHEMA, "classes": list(self.samples.classes)})
-        with whole_file(folder.history) as aside:
-            save_file(columns, aside, {"thresher": facts})
-        record = self._record({name: value.numpy() for name, value in columns.items()})
-        verdicts = judge(record)
-        table = build_table(
-            record, verdicts, sample_ids=self.samples.sample_id, paths=self.samples.paths
-        )
-        write_table(table, folder.audit)
-        summary = summarise(record, verdicts)
-        write_report(
-            folder.report,
-            summary=summary,
-            table=table,
-            metrics=epochs,
-            settings=self.settings.to_table(folder.path),
-            method={
-                "name": self.method.name,
-                "summary": first_sentence(type(self.method).__doc__ or ""),
-                "source": self.method.source,
-            },
-            thumbnails=self._thumbnail if self.samples.kind == "images" else None,
-            rows=self._cells if self.samples.kind == "features" else None,
-        )
-        for sentence in summary.warnings:
-            self.listener.note(sentence)
-        return {
-            "noise_rate_estimate": summary.noise_rate.estimate,
-            "n_label_issues": summary.n_label_issues,
-        }
-
-    def _record(self, columns: Mapping[str, NDArray[Any]]) -> Record:
-        samples = self.samples
-        unlabelled = np.flatnonzero(samples.labels < 0)
-        final = None
-        if len(unlabelled):
-            final = predict_probabilities(
-                self.model.network,
-                as_tensor(samples.inputs[unlabelled]),
-                self.model.preparation,
-                device=self.training.device,
-            )
-        names = {field.name for field in fields(Record)}
-        return Record(
-            labels=samples.labels,
-            classes=samples.classes,
-            in_training=columns["eligible"] & (samples.labels >= 0),
-            final_probability=final,
-            **{name: values for name, values in columns.items() if name in names},
-        )
-
-    def _thumbnail(self, row: int) -> bytes | None:
-        from io import BytesIO
-
-        from PIL import Image
-
-        pixels = self.samples.inputs[row]
-        picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        picture.thumbnail((128, 128))
-        buffer = BytesIO()
-        picture.save(buffer, "PNG")
-        return buffer.getvalue()
-
-    def _cells(self, row: int) -> dict[str, str]:
-        names = self.samples.encoding.features
-        return {
-            name: f"{value:.4g}"
-            for name, value in zip(names, self.samples.inputs[row], strict=False)
-        }
-
-
-def chosen_augmentation(words: str, samples: Samples) -> str:
-    """Resolve "auto", and refuse views of what are no images."""
-    if samples.kind == "features":
-        if words not in ("auto", "none"):
-            raise ParameterError(
-                f'augment "{words}" needs images, the data are features.', "Leave it at auto."
-            )
-        return "none"
-    if words != "auto":
-        return words
-    return ",".join(default_augmentation(samples.inputs.shape[1:])) or "none"
-
-
-def first_sentence(text: str) -> str:
-    """The first line of a docstring."""
-    return text.strip().splitlines()[0] if text.strip() else ""
-
-
-def peak_mib() -> float:
-    """The largest resident memory of this process so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

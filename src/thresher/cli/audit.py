@@ -18,9 +18,7 @@ def audit(
     top: Annotated[int, typer.Option(help="Suspects to list.", min=0)] = 20,
     fail_on: Annotated[
         str | None,
-        typer.Option(
-            help="Exit with 1 when more labels are suspect than this count (25) or share (2%, 0.02)."
-        ),
+        typer.Option(help="Exit with 1 when more labels are suspect than this: 25, 2% or 0.02."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
 ) -> None:

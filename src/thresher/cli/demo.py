@@ -23,7 +23,7 @@ def demo(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
 ) -> None:
-    """Make 40 % of the labels of 1,300 digits wrong; train with and without being fooled by them."""
+    """Make 40 % of the labels of 1,347 digits wrong, and train without being fooled by them."""
     from thresher.demonstration import demonstrate
 
     narrator = Narrator("demo")
@@ -47,7 +47,8 @@ def demo(
         f"thresher             {100 * found['test_accuracy']:5.1f} %\n"
         f"\n"
         f"labels called wrong  {found['n_label_issues']:,} of {found['n']:,}: "
-        f"{100 * found['precision']:.0f} % of them are, {100 * found['recall']:.0f} % of all wrong ones\n"
+        f"{100 * found['precision']:.0f} % of them are, "
+        f"{100 * found['recall']:.0f} % of all wrong ones\n"
         f"average precision    {found['average_precision']:.3f} of the ranking "
         f"(by chance {found['noise_rate']:.2f})\n"
         f"noise rate found     {100 * found['noise_rate_estimate']:.1f} % "
