@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from thresher.data import Samples, open_data
-from thresher.errors import ParameterError, RunError
+from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.job import FitResult, Job, Listener
 from thresher.keyed_random import keyed_seed
 from thresher.run_folder import RunFolder
@@ -99,8 +99,8 @@ def fit(
     listener = listener or Silence()
     samples, tested = read(settings, data, test, listener)
     job = Job.plan(settings, samples, tested, listener, audit=audit)
-    folder = RunFolder.create(out or default_folder(named), overwrite=overwrite)
-    with kept_or_removed(folder, listener):
+    folder = dated_folder(named) if out is None else RunFolder.create(out, overwrite=overwrite)
+    with folder.occupied(), kept_or_removed(folder, listener, how_to_go_on(folder, settings)):
         folder.write_settings(job.described(folder))
         return job.run(folder, started)
 
@@ -119,9 +119,14 @@ def resume(
     Raises:
         RunError: there is no run, or the data are not those it was started with.
     """
-    started = time.perf_counter()
-    listener = listener or Silence()
     folder = RunFolder.open(run)
+    with folder.occupied():
+        return resumed(folder, data, test, listener or Silence())
+
+
+def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitResult:
+    """Finish the run in a folder that no other process writes to."""
+    started = time.perf_counter()
     written = folder.read_settings()
     settings = FitSettings.from_table(written["fit"], folder.path)
     if folder.complete:
@@ -135,12 +140,12 @@ def resume(
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
     samples, tested = read(settings, data, test, listener)
-    if samples.fingerprint != written["run"]["fingerprint"]:
+    if samples.fingerprint != written["run"].get("fingerprint"):
         raise RunError(
-            f"The data in {data} are not those that the run was started with.",
+            f"The data in {samples.source} are not those that the run was started with.",
             "Put the original data back, or start a new run.",
         )
-    job = Job.plan(settings, samples, tested, listener, audit=written["run"]["audit"])
+    job = Job.plan(settings, samples, tested, listener, audit=written["run"].get("audit", True))
     folder.state.mkdir(exist_ok=True)
     epochs: list[dict[str, Any]] = []
     if folder.checkpoint.is_file():
@@ -148,7 +153,7 @@ def resume(
         listener.note(f"Going on after epoch {len(epochs)} of {job.training.settings.epochs}.")
     else:
         listener.note("The run was stopped before its first checkpoint; it starts over.")
-    with kept_or_removed(folder, listener):
+    with kept(folder, listener, how_to_go_on(folder, settings)):
         return job.run(folder, started, epochs)
 
 
@@ -175,29 +180,59 @@ def read(
     tested = open_data(test, encoding=samples.encoding, classes=samples.classes)
     for sentence in tested.notes:
         listener.note(f"test data: {sentence}")
+    if not (tested.labels >= 0).any():
+        raise LabelError(
+            f"The test data in {tested.source} hold no label.",
+            "Label them, or leave out --test.",
+        )
     return samples, tested
 
 
-def default_folder(named: str | Path | None) -> Path:
-    """runs/<date>-<name of the data>, with a number if it is taken."""
+# ---------------------------------------------------------------------- the folder
+def dated_folder(named: str | Path | None) -> RunFolder:
+    """Make runs/<date>-<name of the data>, with a number if that is taken."""
     name = Path(named).resolve().stem if named is not None else "arrays"
     base = Path("runs") / f"{time.strftime('%Y%m%d')}-{name}"
-    number, folder = 1, base
-    while folder.exists():
+    number, path = 1, base
+    while True:
+        try:
+            return RunFolder.create(path)
+        except RunError:
+            if not path.exists():
+                raise  # for another reason than that the name is taken
         number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
+        path = base.with_name(f"{base.name}-{number}")
+
+
+def how_to_go_on(folder: RunFolder, settings: FitSettings) -> str:
+    """The command that finishes a run, or the call where the data are arrays in memory."""
+    if settings.data is None:
+        return f"thresher.resume({str(folder.path)!r}, data=…) and the same arrays"
+    return folder.command
 
 
 @contextmanager
-def kept_or_removed(folder: RunFolder, listener: Listener) -> Iterator[None]:
-    """After a failure keep what `--resume` can finish, and nothing else."""
+def kept(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
+    """Say how to go on when a run is stopped that can be finished."""
     try:
         yield
     except KeyboardInterrupt:
-        listener.note(f"Interrupted. Go on with: thresher fit --resume {folder.path}")
+        listener.note(f"Interrupted. Go on with: {command}")
         raise
-    except Exception:
-        if not folder.checkpoint.is_file():
+    except Exception as error:
+        if folder.checkpoint.is_file() and not isinstance(error, ModelError):
+            listener.note(f"What was trained is kept. Go on with: {command}")
+        raise
+
+
+@contextmanager
+def kept_or_removed(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
+    """After a new run's failure keep what can be finished, and nothing else."""
+    try:
+        with kept(folder, listener, command):
+            yield
+    except Exception as error:
+        # of a loss that is no number, the same would come again
+        if isinstance(error, ModelError) or not folder.checkpoint.is_file():
             folder.remove()
         raise

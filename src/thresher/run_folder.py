@@ -15,10 +15,14 @@ Every file appears whole or not at all, and none is written outside the folder.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import shlex
 import shutil
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,7 @@ def _write(path: Path, content: str) -> None:
         RunError: no space, no permission; whatever was under the name before is untouched.
     """
     with whole_file(path) as aside:
-        aside.write_text(content)
+        aside.write_text(content, encoding="utf-8")
 
 
 class RunFolder:
@@ -60,7 +64,6 @@ class RunFolder:
         self.skipped = self.path / "skipped.parquet"
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"
-        self.replaced = self.path.with_name(f".{self.path.name}.replaced")
         self.checkpoint = self.state / "checkpoint.safetensors"
 
     @classmethod
@@ -68,27 +71,27 @@ class RunFolder:
         """Make a new folder; an existing run is replaced only on request, when the new one ends.
 
         Raises:
-            RunError: the folder exists, or cannot be made.
+            RunError: the folder exists, is in use, or cannot be made.
         """
         run = cls(path)
+        run._refuse_name()
+        place = run.path.resolve()  # a link stays: the run is made where it points to
+        replacing = overwrite and run._holds_run()
         try:
-            if overwrite and run.settings.exists():
-                shutil.rmtree(run.replaced, ignore_errors=True)
-                run.path.rename(run.replaced)  # comes back if the new run fails at once
-            run.path.parent.mkdir(parents=True, exist_ok=True)
-            run.path.mkdir()
-            run.state.mkdir()
-        except FileExistsError as error:
-            known = "a run" if run.settings.exists() else "something that is not a run"
-            raise RunError(
-                f"{run.path} exists and holds {known}.",
-                "Choose another --out, or --overwrite to replace the run."
-                if run.settings.exists()
-                else "Choose another --out.",
-            ) from error
+            if replacing:
+                run._set_aside()
+            if place.exists():
+                raise run._taken()
+            (place / run.state.name).mkdir(parents=True)  # of two at once, one succeeds
         except OSError as error:
+            with suppress(OSError):
+                place.rmdir()  # made, but with no space for what it holds
+            if place.exists():
+                raise run._taken() from error
+            if replacing:
+                run._bring_back()
             raise RunError(
-                f"Cannot write {run.path}: {error.strerror or error}.",
+                f"Cannot write {run.path}: {_reason(error)}.",
                 "Free some space or choose another place with --out.",
             ) from error
         return run
@@ -111,7 +114,18 @@ class RunFolder:
     @property
     def complete(self) -> bool:
         """Whether the training has finished and everything is written."""
-        return self.audit.is_file() and self.model.is_file() and not self.state.exists()
+        return self.summary.is_file() and self.model.is_file() and not self.state.exists()
+
+    @property
+    def command(self) -> str:
+        """What to type in a shell to go on with the run."""
+        return f"thresher fit --resume {shlex.quote(str(self.path))}"
+
+    @property
+    def replaced(self) -> Path:
+        """Where the run that this one replaces waits until this one has ended."""
+        place = self.path.resolve()
+        return place.with_name(f".{place.name}.replaced")
 
     def require_complete(self) -> RunFolder:
         """This run, if it has finished.
@@ -122,9 +136,73 @@ class RunFolder:
         if not self.complete:
             raise RunError(
                 f"The run in {self.path} is not finished.",
-                f"Finish it: thresher fit --resume {self.path}",
+                f"Finish it: {self.command}",
             )
         return self
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Hold the folder: meanwhile no other run writes to it or replaces it.
+
+        The hold ends with the process, however that ends. File systems without locks have none.
+
+        Raises:
+            RunError: another run holds the folder.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"The run in {self.path} is in use: another process is training there.",
+                    "Wait until it has ended, or choose another --out.",
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+            yield
+        finally:
+            os.close(handle)
+
+    # ------------------------------------------------------------------ replacing
+    def _refuse_name(self) -> None:
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError as error:
+            raise RunError(
+                f"The name {str(self.path)!r} of the run folder is not UTF-8 text.",
+                "Choose another --out.",
+            ) from error
+
+    def _taken(self) -> RunError:
+        if self._holds_run():
+            return RunError(
+                f"{self.path} exists and holds a run.",
+                "Choose another --out, or --overwrite to replace the run.",
+            )
+        return RunError(f"{self.path} exists and is not a run.", "Choose another --out.")
+
+    def _holds_run(self) -> bool:
+        try:
+            settings = tomllib.loads(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        run = settings.get("run")
+        return isinstance(run, dict) and "thresher" in run
+
+    def _set_aside(self) -> None:
+        """Make room; of an unfinished run and an older one it was to replace, keep the older."""
+        place = self.path.resolve()
+        with self.occupied():
+            if self.replaced.exists() and not self.complete:
+                shutil.rmtree(place)
+            else:
+                shutil.rmtree(self.replaced, ignore_errors=True)
+                place.rename(self.replaced)
+
+    def _bring_back(self) -> None:
+        if self.replaced.exists():
+            self.replaced.rename(self.path.resolve())
 
     # ------------------------------------------------------------------ files
     def write_settings(self, settings: Mapping[str, Any]) -> None:
@@ -138,7 +216,7 @@ class RunFolder:
             RunError: it is torn, or of a later release.
         """
         try:
-            settings = tomllib.loads(self.settings.read_text())
+            settings = tomllib.loads(self.settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(
                 f"{self.settings} cannot be read: {error}.", "Start the run again."
@@ -149,6 +227,9 @@ class RunFolder:
                 f"{self.settings} has schema {schema}; this release reads {SCHEMA}.",
                 "Use the release of thresher that wrote it.",
             )
+        for name in ("fit", "run"):
+            if not isinstance(settings.get(name), dict):
+                raise RunError(f"{self.settings} has no table [{name}].", "Start the run again.")
         return settings
 
     def write_metrics(self, epochs: Iterable[Mapping[str, Any]]) -> None:
@@ -158,16 +239,26 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json."""
-        _write(self.summary, json.dumps(summary, indent=2) + "\n")
+        """Write summary.json, without the name of the folder: a run may be moved."""
+        kept = {key: value for key, value in summary.items() if key != "run"}
+        _write(self.summary, json.dumps(kept, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:
-        """What the run came to."""
-        summary: dict[str, Any] = json.loads(self.summary.read_text())
-        return summary
+        """What the run came to.
+
+        Raises:
+            RunError: the file is missing or torn.
+        """
+        try:
+            kept: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.summary} cannot be read: {error}.", "Start the run again."
+            ) from error
+        return {"schema": kept.pop("schema", None), "run": str(self.path), **kept}
 
     def finish(self) -> None:
         """Remove what only resuming needs, and the run that this one replaces."""
@@ -176,9 +267,12 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the folder: the run failed before there was anything to keep."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self.replaced.exists():
-            self.replaced.rename(self.path)
+        shutil.rmtree(self.path.resolve(), ignore_errors=True)
+        self._bring_back()
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:

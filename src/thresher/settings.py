@@ -32,7 +32,7 @@ class FitSettings:
         model: "auto", "mlp", "cnn", "resnet18" or "package.module:factory".
         epochs: Passes over the data, restarts included, >= 1.
         limit: Take a stratified sample of so many rows, >= 2.
-        seed: Of everything random.
+        seed: Of everything random, in [0, 2^63).
         device: "auto", "cpu", "cuda", …
         augment: "auto", "none", or some of crop, flip, joined by commas.
         batch_size: Samples a step, >= 2.
@@ -69,7 +69,10 @@ class FitSettings:
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
         self._at_least("batch_size", 2)
-        self._at_least("seed", 0)
+        if not 0 <= self.seed < 2**63:
+            raise ParameterError(
+                f"seed must be in [0, 2^63), got {self.seed}.", "Leave it out to use the default."
+            )
         self._at_least("weight_decay", 0)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ParameterError(
@@ -124,13 +127,15 @@ class FitSettings:
         return cls(**values)
 
 
+KINDS = {"str": (str, "a text"), "int": (int, "a whole number"), "float": (float, "a number")}
+
+
 def _typed(name: str, value: Any, kind: str) -> Any:
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    allowed = {"str": str, "int": int, "float": float}[kind.split(" ")[0]]
+    allowed, words = KINDS[kind.split(" ")[0]]
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise ParameterError(
-            f"{name} must be a {allowed.__name__}, got {value!r}.",
-            "Correct it in the settings file.",
+            f"{name} must be {words}, got {value!r}.", "Correct it in the settings file."
         )
     return value

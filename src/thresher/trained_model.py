@@ -26,7 +26,7 @@ from thresher.run_folder import RunFolder
 from thresher.training.predict import as_tensor, predict_probabilities
 from thresher.whole_file import whole_file
 
-__all__ = ["Predictions", "TrainedModel", "predict"]
+__all__ = ["Predictions", "TrainedModel", "choose_device", "predict"]
 
 SCHEMA = 1
 
@@ -95,7 +95,13 @@ class TrainedModel:
         network = build_model(
             found["model"], shape=shape, classes=len(classes), seed=0, networks=found["networks"]
         )
-        network.load_state_dict(state)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise RunError(
+                f"The weights in {path} do not fit the model {found['model']}.",
+                "Put the model's code back as it was in training, or train again.",
+            ) from error
         return cls(
             network.to(device).eval(),
             found["model"],
@@ -179,7 +185,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise RunError(
             f'The device "{name}" cannot be used: {str(error).splitlines()[0]}',

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thresher.cli.output import console, print_json, say
-from thresher.errors import ParameterError
+from thresher.cli.output import console, print_json, say, visible
+from thresher.errors import ParameterError, RunError
+
+if TYPE_CHECKING:
+    from thresher.run_folder import RunFolder
 
 __all__ = ["audit", "exceeds"]
 
@@ -24,13 +27,11 @@ def audit(
 ) -> None:
     """List the most suspect labels of a run, worst first."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     from thresher.audit.table import table_facts
     from thresher.run_folder import RunFolder
 
-    folder = RunFolder.open(run).require_complete()
-    table = pq.read_table(folder.audit)
+    table = read_audit(RunFolder.open(run).require_complete())
     facts = table_facts(table)
     issues, labelled = facts["n_label_issues"], int(pc.count(table["given_label"]).as_py())
     failed = fail_on is not None and exceeds(issues, labelled, fail_on)
@@ -71,6 +72,27 @@ def audit(
     if failed:
         say(f"thresher: {issues:,} suspect labels are more than --fail-on {fail_on} allows.")
         raise typer.Exit(1)
+
+
+def read_audit(folder: RunFolder) -> Any:
+    """The audit table of a finished run.
+
+    Raises:
+        RunError: the run was made without one, or the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not folder.audit.is_file():
+        raise RunError(
+            f"The run in {folder.path} holds no audit.parquet.", "Train again with an audit."
+        )
+    try:
+        return pq.read_table(folder.audit)
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(
+            f"{folder.audit} cannot be read: it is damaged.", "Copy it again, or train again."
+        ) from error
 
 
 def exceeds(issues: int, labelled: int, limit: str) -> bool:
@@ -115,9 +137,9 @@ def print_suspects(
     for each in suspects:
         table.add_row(
             str(each["rank"]),
-            each["sample_id"],
-            each["given_label"],
-            each["suggested_label"],
+            visible(each["sample_id"]),
+            visible(each["given_label"]),
+            visible(each["suggested_label"]),
             f"{each['label_score']:.3f}",
             f"{each['p_given']:.3f}",
             f"{each['p_suggested']:.3f}",

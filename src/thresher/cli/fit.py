@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from thresher.cli.output import Narrator, print_json
-from thresher.errors import ParameterError
+from thresher.cli.output import Narrator, print_json, say
+from thresher.errors import ParameterError, nearest
 
 __all__ = ["fit"]
 
@@ -79,12 +80,11 @@ def fit(
     ] = False,
 ) -> None:
     """Train a classifier that wrong labels do not fool, and name the labels that are wrong."""
-    given = {
+    given: dict[str, Any] = {
         "label": label,
         "image": image,
         "test": test,
         "method": method,
-        "noise_rate": parsed_rate(noise_rate),
         "model": model,
         "epochs": epochs,
         "limit": limit,
@@ -96,6 +96,8 @@ def fit(
         "weight_decay": weight_decay,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    if noise_rate is not None:
+        given["noise_rate"] = parsed_rate(noise_rate)  # "auto" overrides the number in a file
     narrator = Narrator()
     try:
         if resume is not None:
@@ -103,7 +105,8 @@ def fit(
         else:
             result = started(data, given, out, overwrite, config, narrator)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None  # the run has said how to go on
+        say("thresher: Interrupted.")  # a run that has begun has said how to go on
+        raise typer.Exit(130) from None
     finally:
         narrator.close()
     if as_json:
@@ -112,9 +115,9 @@ def fit(
         print(describe(result.summary, result.run))
 
 
-def parsed_rate(text: str | None) -> float | None:
+def parsed_rate(text: str) -> float | None:
     """A noise rate as written on the command line; "auto" is None."""
-    if text is None or text == "auto":
+    if text == "auto":
         return None
     try:
         return float(text)
@@ -164,7 +167,7 @@ def resumed(
     if set(given) - {"test"} or out is not None or config is not None:
         raise ParameterError(
             "--resume goes on with the settings of the run; other settings cannot be given.",
-            f"Use thresher fit --resume {run} alone, or start a new run.",
+            f"Use thresher fit --resume {shlex.quote(str(run))} alone, or start a new run.",
         )
     from thresher.fitting import resume
 
@@ -174,13 +177,20 @@ def resumed(
 def fit_table(path: Path) -> dict[str, Any]:
     """The [fit] table of a settings file."""
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ParameterError(
-            f"The settings file {path} cannot be read: {error}.",
+            f"The settings file {path} cannot be read: {reason}.",
             "Pass the run.toml of an earlier run.",
         ) from error
-    found = table.get("fit", {})
+    known = ("schema", "fit", "run")
+    for name in table:
+        if name not in known:
+            raise ParameterError(
+                f'{path} holds "{name}", which is no table of settings.', nearest(name, known)
+            )
+    found = table.get("fit")
     if not isinstance(found, dict):
         raise ParameterError(f"{path} has no table [fit].", "Pass the run.toml of an earlier run.")
     return found
@@ -205,5 +215,5 @@ def describe(summary: dict[str, Any], run: Any) -> str:
     lines.append(f"{summary['seconds']:.1f} s, {summary['peak_mib']:.0f} MiB")
     if "n_label_issues" in summary:
         lines.append(f"report  {run.report}")
-        lines.append(f"next    thresher audit {run.path}")
+        lines.append(f"next    thresher audit {shlex.quote(str(run.path))}")
     return "\n".join(lines)

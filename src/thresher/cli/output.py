@@ -6,6 +6,7 @@ Colour and progress bars only on a terminal; plain lines otherwise. NO_COLOR is 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["Narrator", "console", "print_json", "say", "say_error"]
+__all__ = ["Narrator", "console", "print_json", "say", "say_error", "visible"]
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def console(*, stderr: bool = True) -> Console:
@@ -27,9 +30,18 @@ def console(*, stderr: bool = True) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True, width=width)
 
 
+def visible(text: str) -> str:
+    r"""Write out control characters: a class name must not steer a terminal or break a line.
+
+    >>> print(visible("cat\x1b[31m"))
+    cat\x1b[31m
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def say(sentence: str) -> None:
     """A line to standard error."""
-    print(sentence, file=sys.stderr, flush=True)
+    print(visible(sentence), file=sys.stderr, flush=True)
 
 
 def say_error(cause: str, fix: str) -> None:
@@ -40,8 +52,8 @@ def say_error(cause: str, fix: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One object on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    """One object on standard output, in ASCII: it is right in every encoding."""
+    print(json.dumps(value))
 
 
 class Narrator:

@@ -45,3 +45,4 @@ def predict(
         print_json({"schema": 1, "predictions": table.to_pylist()})
     else:
         pyarrow.csv.write_csv(table, sys.stdout.buffer)
+        sys.stdout.buffer.flush()

@@ -1,0 +1,302 @@
+"""Stopped runs go on: after Ctrl+C, after a kill, after whatever happened to their files."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import shipped
+
+import thresher.fitting
+import thresher.job
+
+
+@pytest.fixture
+def iris_csv(tmp_path):
+    shipped.iris().to_csv(tmp_path / "iris.csv", index=False)
+    return ["iris.csv", "--label", "species"]
+
+
+@pytest.fixture
+def stopped(call, monkeypatch, iris_csv):
+    """Stop a training of six epochs on iris while an epoch is reported."""
+    monkeypatch.setattr(thresher.job, "SAVING_SHARE", 1e9)  # a checkpoint after every epoch
+
+    def stop(epoch, *options, error=KeyboardInterrupt):
+        def told(self, number, epochs, metrics):
+            if number == epoch:
+                raise error
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("thresher.cli.output.Narrator.epoch", told)
+            return call("fit", *iris_csv, "--epochs", 6, "--out", "run", *options)
+
+    return stop
+
+
+def test_ctrl_c_ends_with_130_and_the_command_that_goes_on(stopped, tmp_path):
+    """Nothing on standard output; the checkpoint is there."""
+    done = stopped(4)
+    assert done.code == 130
+    assert done.out == ""
+    assert "note: Interrupted. Go on with: thresher fit --resume run" in done.err.splitlines()
+    assert {"run.toml", "state", "state/checkpoint.safetensors"} == set(shipped.contents("run"))
+
+
+def test_the_command_that_goes_on_can_be_pasted(call, monkeypatch, iris_csv):
+    """A folder's name may hold blanks and quotes."""
+
+    def told(self, number, epochs, metrics):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("thresher.cli.output.Narrator.epoch", told)
+    done = call("fit", *iris_csv, "--out", "it's a run")
+    assert """thresher fit --resume 'it'"'"'s a run'""" in done.err
+
+
+@pytest.mark.parametrize("method", ["auto", "selfie", "co-teaching"])
+@pytest.mark.parametrize("epoch", [2, 6])
+def test_a_resumed_run_comes_to_the_numbers_of_an_uninterrupted_one(
+    method, epoch, stopped, call, iris_csv
+):
+    """Weights, history, metrics and audit, bit for bit."""
+    options = ["--method", method, "--test", "iris.csv"]
+    assert stopped(epoch, *options).code == 130
+    resumed = call("fit", "--resume", "run", "--json")
+    assert resumed.code == 0
+    assert f"Going on after epoch {epoch - 1} of 6." in resumed.err
+    whole = call("fit", *iris_csv, "--epochs", 6, *options, "--out", "whole", "--json")
+    shipped.assert_same_run("whole", "run")
+    differing = {"run", "seconds", "peak_mib"}
+    first, second = (json.loads(each.out) for each in (whole, resumed))
+    assert first.keys() == second.keys()
+    assert all(first[name] == second[name] for name in first.keys() - differing)
+    assert set(shipped.contents("whole")) == set(shipped.contents("run"))
+
+
+def test_a_resumed_run_of_images_comes_to_the_same_numbers(call, monkeypatch, tmp_path):
+    """Augmentation and the order of rows belong to the epoch, not to the process."""
+    images, labels = shipped.digits(200)
+    np.savez(tmp_path / "digits.npz", X=images, y=labels)
+    monkeypatch.setattr(thresher.job, "SAVING_SHARE", 1e9)
+    command = ["fit", "digits.npz", "--epochs", 4, "--augment", "crop,flip"]
+
+    def told(self, number, epochs, metrics):
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thresher.cli.output.Narrator.epoch", told)
+        assert call(*command, "--out", "run").code == 130
+    assert call("fit", "--resume", "run").code == 0
+    assert call(*command, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_a_run_may_be_stopped_again_and_again(stopped, call, iris_csv, monkeypatch):
+    """Each time it goes on from where it was."""
+    assert stopped(2).code == 130
+    for epoch in (3, 4, 5):
+
+        def told(self, number, epochs, metrics, last=epoch):
+            if number == last:
+                raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("thresher.cli.output.Narrator.epoch", told)
+            assert call("fit", "--resume", "run").code == 130
+    assert call("fit", "--resume", "run").code == 0
+    assert call("fit", *iris_csv, "--epochs", 6, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_a_run_stopped_while_the_audit_is_written_goes_on(call, monkeypatch, iris_csv):
+    """The half that was written is written again."""
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thresher.job, "write_report", stop)
+        assert call("fit", *iris_csv, "--epochs", 3, "--out", "run").code == 130
+    unfinished = call("audit", "run")
+    assert unfinished.code == 2
+    assert unfinished.complaint == [
+        "thresher: The run in run is not finished.",
+        "          Finish it: thresher fit --resume run",
+    ]
+    assert call("fit", "--resume", "run").code == 0
+    assert call("fit", *iris_csv, "--epochs", 3, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_over(stopped, call, iris_csv):
+    """And says so."""
+    assert stopped(1).code == 130
+    resumed = call("fit", "--resume", "run")
+    assert resumed.code == 0
+    assert "The run was stopped before its first checkpoint; it starts over." in resumed.err
+    assert call("fit", *iris_csv, "--epochs", 6, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_ctrl_c_before_anything_is_written_leaves_nothing(call, monkeypatch, iris_csv, tmp_path):
+    """Exit 130, and no command to go on."""
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(thresher.fitting, "open_data", stop)
+    done = call("fit", *iris_csv, "--out", "run")
+    assert done.code == 130
+    assert "Interrupted" in done.err
+    assert "--resume" not in done.err
+    assert {"iris.csv"} == set(shipped.contents(tmp_path))
+
+
+def test_a_finished_run_is_said_to_be_finished(call, iris_csv):
+    """Its result is printed again, and nothing is written."""
+    first = call("fit", *iris_csv, "--epochs", 2, "--out", "run", "--json")
+    before = shipped.contents("run")
+    again = call("fit", "--resume", "run", "--json")
+    assert again.code == 0
+    assert "The run in run is complete; there is nothing to resume." in again.err
+    assert json.loads(first.out) == json.loads(again.out)
+    assert before == shipped.contents("run")
+
+
+def test_other_data_than_the_run_began_with_are_refused(stopped, call, tmp_path):
+    """One changed number is enough; the run stays as it is."""
+    stopped(3)
+    before = shipped.contents("run")
+    frame = shipped.iris()
+    frame.iloc[7, 0] += 0.1
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    done = call("fit", "--resume", "run")
+    assert done.code == 2
+    assert done.complaint == [
+        "thresher: The data in iris.csv are not those that the run was started with.",
+        "          Put the original data back, or start a new run.",
+    ]
+    assert before == shipped.contents("run")
+
+
+def test_data_that_moved_are_named_anew(stopped, call, tmp_path, iris_csv):
+    """`thresher fit DATA --resume RUN`."""
+    stopped(3)
+    (tmp_path / "iris.csv").rename(tmp_path / "moved.csv")
+    assert call("fit", "--resume", "run").code == 2
+    assert call("fit", "moved.csv", "--resume", "run").code == 0
+    assert call("fit", "moved.csv", *iris_csv[1:], "--epochs", 6, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+@pytest.mark.parametrize("left", [0, 8, 500, 20_000])
+def test_a_torn_checkpoint_is_refused_with_a_way_out(left, stopped, call, tmp_path):
+    """However little is left of it; the way out works."""
+    stopped(3)
+    checkpoint = tmp_path / "run/state/checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:left])
+    done = call("fit", "--resume", "run")
+    assert done.code == 2
+    assert len(done.complaint) == 2
+    assert "checkpoint.safetensors cannot be read" in done.complaint[0]
+    assert "--overwrite" in done.complaint[1]
+    again = call("fit", "--config", "run/run.toml", "--out", "run", "--overwrite")
+    assert again.code == 0
+
+
+def test_a_checkpoint_of_another_training_is_refused(stopped, call, tmp_path, iris_csv):
+    """Of two networks instead of one."""
+    stopped(3, "--method", "co-teaching")
+    torn = (tmp_path / "run/state/checkpoint.safetensors").read_bytes()
+    stopped(3, "--overwrite")
+    (tmp_path / "run/state/checkpoint.safetensors").write_bytes(torn)
+    done = call("fit", "--resume", "run")
+    assert done.code == 2
+    assert "does not fit this training" in done.complaint[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "has schema None"),
+        ("schema = 99\n", "has schema 99; this release reads 1"),
+        ("schema = 1\n", "has no table [fit]"),
+        ("schema = 1\n[fit]\nepochs = 3\n", "has no table [run]"),
+        ("[fit", "cannot be read"),
+    ],
+)
+def test_settings_of_a_run_that_cannot_be_read_are_refused(text, cause, stopped, call, tmp_path):
+    """Of a later release, cut short, or somebody else's run.toml."""
+    stopped(3)
+    (tmp_path / "run/run.toml").write_text(text)
+    done = call("fit", "--resume", "run")
+    assert done.code == 2
+    assert len(done.complaint) == 2
+    assert cause in done.complaint[0]
+
+
+def test_a_failed_run_is_kept_if_it_can_go_on(stopped, call, iris_csv):
+    """A defect on the way is no reason to lose what was trained."""
+    done = stopped(4, error=RuntimeError("lightning"))
+    assert done.code == 2
+    assert "note: What was trained is kept. Go on with: thresher fit --resume run" in done.err
+    assert call("fit", "--resume", "run").code == 0
+    assert call("fit", *iris_csv, "--epochs", 6, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_a_resumed_run_that_fails_is_not_removed(stopped, call, monkeypatch, tmp_path):
+    """Even before its first checkpoint: it was there before."""
+    stopped(1)
+
+    def fail(self, number, epochs, metrics):
+        raise RuntimeError("lightning")
+
+    monkeypatch.setattr("thresher.cli.output.Narrator.epoch", fail)
+    assert call("fit", "--resume", "run").code == 2
+    assert (tmp_path / "run/run.toml").is_file()
+
+
+def stop_process(process, signal_number, epoch=3, *arguments):
+    """Send a signal as soon as an epoch is told; gives the exit code and standard error."""
+    running = process("fit", *arguments)
+    lines = []
+    for line in running.stderr:
+        lines.append(line)
+        if line.startswith(f"epoch {epoch}/"):
+            running.send_signal(signal_number)
+    return running.wait(60), "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_process_that_is_stopped_goes_on(signal_number, code, process, call, iris_csv):
+    """Ctrl+C leaves word how; a kill does not, but the run goes on all the same."""
+    options = [*iris_csv, "--epochs", 80]
+    found, said = stop_process(process, signal_number, 3, *options, "--out", "run")
+    assert code == found
+    assert "epoch 80/80" not in said
+    if signal_number == signal.SIGINT:
+        assert "Go on with: thresher fit --resume run" in said
+        assert "Traceback" not in said
+    assert call("fit", "--resume", "run").code == 0
+    assert call("fit", *options, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_two_processes_never_share_a_folder(process, call, iris_csv, tmp_path):
+    """Resuming or replacing a run that is being trained is refused, and harms it not."""
+    running = process("fit", *iris_csv, "--epochs", 400, "--out", "run")
+    next(line for line in running.stderr if line.startswith("epoch 2/"))
+    for arguments in (["--resume", "run"], [*iris_csv, "--out", "run", "--overwrite"]):
+        done = call("fit", *arguments)
+        assert done.code == 2
+        assert "is in use: another process is training there" in done.complaint[0]
+    assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    running.stderr.read()
+    assert running.wait(60) == 130
+    assert ["iris.csv", "run"] == sorted(each.name for each in tmp_path.iterdir())
