@@ -51,7 +51,9 @@ def process(tmp_path):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path} | options
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
         started.append(
-            subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environment, text=True, **options)
+            subprocess.Popen(
+                [*PROGRAM, *map(str, arguments)], env=environment, text=True, **options
+            )
         )
         return started[-1]
 

@@ -153,7 +153,9 @@ SETTINGS = [
 def test_unusable_settings_are_refused(options, cause, fix, refused, tmp_path):
     """With what was received and what is allowed."""
     table(tmp_path)
-    said = refused("fit", "data.csv", *(["--out", "run"] if "--out" not in options else []), *options)
+    said = refused(
+        "fit", "data.csv", *(["--out", "run"] if "--out" not in options else []), *options
+    )
     assert cause in said
     assert fix in said
 

@@ -255,9 +255,7 @@ def test_rows_without_a_label_are_predicted_and_never_trained_on(call, tmp_path)
     without = np.arange(150) % 5 == 2
     frame.loc[without, "species"] = None
     frame.to_csv("iris.csv", index=False)
-    done = call(
-        "fit", "iris.csv", "--label", "species", "--epochs", 8, "--out", "run", "--json"
-    )
+    done = call("fit", "iris.csv", "--label", "species", "--epochs", 8, "--out", "run", "--json")
     assert "30 rows of 150 without a label" in done.err
     assert json.loads(done.out)["n"] == 150
     table = pq.read_table("run/audit.parquet").to_pandas()
@@ -334,9 +332,7 @@ def test_data_on_the_command_line_override_those_of_the_file(call, tmp_path):
     csv(tmp_path)
     shipped.iris()[:60].to_csv("few.csv", index=False)
     (tmp_path / "mine.toml").write_text('[fit]\ndata = "nowhere.csv"\nlabel = "species"\n')
-    done = call(
-        "fit", "few.csv", "--config", "mine.toml", "--epochs", 1, "--out", "run", "--json"
-    )
+    done = call("fit", "few.csv", "--config", "mine.toml", "--epochs", 1, "--out", "run", "--json")
     assert json.loads(done.out)["n"] == 60
 
 
@@ -398,7 +394,7 @@ def test_broken_images_are_listed_and_left_out(call, tmp_path):
     assert "scan 003.png" not in audit["path"].to_pylist()
 
 
-FACTORY = '''
+FACTORY = """
 from torch import nn
 
 def narrow(shape, classes):
@@ -406,7 +402,7 @@ def narrow(shape, classes):
 
 def fitting(shape, classes):
     return nn.Sequential(nn.Linear(shape[0], 8), nn.Tanh(), nn.Linear(8, classes))
-'''
+"""
 
 
 def test_a_model_of_the_users_own_is_trained_and_predicts(call, tmp_path):

@@ -75,9 +75,7 @@ def test_predictions_go_to_a_file_on_request(name, call, tmp_path):
     read = pyarrow.csv.read_csv if name.endswith(".csv") else pq.read_table
     found = read(tmp_path / name).to_pylist()
     rows = json.loads(call("predict", "run", "new.csv", "--json").out)["predictions"]
-    assert [each["predicted_label"] for each in rows] == [
-        each["predicted_label"] for each in found
-    ]
+    assert [each["predicted_label"] for each in rows] == [each["predicted_label"] for each in found]
     assert {name, "run", "new.csv"} == {each.name for each in tmp_path.iterdir()}
 
 
@@ -188,7 +186,9 @@ def test_a_damaged_model_is_refused(damage, run, call):
 def test_a_run_without_an_audit_predicts(call, tmp_path):
     """`fit(…, audit=False)` leaves a finished run; only its audit is not there."""
     shipped.iris().to_csv(tmp_path / "iris.csv", index=False)
-    thresher.fit(tmp_path / "iris.csv", label="species", epochs=1, audit=False, out=tmp_path / "run")
+    thresher.fit(
+        tmp_path / "iris.csv", label="species", epochs=1, audit=False, out=tmp_path / "run"
+    )
     assert call("predict", "run", "iris.csv").code == 0
     done = call("audit", "run")
     assert done.code == 2
