@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from two_processes import train
 
 SCRIPT = Path(__file__).with_name("two_processes.py")

@@ -36,7 +36,15 @@ def observe_randomly(history, visits, seed=0, batch=7, repeat=False):
 
 def counted_slowly(seen, samples, classes):
     """The oracle: one visit after the other, in Python numbers."""
-    names = "visits correct forgetting loss_sum margin_sum given_sum given_square_sum".split()
+    names = [
+        "visits",
+        "correct",
+        "forgetting",
+        "loss_sum",
+        "margin_sum",
+        "given_sum",
+        "given_square_sum",
+    ]
     found = {name: np.zeros(samples) for name in names}
     found["probability_sum"] = np.zeros((samples, classes))
     found["last_prediction"] = np.full(samples, -1)

@@ -52,12 +52,13 @@ def demonstrate(
     wrong = given != true
     data, tested = (images[train], given.astype(str)), (images[test], names[test])
 
+    # first: a folder that is taken is refused before anything is trained
+    result = fit(data, test=tested, seed=seed, out=out, overwrite=overwrite, listener=listener)
     with tempfile.TemporaryDirectory() as aside:
         standard = fit(
             data, test=tested, method="standard", seed=seed, out=Path(aside) / "run",
             audit=False, listener=listener,
         )  # fmt: skip
-    result = fit(data, test=tested, seed=seed, out=out, overwrite=overwrite, listener=listener)
 
     audit = pq.read_table(result.run.audit)
     score = audit["label_score"].to_numpy()

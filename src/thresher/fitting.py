@@ -95,6 +95,8 @@ def fit(
     )
     if data is None:
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
+    if out is not None:
+        RunFolder.vacant(out, overwrite=overwrite)  # before a long reading
     started = time.perf_counter()
     listener = listener or Silence()
     samples, tested = read(settings, data, test, listener)

@@ -73,15 +73,12 @@ class RunFolder:
         Raises:
             RunError: the folder exists, is in use, or cannot be made.
         """
-        run = cls(path)
-        run._refuse_name()
+        run = cls.vacant(path, overwrite=overwrite)
         place = run.path.resolve()  # a link stays: the run is made where it points to
         replacing = overwrite and run._holds_run()
         try:
             if replacing:
                 run._set_aside()
-            if place.exists():
-                raise run._taken()
             (place / run.state.name).mkdir(parents=True)  # of two at once, one succeeds
         except OSError as error:
             with suppress(OSError):
@@ -94,6 +91,25 @@ class RunFolder:
                 f"Cannot write {run.path}: {_reason(error)}.",
                 "Free some space or choose another place with --out.",
             ) from error
+        return run
+
+    @classmethod
+    def vacant(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
+        """A folder that a run can be made in, or that holds one to replace; nothing is made.
+
+        Raises:
+            RunError: it exists, or its name is no UTF-8 text, which Arrow needs.
+        """
+        run = cls(path)
+        try:
+            str(run.path).encode()
+        except UnicodeEncodeError as error:
+            raise RunError(
+                f"The name {str(run.path)!r} of the run folder is not UTF-8 text.",
+                "Choose another --out.",
+            ) from error
+        if run.path.resolve().exists() and not (overwrite and run._holds_run()):
+            raise run._taken()
         return run
 
     @classmethod
@@ -165,15 +181,6 @@ class RunFolder:
             os.close(handle)
 
     # ------------------------------------------------------------------ replacing
-    def _refuse_name(self) -> None:
-        try:
-            str(self.path).encode()
-        except UnicodeEncodeError as error:
-            raise RunError(
-                f"The name {str(self.path)!r} of the run folder is not UTF-8 text.",
-                "Choose another --out.",
-            ) from error
-
     def _taken(self) -> RunError:
         if self._holds_run():
             return RunError(

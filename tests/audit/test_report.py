@@ -251,7 +251,7 @@ def test_a_folder_that_is_missing_is_an_error_of_ours(simulate, tmp_path):
     """One line of cause, one of repair."""
     record, _ = simulate()
     verdicts = judge(record)
-    with pytest.raises(RunError, match=r"cannot write .*report\.html"):
+    with pytest.raises(RunError, match=r"Cannot write .*report\.html"):
         write_report(
             tmp_path / "missing" / "report.html",
             summary=summarise(record, verdicts),

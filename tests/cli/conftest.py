@@ -6,8 +6,9 @@ import sys
 from typing import NamedTuple
 
 import pytest
-import shipped
+import torch
 
+import shipped
 import thresher.fitting
 from thresher.cli import main
 
@@ -30,8 +31,9 @@ class Outcome(NamedTuple):
 
 @pytest.fixture
 def call(monkeypatch, capsys, tmp_path):
-    """Run a command in this process, in an empty working directory."""
+    """Run a command in this process, in an empty working directory, on one thread as `process`."""
     monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)  # weights agree bit for bit on equal numbers of threads only
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["thresher", *map(str, arguments)])

@@ -2,14 +2,14 @@
 
 import json
 import re
+import tomllib
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import shipped
-import tomllib
 
+import shipped
 from thresher.data import open_data
 
 KEYS = {
@@ -172,7 +172,7 @@ def test_json_tells_the_test_accuracy_where_there_are_test_data(call, tmp_path):
         "--epochs", 12, "--out", "run", "--json",
     )  # fmt: skip
     found = json.loads(done.out)
-    assert list(KEYS)[:8] + ["test_accuracy", "seconds", "peak_mib"] == list(found)
+    assert [*list(KEYS)[:8], "test_accuracy", "seconds", "peak_mib"] == list(found)
     predicted = call("predict", "run", "test.csv", "--json")
     labels = [each["predicted_label"] for each in json.loads(predicted.out)["predictions"]]
     right = np.mean(np.array(labels)[1:] == frame["species"].to_numpy()[101:])

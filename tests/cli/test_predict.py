@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-import shipped
 
+import shipped
 import thresher
 from thresher.trained_model import TrainedModel
 

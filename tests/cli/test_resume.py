@@ -5,8 +5,8 @@ import signal
 
 import numpy as np
 import pytest
-import shipped
 
+import shipped
 import thresher.fitting
 import thresher.job
 

@@ -24,6 +24,9 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
 ) -> None:
     """Make 40 % of the labels of 1,347 digits wrong, and train without being fooled by them."""
+    from thresher.run_folder import RunFolder
+
+    RunFolder.vacant(out, overwrite=overwrite)  # before the first of two trainings
     from thresher.demonstration import demonstrate
 
     narrator = Narrator("demo")
