@@ -265,10 +265,8 @@ def rates_section(lines: Lines) -> str:
         "`python benchmarks/noise.py rates`: estimators along one standard training on the toy. "
         "*Disagreement* is what the methods go by (thresher.noise.rate), *confident counts* is the "
         "audit's estimate. *Unchecked* takes the weight of the mixture's upper component even "
-        f"where the components are not separated (shown where that makes a difference). In per cent, {seeds(lines)}.\n\n"
-        + table(head, rows)
-        + "\n"
-        + bars(checks)
+        "where the components are not separated (shown where that makes a difference). "
+        f"In per cent, {seeds(lines)}.\n\n" + table(head, rows) + "\n" + bars(checks)
     )
 
 
@@ -284,7 +282,10 @@ def digits_section(lines: Lines) -> str:
         ("flagged, of all", lambda cell: percent(flagged(cell))),
         ("flagged that are wrong", lambda cell: percent(noisy_only(cell, "precision"))),
         ("wrong that are flagged", lambda cell: percent(noisy_only(cell, "recall"))),
-        ("seconds of the run with the audit", lambda cell: plain(cell.values("seconds"), 1)),
+        (
+            "seconds with the audit; a process's first run is the slowest",
+            lambda cell: plain(cell.values("seconds"), 1),
+        ),
     ]
 
     def flagged(cell: Lines) -> Values:

@@ -281,6 +281,7 @@ class Job:
         with whole_file(folder.history) as aside:
             save_file(columns, aside, {"thresher": facts})
         record = self._record({name: value.numpy() for name, value in columns.items()})
+        self.samples.unload()  # the audit needs the memory, and hardly any input
         verdicts = judge(record)
         table = build_table(
             record, verdicts, sample_ids=self.samples.sample_id, paths=self.samples.paths

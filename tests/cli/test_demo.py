@@ -37,6 +37,26 @@ def test_the_demo_leaves_a_run_and_tells_what_it_came_to(call, tmp_path):
 
 
 @pytest.mark.usefixtures("short")
+def test_a_demo_without_wrong_labels_is_told_too(call):
+    """There is nothing to rank then."""
+    done = call("demo", "--noise-rate", 0)
+    assert done.code == 0, done.err
+    assert "0 % of their labels made wrong" in done.out
+    assert "no label is wrong" in done.out
+
+
+@pytest.mark.usefixtures("short")
+def test_people_read_the_gap_in_a_few_lines(call):
+    """Two accuracies, the ranking, the noise rate, and where to look."""
+    lines = call("demo", "--noise-rate", 0.2, "--out", "shown").out.splitlines()
+    titles = [each[:20].strip() for each in lines]
+    assert ["standard training", "thresher", "labels called wrong", "average precision"] == [
+        each for each in titles[3:8] if each
+    ]
+    assert lines[-1].endswith("shown/report.html")
+
+
+@pytest.mark.usefixtures("short")
 def test_the_demo_is_not_overwritten_unasked(call, tmp_path):
     """It is before the first training that it says so."""
     (tmp_path / "runs/demo").mkdir(parents=True)

@@ -333,7 +333,8 @@ def _line(metrics: Metrics, column: str, name: str, style: str) -> Line:
 
 
 def _histogram(table: pa.Table) -> Markup:
-    scored = table.filter(table["label_score"].is_valid())
+    scored = table.select(["label_score", "is_label_issue"])
+    scored = scored.filter(scored["label_score"].is_valid())
     scores: NDArray[np.float32] = scored["label_score"].to_numpy()
     return score_histogram(
         scores, scored["is_label_issue"].to_numpy(), title="How the label scores are spread"
@@ -342,8 +343,7 @@ def _histogram(table: pa.Table) -> Markup:
 
 def _reasons(table: pa.Table) -> list[tuple[str, int]]:
     """The reasons of the flagged rows in words, most frequent first."""
-    flagged = table.filter(table["is_label_issue"])
-    found = flagged["reason"].value_counts().to_pylist()
+    found = table["reason"].filter(table["is_label_issue"]).value_counts().to_pylist()
     counts = [(REASONS[each["values"]], each["counts"]) for each in found if each["values"]]
     return sorted(counts, key=lambda each: (-each[1], each[0]))
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["audit", "exceeds"]
 
+WIDE = 100  # columns; a narrower terminal is not shown the two probabilities
+
 
 def audit(
     run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
@@ -130,22 +132,29 @@ def print_suspects(
     print(f"{issues:,} of {labelled:,} labels are suspect; {describe_rate(rate)}")
     if not suspects:
         return
+    out = console(stderr=False)
+    titles = ["rank", "sample", "given", "suggested", "score", "p given", "p suggested", "why"]
+    if out.width < WIDE:
+        titles.remove("p given")
+        titles.remove("p suggested")
     table = Table(box=None, pad_edge=False)
-    for title in ("rank", "sample", "given", "suggested", "score", "p given", "p suggested", "why"):
+    for title in titles:
         right = title in ("rank", "score", "p given", "p suggested")
-        table.add_column(title, justify="right" if right else "left")
+        # folded where there is no space, never cut: people search for what they read
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
     for each in suspects:
-        table.add_row(
-            str(each["rank"]),
-            visible(each["sample_id"]),
-            visible(each["given_label"]),
-            visible(each["suggested_label"]),
-            f"{each['label_score']:.3f}",
-            f"{each['p_given']:.3f}",
-            f"{each['p_suggested']:.3f}",
-            (each["reason"] or "").replace("_", " "),
-        )
-    console(stderr=False).print(table, soft_wrap=False)
+        cells = {
+            "rank": str(each["rank"]),
+            "sample": visible(each["sample_id"]),
+            "given": visible(each["given_label"]),
+            "suggested": visible(each["suggested_label"]),
+            "score": f"{each['label_score']:.3f}",
+            "p given": f"{each['p_given']:.3f}",
+            "p suggested": f"{each['p_suggested']:.3f}",
+            "why": (each["reason"] or "").replace("_", " "),
+        }
+        table.add_row(*(cells[title] for title in titles))
+    out.print(table, soft_wrap=False)
 
 
 def describe_rate(rate: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,10 +52,20 @@ def demo(
         f"labels called wrong  {found['n_label_issues']:,} of {found['n']:,}: "
         f"{100 * found['precision']:.0f} % of them are, "
         f"{100 * found['recall']:.0f} % of all wrong ones\n"
-        f"average precision    {found['average_precision']:.3f} of the ranking "
-        f"(by chance {found['noise_rate']:.2f})\n"
+        f"average precision    {describe_ranking(found)}\n"
         f"noise rate found     {100 * found['noise_rate_estimate']:.1f} % "
         f"(true: {100 * found['noise_rate']:.1f} %)\n"
         f"\n"
         f"look at it           {found['run']}/report.html"
     )
+
+
+def describe_ranking(found: dict[str, Any]) -> str:
+    """How well the ranking finds wrong labels, if there are any.
+
+    >>> describe_ranking({"average_precision": 0.98, "noise_rate": 0.4})
+    '0.980 of the ranking (by chance 0.40)'
+    """
+    if found["average_precision"] is None:
+        return "– (no label is wrong)"
+    return f"{found['average_precision']:.3f} of the ranking (by chance {found['noise_rate']:.2f})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -77,6 +78,17 @@ class Samples:
             digest.update(_little_endian(self.inputs[start : start + rows]))
         digest.update(_little_endian(self.labels))
         return digest.hexdigest()
+
+    def unload(self) -> None:
+        """Give back the memory of inputs mapped from a file; the next use reads them again.
+
+        Arrays that lie in memory stay there.
+        """
+        owner: Any = self.inputs
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            owner.madvise(mmap.MADV_DONTNEED)
 
     def take(self, rows: NDArray[Any]) -> Samples:
         """Select samples, in the order asked for.
