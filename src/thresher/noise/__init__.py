@@ -10,7 +10,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from thresher.errors import ParameterError, nearest
 
 if TYPE_CHECKING:
     from thresher.noise.auto import Auto
@@ -83,6 +82,8 @@ def make_method(name: str, *, noise_rate: float | None = None) -> Method:
     Raises:
         ParameterError: an unknown name, or a noise rate out of range or for a method without one.
     """
+    from thresher.errors import ParameterError, nearest
+
     if name not in METHODS:
         raise ParameterError(f'There is no method "{name}".', nearest(name, METHODS))
     kind = __getattr__(METHODS[name])
