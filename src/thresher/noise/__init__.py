@@ -10,7 +10,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-
 if TYPE_CHECKING:
     from thresher.noise.auto import Auto
     from thresher.noise.co_teaching import CoTeaching
