@@ -102,12 +102,15 @@ class TrainedModel:
                 f"The weights in {path} do not fit the model {found['model']}.",
                 "Put the model's code back as it was in training, or train again.",
             ) from error
+        encoding = Encoding.from_json(found["encoding"])
+        if encoding.kind == "images":  # in the order of training, so that sums round alike
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
             network.to(device).eval(),
             found["model"],
             found["networks"],
             classes,
-            Encoding.from_json(found["encoding"]),
+            encoding,
             Preparation.from_json(found["preparation"]),
             shape,
         )
