@@ -48,9 +48,12 @@ def main() -> int:
     cells, compute = TASKS[options.task](options)
     if needs_data:
         compute = partial(compute, folder=options.data_folder)
-    complete = compute_cells(
-        cells, compute, options.results, workers=options.workers, fresh=options.fresh
-    )
+    try:
+        complete = compute_cells(
+            cells, compute, options.results, workers=options.workers, fresh=options.fresh
+        )
+    except KeyboardInterrupt:
+        return 130
     return 0 if complete else 1
 
 

@@ -165,7 +165,7 @@ def scale(lines: list[Line]) -> str:
                 f"{line['peak_above_mib']:.0f} MiB = {memory:.2f} × input",
                 verdict(memory <= bars["memory"]),
                 f"{100 * line['noise_rate_estimate']:.1f} %",
-                f"{line['threads_used']} threads",
+                threads(line["threads_used"]),
             ]
         )
     peaks = [
@@ -212,7 +212,7 @@ def clocked(line: Line, name: str) -> list[float]:
 
 def quotient(line: Line, name: str) -> str:
     low, middle, high = clocked(line, name)
-    digits = 2 if middle > 3 else 3
+    digits = 2 if middle > 1.5 else 3
     return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
@@ -225,8 +225,11 @@ def verdict(met: bool) -> str:
 
 
 def setting(line: Line) -> str:
-    threads = "1 thread" if line["threads"] == 1 else f"{line['threads']} threads"
-    return f"{threads}, {clock(line)} time"
+    return f"{threads(line['threads'])}, {clock(line)} time"
+
+
+def threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 # ---------------------------------------------------------------------- Markdown

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import shipped
 import thresher
+import thresher.fitting
 import thresher.job
 from thresher.cli.fit import fit as command
 from thresher.errors import DataError, LabelError, ModelError, ParameterError, RunError

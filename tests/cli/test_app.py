@@ -1,6 +1,7 @@
 """The program as a whole: its streams, its exit codes, and that it leaves no trace elsewhere."""
 
 import errno
+import io
 import json
 import os
 import pty
@@ -281,3 +282,26 @@ def test_a_note_is_one_line(capsys):
     """Whatever stands in it."""
     output.Narrator().note("two\nlines")
     assert capsys.readouterr().err == "note: two\\nlines\n"
+
+
+class Sparing(io.RawIOBase):
+    """An unbuffered stream that takes seven bytes at a time, as a nearly full disk does."""
+
+    def __init__(self):
+        self.taken = b""
+
+    def writable(self):
+        return True
+
+    def write(self, content):
+        self.taken += bytes(content[:7])
+        return min(7, len(content))
+
+
+def test_output_is_written_to_its_last_byte(monkeypatch):
+    """Whatever the stream takes at a time."""
+    stream = Sparing()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream, write_through=True))
+    output.print_json({"classes": ["größe", "猫"], "n": 3})
+    assert json.loads(stream.taken) == {"classes": ["größe", "猫"], "n": 3}
+    assert stream.taken.endswith(b"}\n")

@@ -10,7 +10,7 @@ import thresher.job
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(thresher.job, "EPOCHS", 3)
+    monkeypatch.setattr(thresher.job, "EPOCHS", 2)
 
 
 @pytest.mark.usefixtures("short")

@@ -11,6 +11,7 @@ import pytest
 
 import shipped
 import thresher
+from thresher.data import open_data
 from thresher.trained_model import TrainedModel
 
 
@@ -33,7 +34,7 @@ def test_predictions_are_csv_on_standard_output(call):
     assert len(rows) == 20
     assert {each["predicted_label"] for each in rows} <= set(shipped.IRIS)
     assert all(1 / 3 < float(each["probability"]) <= 1 for each in rows)
-    ids = thresher.data.open_data("new.csv", labelled=False).sample_id.to_pylist()
+    ids = open_data("new.csv", labelled=False).sample_id.to_pylist()
     assert ids == [each["sample_id"] for each in rows]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["Narrator", "console", "print_json", "say", "say_error", "visible"]
+__all__ = ["Narrator", "console", "print_bytes", "print_json", "say", "say_error", "visible"]
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -51,9 +51,21 @@ def say_error(cause: str, fix: str) -> None:
         say(f"          {fix}")
 
 
+def print_bytes(content: bytes | memoryview) -> None:
+    """Content on standard output, to its last byte.
+
+    Where the stream is not buffered, as with PYTHONUNBUFFERED, a disk that fills up takes a part of
+    it and says so at the next write only.
+    """
+    sys.stdout.flush()
+    rest = memoryview(content)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on standard output, in ASCII: it is right in every encoding."""
-    print(json.dumps(value))
+    print_bytes(json.dumps(value).encode() + b"\n")
 
 
 class Narrator:

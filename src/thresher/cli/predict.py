@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from thresher.cli.output import print_json, say
+from thresher.cli.output import print_bytes, print_json, say
 
 __all__ = ["predict"]
 
@@ -44,5 +43,6 @@ def predict(
     elif as_json:
         print_json({"schema": 1, "predictions": table.to_pylist()})
     else:
-        pyarrow.csv.write_csv(table, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        written = pyarrow.BufferOutputStream()
+        pyarrow.csv.write_csv(table, written)
+        print_bytes(memoryview(written.getvalue()))
