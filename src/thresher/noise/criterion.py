@@ -117,7 +117,7 @@ class Criterion:
         method, rows = self.method, len(labels)
         outputs = outputs if outputs.dim() == 3 else outputs.unsqueeze(0)
         self._check_outputs(outputs, rows)
-        logits = outputs[:, :rows]  # (J, B, k)
+        logits = outputs if outputs.shape[1] == rows else outputs[:, :rows]  # (J, B, k)
         losses = method.sample_loss(logits, labels.expand(len(logits), rows))  # (J, B)
 
         everyone, here = gather_rows(index)
@@ -166,23 +166,30 @@ class Criterion:
         self.history.observe(step.index, mean, step.labels)
 
     def _weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
-        weights = decision.weights.expand(len(losses), -1)  # (J, G)
-        if step.eligible is not None:
-            weights = weights * step.eligible
         if decision.targets is not None:
             targets = decision.targets
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
             losses = self.method.sample_loss(step.logits, targets[:, step.here])
-        mine = weights[:, step.here]
-        # dropping is masking: 0 · inf would be NaN
-        sums = torch.where(mine > 0, mine * losses, 0).sum(1)
+        weights = decision.weights
+        if weights is None and step.eligible is None:  # nothing to mask, which would cost 5 %
+            sums = losses.sum(1)
+            totals = torch.full_like(sums, len(step.labels), requires_grad=False)
+        else:
+            weights = step.ones() if weights is None else weights
+            weights = weights.expand(len(losses), -1)  # (J, G)
+            if step.eligible is not None:
+                weights = weights * step.eligible
+            mine = weights[:, step.here]
+            # dropping is masking: 0 · inf would be NaN
+            sums = torch.where(mine > 0, mine * losses, 0).sum(1)
+            totals = weights.sum(1)
         if decision.penalty is not None:
             penalty = decision.penalty.expand(len(losses), -1)
-            if step.eligible is not None and penalty.shape[1] == mine.shape[1]:
+            if step.eligible is not None and penalty.shape[1] == losses.shape[1]:
                 penalty = torch.where(step.eligible[step.here], penalty, 0)
             sums = sums + penalty.sum(1)
         if decision.divisor == "weights":
-            return Parts(sums, weights.sum(1))
+            return Parts(sums, totals)
         count = len(step.labels) if step.eligible is None else int(step.eligible.sum())
         return Parts(sums, torch.full_like(sums, count, requires_grad=False))
 

@@ -86,13 +86,13 @@ class Decision:
     """What a method answers, for the whole global batch.
 
     Args:
-        weights: (G,) or (J, G), >= 0; 0 drops the sample.
+        weights: (G,) or (J, G), >= 0; 0 drops the sample. None = every sample counts alike.
         targets: (G,), (J, G) class indices or (J, G, k) shares; None = the given labels.
         penalty: (B,) or (J, B) further loss of this process's rows, with graph, never a mean.
         divisor: The step's loss is divided by the sum of the weights, or by the batch size.
     """
 
-    weights: Tensor
+    weights: Tensor | None = None
     targets: Tensor | None = None
     penalty: Tensor | None = None
     divisor: Literal["weights", "batch"] = "weights"
@@ -162,7 +162,7 @@ class Method:
 
     def decide(self, step: Step) -> Decision:
         """Say what each sample of the step is worth, and its target."""
-        return Decision(step.ones())
+        return Decision()
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Move the phase, estimate the noise rate, ask for a change of the network."""

@@ -90,11 +90,12 @@ class Rows:
 
     def batch(self, index: Tensor, epoch: int, device: torch.device) -> Batch:
         """Gather, augment and prepare the rows of one batch."""
-        raw = self.inputs[index]
+        # index_select copies whole rows; inputs[index] takes ten times as long for images
+        raw = self.inputs.index_select(0, index)
         if self.augment is not None:
             raw = self.augment(raw, index, epoch)
         inputs = self.prepare(raw.to(device, non_blocking=True))
-        return Batch(index.to(device), inputs, self.labels[index].to(device))
+        return Batch(index.to(device), inputs, self.labels.index_select(0, index).to(device))
 
 
 @dataclass
@@ -133,11 +134,13 @@ class Training:
         optimizer: Optimizer | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.accelerator = Accelerator(cpu=torch.device(device).type == "cpu")
+        # the optimiser stays as it is: Accelerate wraps it for fp16 scaling, which this loop does not
+        # do, and the wrapper costs more than a small network's step
+        on_cpu = torch.device(device).type == "cpu"
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device = torch.device(device)
-        prepared = self.accelerator.prepare(model, optimizer or settings.optimizer(model))
-        self.model: nn.Module = prepared[0]
-        self.optimizer: Optimizer = prepared[1]
+        self.model: nn.Module = self.accelerator.prepare(model)
+        self.optimizer: Optimizer = optimizer or settings.optimizer(model)
         self.criterion, self.rows, self.settings = criterion, rows, settings
         self.snapshots = Snapshots(model, self.optimizer, criterion)
         self.networks = member_parameters(model, criterion.method.networks)
@@ -184,13 +187,13 @@ class Training:
         batches = shuffled_batches(
             self.rows.order, self.settings.batch_size, seed=self.settings.seed, epoch=epoch
         )
-        loss = torch.zeros((), device=self.device)
-        total = torch.zeros((), device=self.device)
+        loss = torch.zeros(self.criterion.method.networks, device=self.device)
+        total = torch.zeros_like(loss)
         for window in windows(batches, self.settings.accumulate):
             sums, totals = self._step(window, epoch)
             loss += sums
             total += totals
-        return float(loss / total) if float(total) else 0.0
+        return float(loss.sum() / total.sum()) if float(total.sum()) else 0.0
 
     def _step(self, window: list[Tensor], epoch: int) -> tuple[Tensor, Tensor]:
         """One optimiser step over a window of batches; returns the loss as sum and total."""
@@ -199,26 +202,25 @@ class Training:
             group["lr"] = rate
         self.position["step"] += 1
         self.optimizer.zero_grad()
-        loss = torch.zeros(self.criterion.method.networks, device=self.device)
-        totals = torch.zeros_like(loss)
-        divisor: Tensor | None = None
-        for index in window:
-            batch = self.rows.batch(index, epoch, self.device)
-            parts = self.criterion.step(self.model, batch, no_stream)
+        divisor = loss = totals = torch.zeros(0)
+        for number, index in enumerate(window):
+            # no name keeps the batch: its memory is free for gradients when backward is through
+            parts = self.criterion.step(
+                self.model, self.rows.batch(index, epoch, self.device), no_stream
+            )
             # the window's total is known at its end only: divide by the first batch's, and put
             # it right once. DistributedDataParallel averages where we want the sum.
-            divisor = parts.totals.clamp(min=1) if divisor is None else divisor
-            self.accelerator.backward(processes() * (parts.sums / divisor).sum())
-            totals += parts.totals
-            loss += parts.sums.detach()
-        if divisor is not None:
-            self._scale(divisor, totals, len(window))
+            divisor = divisor if number else parts.totals.clamp(min=1)
+            torch.autograd.backward(parts.sums, processes() / divisor)
+            totals = totals + parts.totals if number else parts.totals
+            loss = loss + parts.sums.detach() if number else parts.sums.detach()
+        self._scale(divisor, totals, len(window))
         self.optimizer.step()
-        return loss.sum(), totals.sum()
+        return loss, totals
 
     def _scale(self, divisors: Tensor, totals: Tensor, batches: int) -> None:
         """Divide every network's gradients by its own total; without any, it skips the step."""
-        if batches == 1 and bool((totals >= 1).all()):
+        if batches == 1 and min(totals.tolist()) >= 1:
             return
         for parameters, divisor, total in zip(self.networks, divisors, totals, strict=True):
             for parameter in parameters:
