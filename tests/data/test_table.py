@@ -219,6 +219,17 @@ def test_the_label_is_no_feature_and_may_be_lacking_when_predicting():
         assert samples.classes == predicted.classes
 
 
+def test_a_test_set_without_the_label_column_of_training_is_told_its_name():
+    samples = open_data(table(a=[1, 2, 3, 4], kind=LABELS), label="kind")
+    with pytest.raises(DataError, match='"kind", which held the labels in training') as failed:
+        open_data(
+            pa.table({"a": [1, 2], "kinds": ["p", "q"]}),
+            encoding=samples.encoding,
+            classes=samples.classes,
+        )
+    assert failed.value.fix == 'Did you mean "kinds"?'
+
+
 def test_rows_without_label_are_kept():
     samples = open_data(pa.table({"a": range(5), "label": ["p", "q", None, "p", "q"]}))
     assert [0, 1, -1, 0, 1] == samples.labels.tolist()

@@ -77,6 +77,11 @@ def find_label(
         return candidates[0], (f"The labels are taken from column {quoted(candidates[0])}.",)
     if not labelled:
         return None, ()
+    if encoding is not None and encoding.label and not candidates:
+        raise DataError(
+            f"There is no column {quoted(encoding.label)}, which held the labels in training.",
+            nearest(encoding.label, names),
+        )
     found = f"{listed(map(quoted, candidates))} could be it" if candidates else "none is named so"
     columns = listed(map(quoted, names), 20)
     header = " The first line must hold the column names." if all(map(_is_number, names)) else ""

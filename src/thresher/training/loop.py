@@ -134,8 +134,8 @@ class Training:
         optimizer: Optimizer | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        # the optimiser stays as it is: Accelerate wraps it for fp16 scaling, which this loop does not
-        # do, and the wrapper costs more than a small network's step
+        # the optimiser stays as it is: Accelerate wraps it for fp16 scaling, which this loop does
+        # not do, and the wrapper costs more than a small network's own arithmetic
         on_cpu = torch.device(device).type == "cpu"
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device = torch.device(device)
