@@ -222,7 +222,7 @@ def test_class_thresholds_need_only_the_given_probabilities():
 def test_a_label_outside_the_classes_is_named():
     """With its row, counted through the blocks."""
     blocks = [np.full((2, 2), 0.5), np.full((2, 2), 0.5)]
-    with pytest.raises(LabelError, match=r"label 7 of row 3 is outside 0\.\.1"):
+    with pytest.raises(LabelError, match=r"Label 7 of row 3 is outside 0\.\.1"):
         confident_counts(np.array([0, 1, 0, 7]), blocks)
 
 

@@ -147,6 +147,12 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
             f"The data in {samples.source} are not those that the run was started with.",
             "Put the original data back, or start a new run.",
         )
+    expected = written["run"].get("test_fingerprint")
+    if (None if tested is None else tested.fingerprint) != expected:
+        raise RunError(
+            "The test data are not those that the run was started with.",
+            "Put the original test data back, or start a new run.",
+        )
     job = Job.plan(settings, samples, tested, listener, audit=written["run"].get("audit", True))
     folder.state.mkdir(exist_ok=True)
     epochs: list[dict[str, Any]] = []

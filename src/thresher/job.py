@@ -190,6 +190,7 @@ class Job:
             "run": {
                 "thresher": thresher.__version__,
                 "fingerprint": self.samples.fingerprint,
+                "test_fingerprint": None if self.tested is None else self.tested.fingerprint,
                 "n": len(self.samples),
                 "classes": list(self.samples.classes),
                 "audit": self.audit,

@@ -395,7 +395,7 @@ def _aligned(
     if isinstance(probabilities, np.ndarray):
         if probabilities.ndim != 2:
             raise ParameterError(
-                f"probabilities must have shape (N, k), got {probabilities.shape}.",
+                f"The probabilities must have shape (N, k), got {probabilities.shape}.",
                 "Pass one column for each class.",
             )
         step = rows_per_block(probabilities.shape[1])
@@ -406,7 +406,7 @@ def _aligned(
     else:
         if iter(probabilities) is probabilities:
             raise ParameterError(
-                "probabilities can be read only once, but two passes are needed.",
+                "The probabilities can be read only once, but two passes are needed.",
                 "Pass a list of blocks or an object whose iteration can start again.",
             )
         blocks = probabilities
@@ -419,7 +419,7 @@ def _aligned(
         start += len(block)
     if start != rows:
         raise ParameterError(
-            f"probabilities have {'more than ' if start > rows else ''}"
+            f"The probabilities have {'more than ' if start > rows else ''}"
             f"{min(start, rows)} rows, labels {rows}.",
             "Pass one row of probabilities for each label.",
         )
@@ -430,6 +430,6 @@ def _check_labels(labels: Integers, classes: int, *, first_row: int = 0) -> None
     if bad.any():
         row = int(bad.argmax())
         raise LabelError(
-            f"label {int(labels[row])} of row {first_row + row} is outside 0..{classes - 1}.",
+            f"Label {int(labels[row])} of row {first_row + row} is outside 0..{classes - 1}.",
             "Number the classes from 0; write -1 for a missing label.",
         )

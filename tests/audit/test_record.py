@@ -114,7 +114,7 @@ def test_arrays_of_another_length_are_named(by_hand):
 def test_a_label_outside_the_classes_is_named(by_hand):
     """With its row."""
     record = by_hand(np.full((2, 2), 0.5), [0, 1])
-    with pytest.raises(LabelError, match="label 2 of row 1"):
+    with pytest.raises(LabelError, match="Label 2 of row 1"):
         dataclasses.replace(record, labels=np.array([0, 2]))
 
 

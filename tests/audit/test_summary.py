@@ -121,3 +121,18 @@ def test_classes_without_rows_are_summed_up_as_empty(simulate):
         empty.inverse_noise,
         empty.top_rival,
     )
+
+
+def test_a_rate_above_half_warns_of_a_model_that_learnt_little(by_hand):
+    """Every row of every class is predicted as its neighbour."""
+    p = np.repeat(np.roll(np.eye(3), 1, axis=1), 30, axis=0) * 0.94 + 0.02
+    summary, _ = audited(by_hand(p, np.repeat([0, 1, 2], 30)))
+    assert summary.noise_rate.estimate > 0.5
+    assert any("A model that has learnt little" in each for each in summary.warnings)
+
+
+def test_a_moderate_rate_does_not_warn_of_a_poor_model(simulate):
+    """A fifth of wrong labels is what the audit is for."""
+    summary, _ = audited(simulate()[0])
+    assert summary.noise_rate.estimate < 0.5
+    assert not any("A model that has learnt little" in each for each in summary.warnings)

@@ -182,6 +182,26 @@ def test_other_data_than_the_run_began_with_are_refused(stopped, call, tmp_path)
     assert before == shipped.contents("run")
 
 
+def test_other_test_data_than_the_run_began_with_are_refused(call, tmp_path, iris_csv):
+    """Else the accuracies of one run would come from two test sets."""
+    frame = shipped.iris()
+    frame[:30].to_csv(tmp_path / "test.csv", index=False)
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thresher.job, "write_report", stop)
+        options = [*iris_csv, "--test", "test.csv", "--epochs", 3, "--out", "run"]
+        assert call("fit", *options).code == 130
+    frame[30:60].to_csv(tmp_path / "test.csv", index=False)
+    done = call("fit", "--resume", "run")
+    assert done.code == 2
+    assert "The test data are not those that the run was started with." in done.complaint[0]
+    frame[:30].to_csv(tmp_path / "test.csv", index=False)
+    assert call("fit", "--resume", "run").code == 0
+
+
 def test_data_that_moved_are_named_anew(stopped, call, tmp_path, iris_csv):
     """`thresher fit DATA --resume RUN`."""
     stopped(3)

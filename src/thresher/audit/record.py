@@ -76,13 +76,13 @@ class Record:
         n, k = len(self.labels), len(self.classes)
         if k < 2:
             raise LabelError(
-                f"an audit compares classes, got {k}.", "Pass a record of two classes or more."
+                f"An audit compares classes, got {k}.", "Pass a record of two classes or more."
             )
         outside = (self.labels < -1) | (self.labels >= k)
         if outside.any():
             row = int(outside.argmax())
             raise LabelError(
-                f"label {int(self.labels[row])} of row {row} is outside 0..{k - 1}.",
+                f"Label {int(self.labels[row])} of row {row} is outside 0..{k - 1}.",
                 "Number the classes from 0; write -1 for a missing label.",
             )
         for name in _COLUMNS:
@@ -97,7 +97,7 @@ class Record:
             _check_shape("given_window_sum", self.given_window_sum, (n,))
         else:
             raise ParameterError(
-                "a record needs one form of the probability sums.",
+                "A record needs one form of the probability sums.",
                 "Pass probability_sum alone, or top_classes, top_sums and given_window_sum.",
             )
         if self.final_probability is not None:

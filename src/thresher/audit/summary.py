@@ -102,7 +102,7 @@ class Summary:
         """
         if plain.get("schema") != SUMMARY_VERSION:
             raise ParameterError(
-                f"the summary has schema {plain.get('schema')!r}, not {SUMMARY_VERSION}.",
+                f"The summary has schema {plain.get('schema')!r}, not {SUMMARY_VERSION}.",
                 "Run the audit again.",
             )
         return cls(
@@ -202,6 +202,12 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
             f"Of the held-out rows {_percent(rate.held_out)} look wrong, of the trained rows "
             f"{_percent(rate.trained)}. Some of the difference are the model's own mistakes; some "
             "may be wrong labels that were learnt by heart and are missing here."
+        )
+    if rate.estimate is not None and rate.estimate > 0.5:
+        sentences.append(
+            f"{_percent(rate.estimate)} of the labels look wrong. A model that has learnt little "
+            "says so of right labels, too: look at its accuracy before you believe it, and train "
+            "longer or with features that tell the classes apart."
         )
     unjudged = int(np.count_nonzero(labelled & ~verdicts.judged))
     if unjudged:

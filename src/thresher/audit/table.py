@@ -113,13 +113,13 @@ def table_facts(table: pa.Table) -> dict[str, Any]:
     stored = (table.schema.metadata or {}).get(METADATA_KEY)
     if stored is None:
         raise ParameterError(
-            "the table is not an audit table: its metadata have no key thresher.",
+            "The table is not an audit table: its metadata have no key thresher.",
             "Pass a table made by build_table or read from an audit.parquet.",
         )
     facts: dict[str, Any] = json.loads(stored)
     if facts["schema"] > SCHEMA_VERSION:
         raise ParameterError(
-            f"the audit table has schema {facts['schema']}, this version reads {SCHEMA_VERSION}.",
+            f"The audit table has schema {facts['schema']}, this version reads {SCHEMA_VERSION}.",
             "Install a newer thresher.",
         )
     return facts
