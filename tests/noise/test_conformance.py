@@ -8,7 +8,7 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.models import Networks
-from thresher.noise import METHODS, Method, make_method
+from thresher.noise import METHODS, Change, Method, make_method
 from thresher.training.snapshots import Snapshots
 
 N, D, K, EPOCHS = 60, 5, 3, 8
@@ -39,6 +39,7 @@ def train(method, *, epochs=EPOCHS, batch=16, labels=None, state=None, seed=0):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         criterion.load_state_dict(state["criterion"])
+        snapshots.load_state_dict(state["snapshots"])
     for epoch in range(criterion.epoch, epochs):
         order = torch.randperm(N, generator=torch.Generator().manual_seed(epoch))
         for index in order.split(batch):
@@ -52,6 +53,7 @@ def train(method, *, epochs=EPOCHS, batch=16, labels=None, state=None, seed=0):
         "model": copy.deepcopy(model.state_dict()),
         "optimizer": copy.deepcopy(optimizer.state_dict()),
         "criterion": copy.deepcopy(criterion.state_dict()),
+        "snapshots": copy.deepcopy(snapshots.state_dict()),
     }
 
 
@@ -86,16 +88,34 @@ def test_a_run_cut_in_two_equals_the_whole(name):
     assert_equal(train(make_method(name), state=half), train(make_method(name)))
 
 
+def test_a_loop_resumed_between_saving_and_going_back_still_goes_back():
+    """The state of the snapshots is part of what a user's own loop saves."""
+
+    class Rollback(Method):
+        name = "rollback"
+
+        def end_epoch(self, measured):
+            return {1: Change(save="early"), 5: Change(restore="early")}.get(self.history.epoch)
+
+    half = train(Rollback(), epochs=4)
+    assert "early" in half["snapshots"]["kept"]
+    assert_equal(train(Rollback(), state=half), train(Rollback()))
+
+
 @names
 def test_it_survives_a_batch_of_one(name):
     """One sample a step, all the way."""
-    train(make_method(name), epochs=2, batch=1)
+    trained = train(make_method(name), epochs=2, batch=1)
+    assert trained["criterion"]["history"]["visits"].tolist() == [2] * N
+    assert all(torch.isfinite(values).all() for values in trained["model"].values())
 
 
 @names
 def test_it_survives_labels_of_a_single_class(name):
     """Nothing to tell apart is no reason to fail."""
-    train(make_method(name), labels=torch.zeros(N, dtype=torch.int64))
+    trained = train(make_method(name), labels=torch.zeros(N, dtype=torch.int64))
+    assert trained["criterion"]["history"]["last_prediction"].tolist() == [0] * N
+    assert all(torch.isfinite(values).all() for values in trained["model"].values())
 
 
 @names

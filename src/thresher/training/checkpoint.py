@@ -36,12 +36,7 @@ def save_checkpoint(path: Path, training: Training, extra: Mapping[str, Any]) ->
         "model": training.snapshots.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "criterion": training.criterion.state_dict(),
-        "snapshots": training.snapshots.kept,
-        "frozen": [
-            name
-            for name, parameter in training.snapshots.model.named_parameters()
-            if not parameter.requires_grad
-        ],
+        "snapshots": training.snapshots.state_dict(),
         "position": training.position,
         "extra": dict(extra),
     }
@@ -59,15 +54,12 @@ def load_checkpoint(path: Path, training: Training) -> dict[str, Any]:
         training.snapshots.model.load_state_dict(state["model"])
         training.optimizer.load_state_dict(state["optimizer"])
         training.criterion.load_state_dict(state["criterion"])
+        training.snapshots.load_state_dict(state["snapshots"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise RunError(
             f"The checkpoint {path} does not fit this training: {str(error).splitlines()[0]}",
             "Resume with the data, model and method that the run was started with.",
         ) from error
-    training.snapshots.kept = state["snapshots"]
-    training.snapshots.resets = state["position"]["resets"]
-    for name, parameter in training.snapshots.model.named_parameters():
-        parameter.requires_grad_(name not in state["frozen"])
     training.position = state["position"]
     extra: dict[str, Any] = state["extra"]
     return extra

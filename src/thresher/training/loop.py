@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +23,7 @@ from thresher.distributed import processes
 from thresher.errors import ModelError
 from thresher.keyed_random import keyed_seed
 from thresher.noise.criterion import Criterion, no_stream
-from thresher.noise.method import Batch
+from thresher.noise.method import Batch, Change
 from thresher.sampling.shuffled import batches_per_epoch, shuffled_batches
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
@@ -145,7 +145,7 @@ class Training:
         self.snapshots = Snapshots(model, self.optimizer, criterion)
         self.networks = member_parameters(model, criterion.method.networks)
         steps = self._steps(settings.epochs // criterion.method.rounds())
-        self.position = {"epoch": 0, "step": 0, "steps": steps, "resets": 0}
+        self.position = {"epoch": 0, "step": 0, "steps": steps}
 
     def _steps(self, epochs: int) -> int:
         batches = batches_per_epoch(len(self.rows.order), self.settings.batch_size)
@@ -238,12 +238,11 @@ class Training:
         with torch.no_grad():
             return measure(self.model)
 
-    def _apply(self, change: Any) -> None:
+    def _apply(self, change: Change | None) -> None:
         self.snapshots.apply(change)
         if change is not None and change.reset:
-            self.position["resets"] += 1
             left = self.settings.epochs - self.criterion.epoch
-            rounds = max(1, self.criterion.method.rounds() - self.position["resets"])
+            rounds = max(1, self.criterion.method.rounds() - self.snapshots.resets)
             self.position["step"], self.position["steps"] = 0, self._steps(left // rounds)
 
 
@@ -251,7 +250,7 @@ def member_parameters(model: nn.Module, networks: int) -> list[list[nn.Parameter
     """The parameters of each network: those of the members, or of the one model."""
     members = getattr(model, "member_parameters", None)
     if networks == 1 or members is None:
-        return [list(model.parameters())] * 1
+        return [list(model.parameters())]
     found: list[list[nn.Parameter]] = members()
     return found
 

@@ -7,6 +7,7 @@ Snapshots(model, optimizer, criterion).apply(change)
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +72,24 @@ class Snapshots:
                 parameter.grad = None
         self.criterion.applied(change)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept, how often the network began anew, and what is frozen."""
+        frozen = [
+            name for name, parameter in self.model.named_parameters() if not parameter.requires_grad
+        ]
+        return {"kept": self.kept, "resets": self.resets, "frozen": frozen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken; model, optimiser and criterion load their own."""
+        self.kept, self.resets = copy.deepcopy(state["kept"]), state["resets"]
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in state["frozen"])
+
     def _restore(self, name: str) -> None:
         if name not in self.kept:
             raise RecordError(
                 f'Nothing was saved under "{name}"; there are: {sorted(self.kept) or "none"}.',
-                "Keep one Snapshots object for the whole training.",
+                "Keep one Snapshots object for the training, and load its state_dict to resume.",
             )
         kept = self.kept[name]
         self.model.load_state_dict(kept["model"])
