@@ -13,9 +13,8 @@ from thresher.history import (
     AUDIT,
     Column,
     SampleHistory,
-    prediction_counts,
-    uncertainty,
 )
+from thresher.label_history import prediction_counts, uncertainty
 
 
 def observe_randomly(history, visits, seed=0, batch=7, repeat=False):

@@ -23,6 +23,8 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
     **dict.fromkeys(
         (
             "history",
+            "label_history",
+            "ranges",
             "mixture",
             "noise_rate",
             "keyed_random",

@@ -14,6 +14,7 @@ from typing import Any
 
 from thresher.errors import ParameterError, nearest
 from thresher.noise import METHODS
+from thresher.ranges import check_positive, check_rate
 
 __all__ = ["FitSettings"]
 
@@ -61,11 +62,7 @@ class FitSettings:
             raise ParameterError(
                 f'There is no method "{self.method}".', nearest(self.method, METHODS)
             )
-        if self.noise_rate is not None and not 0 <= self.noise_rate < 1:
-            raise ParameterError(
-                f"noise_rate must be in [0, 1), got {self.noise_rate:g}.",
-                "Pass the share of wrong labels, or leave it at auto to estimate it.",
-            )
+        check_rate(self.noise_rate)
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
         self._at_least("batch_size", 2)
@@ -74,11 +71,7 @@ class FitSettings:
                 f"seed must be in [0, 2^63), got {self.seed}.", "Leave it out to use the default."
             )
         self._at_least("weight_decay", 0)
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ParameterError(
-                f"learning_rate must be positive, got {self.learning_rate:g}.",
-                "Leave it out to use the default.",
-            )
+        check_positive("learning_rate", self.learning_rate)
         words = {"auto", "none", "crop", "flip"}
         for word in self.augment.split(","):
             if word not in words or (word in ("auto", "none") and self.augment != word):

@@ -18,6 +18,7 @@ __all__ = [
     "Texts",
     "dense",
     "image_bytes",
+    "is_number",
     "read_numbers",
     "read_texts",
     "refuse_infinite",
@@ -206,3 +207,16 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else str(value)
     return str(value).strip()
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text can be read as a number.
+
+    >>> is_number("1e3"), is_number("12 m")
+    (True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

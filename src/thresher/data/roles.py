@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thresher.data.columns import dense, type_of
+from thresher.data.columns import dense, is_number, type_of
 from thresher.data.encoding import Encoding
 from thresher.data.wording import counted, listed, quoted
 from thresher.errors import DataError, nearest
@@ -84,20 +84,12 @@ def find_label(
         )
     found = f"{listed(map(quoted, candidates))} could be it" if candidates else "none is named so"
     columns = listed(map(quoted, names), 20)
-    header = " The first line must hold the column names." if all(map(_is_number, names)) else ""
+    header = " The first line must hold the column names." if all(map(is_number, names)) else ""
     raise DataError(
         f"Which column holds the labels? Of {listed(LABEL_NAMES)}, {found}; "
         f"the columns are {columns}.",
         f"Name the label column.{header}",
     )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def find_image(

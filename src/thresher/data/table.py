@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from thresher.data.columns import Texts, read_numbers, read_texts, type_of
+from thresher.data.columns import Texts, is_number, read_numbers, read_texts, type_of
 from thresher.data.encoding import CategoryColumn, Column, Encoding, NumberColumn
 from thresher.data.keys import MISSING, Words, bytes_key, float_words, mix, text_words
 from thresher.data.wording import counted, listed, quoted
@@ -119,16 +119,8 @@ def _category_column(name: str, column: pa.ChunkedArray) -> CategoryColumn | str
         raise _empty(name)
     distinct = len(texts.values)
     if distinct > MOST_CATEGORIES or (present > 20 and distinct > present / 2):
-        return "numbers as text" if all(map(_is_number, texts.values)) else "text"
+        return "numbers as text" if all(map(is_number, texts.values)) else "text"
     return CategoryColumn(name, texts.values, flagged=present < len(texts.codes))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_counter(name: str, column: pa.ChunkedArray) -> bool:

@@ -90,7 +90,7 @@ def make_method(name: str, *, noise_rate: float | None = None) -> Method:
         method: Method = kind(noise_rate)
         return method
     if noise_rate is not None:
-        from thresher.noise.method import check_rate
+        from thresher.ranges import check_rate
 
         check_rate(noise_rate)
         raise ParameterError(

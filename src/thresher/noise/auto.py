@@ -18,7 +18,8 @@ from collections.abc import Mapping
 
 from thresher.history import AUDIT, Column
 from thresher.noise.elr import TARGETS, early_learning_penalty, move_targets
-from thresher.noise.method import Change, Decision, Method, Plan, Step, check_positive
+from thresher.noise.method import Change, Decision, Method, Plan, Step
+from thresher.ranges import check_positive
 
 __all__ = ["Auto", "required_gap"]
 

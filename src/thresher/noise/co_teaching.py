@@ -11,19 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from thresher.history import Column
-from thresher.noise.method import (
-    Change,
-    Decision,
-    Method,
-    Plan,
-    Step,
-    check_positive,
-    check_rate,
-    quarter,
-    shortened,
-)
+from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
 from thresher.noise.rate import RATE_COLUMNS, estimate_rate
 from thresher.noise.small_loss import small_loss
+from thresher.ranges import check_positive, check_rate
 
 __all__ = ["CoTeaching"]
 

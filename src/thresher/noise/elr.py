@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from thresher.history import Column, SampleHistory
-from thresher.noise.method import Decision, Method, Plan, Step, check_positive
+from thresher.noise.method import Decision, Method, Plan, Step
+from thresher.ranges import check_positive
 
 __all__ = ["ELR", "TARGETS", "early_learning_penalty", "move_targets"]
 

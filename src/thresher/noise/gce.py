@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thresher.noise.method import Method, check_positive, given
+from thresher.noise.method import Method, given
+from thresher.ranges import check_positive
 
 __all__ = ["GCE", "generalised_cross_entropy"]
 

@@ -30,7 +30,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thresher.errors import ParameterError
 from thresher.history import Column, SampleHistory
 
 if TYPE_CHECKING:
@@ -241,30 +240,3 @@ def shortened(written: int | None, paper: int, limit: int | None) -> int:
 def quarter(epochs: int | None) -> int | None:
     """A quarter of the run, rounded up; None when its length is unknown."""
     return None if epochs is None else math.ceil(epochs / 4)
-
-
-def check_rate(noise_rate: float | None) -> float | None:
-    """Refuse a noise rate outside [0, 1).
-
-    Raises:
-        ParameterError: noise_rate is not None and outside [0, 1).
-    """
-    if noise_rate is not None and not 0 <= noise_rate < 1:
-        raise ParameterError(
-            f"noise_rate must be in [0, 1), got {noise_rate:g}.",
-            "Pass the share of wrong labels, or noise_rate=None to estimate it.",
-        )
-    return noise_rate
-
-
-def check_positive(name: str, value: float | None, *, below: float = math.inf) -> None:
-    """Refuse a hyper-parameter outside (0, below].
-
-    Raises:
-        ParameterError: the value is not None, and not positive or too large.
-    """
-    if value is not None and not 0 < value <= below:
-        limit = f"in (0, {below:g}]" if math.isfinite(below) else "positive"
-        raise ParameterError(
-            f"{name} must be {limit}, got {value:g}.", "Leave it out to use the default."
-        )

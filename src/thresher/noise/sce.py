@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thresher.errors import ParameterError
-from thresher.noise.method import Method, check_positive, given
+from thresher.noise.method import Method, given
+from thresher.ranges import check_positive
 
 __all__ = ["SCE", "reverse_cross_entropy"]
 

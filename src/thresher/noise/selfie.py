@@ -18,20 +18,12 @@ import torch
 from torch import Tensor
 
 from thresher.errors import ParameterError
-from thresher.history import Column, prediction_counts, uncertainty
-from thresher.noise.method import (
-    Change,
-    Decision,
-    Method,
-    Plan,
-    Step,
-    check_positive,
-    check_rate,
-    quarter,
-    shortened,
-)
+from thresher.history import Column
+from thresher.label_history import prediction_counts, uncertainty
+from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
 from thresher.noise.rate import RATE_COLUMNS, SETTLED, estimate_rate
 from thresher.noise.small_loss import small_loss
+from thresher.ranges import check_positive, check_rate
 
 __all__ = ["SELFIE", "one_dissent"]
 
