@@ -81,6 +81,7 @@ class Phases:
             ("build_table", "audit.parquet"),
             ("write_table", "audit.parquet"),
             ("summarise", "report"),
+            ("render_report", "report"),
             ("write_report", "report"),
         ):
             setattr(thresher.job, name, self.timed(phase, getattr(thresher.job, name)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,10 @@ from thresher.audit import Record, Verdicts, judge, pred_probs
 from thresher.data import Samples
 from thresher.fitting import Silence
 from thresher.job import Job
-from thresher.noise.criterion import Criterion
 from thresher.settings import FitSettings
 from thresher.training.predict import accuracy, as_tensor
 
-__all__ = ["Clock", "Run", "audited_run", "figures_of_run", "job_for", "record_of", "test_accuracy"]
+__all__ = ["Clock", "Run", "audited_run", "figures_of_run", "job_for", "test_accuracy"]
 
 
 @dataclass
@@ -70,22 +69,9 @@ def audited_run(samples: Samples, *, method: str, epochs: int, seed: int) -> Run
         job = job_for(samples, method=method, epochs=epochs, seed=seed, audit=True)
         for _ in job.training.run():
             pass
-        record = record_of(job.training.criterion, samples)
+        record = job.record()
         verdicts = judge(record)
     return Run(job, record, verdicts, clock)
-
-
-def record_of(criterion: Criterion, samples: Samples) -> Record:
-    """What the audit reads, from the history of a training; every sample has a label."""
-    history = criterion.history
-    return Record(
-        labels=samples.labels,
-        classes=samples.classes,
-        in_training=history["eligible"].numpy(),
-        **{
-            each.name: history[each.name].numpy() for each in fields(Record) if each.name in history
-        },
-    )
 
 
 def test_accuracy(job: Job, truth: Truth) -> float:

@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from thresher.audit import judge, pred_probs
 from thresher.data import open_data
 from thresher.data.corruption import corrupt, symmetric_transition
+from thresher.job import record_of
 from thresher.models import Preparation, build_model
 from thresher.noise import SELFIE, Standard
 from thresher.training.loop import Rows, Settings, Training
@@ -28,7 +29,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from cleanlab_workflow import figures_of_workflow
 from noise_data import load_problem
-from one_run import audited_run, figures_of_run, job_for, record_of
+from one_run import audited_run, figures_of_run, job_for
 from toy_runs import toy_method, train_by_steps
 
 EPOCHS = {"letter": 40, "fashion": 30}
@@ -146,7 +147,7 @@ def test_the_audit_costs_no_pass_over_the_data(method):
     hook = job.training.model.register_forward_hook(lambda _, __, out: passed.append(len(out)))
     for _ in job.training.run():
         pass
-    judge(record_of(job.training.criterion, samples))
+    judge(job.record())
     hook.remove()
     assert sum(passed) == 3 * len(samples)
 
@@ -160,7 +161,7 @@ def recorded(inputs, labels, order, net, epochs=8):
     for _ in training.run():
         pass
     samples = open_data((inputs, labels.numpy().astype(str)))
-    record = record_of(criterion, samples)
+    record = record_of(criterion.history, samples)
     assert (record.visits == epochs).all()
     return record
 

@@ -24,10 +24,11 @@ from torch import nn
 
 import thresher
 from thresher.audit import Record, judge, summarise
-from thresher.audit.report import write_report
+from thresher.audit.report import render_report, write_report
 from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
 from thresher.errors import ParameterError
+from thresher.history import SampleHistory
 from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
 from thresher.noise.method import Method
@@ -40,7 +41,7 @@ from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import accuracy, as_tensor, predict_probabilities
 from thresher.whole_file import whole_file
 
-__all__ = ["FitResult", "Job", "Listener"]
+__all__ = ["FitResult", "Job", "Listener", "record_of"]
 
 SCHEMA = 1
 EPOCHS = 30
@@ -281,7 +282,7 @@ class Job:
         facts = json.dumps({"schema": SCHEMA, "classes": list(self.samples.classes)})
         with whole_file(folder.history) as aside:
             save_file(columns, aside, {"thresher": facts})
-        record = self._record({name: value.numpy() for name, value in columns.items()})
+        record = self.record()
         self.samples.unload()  # the audit needs the memory, and hardly any input
         verdicts = judge(record)
         table = build_table(
@@ -289,8 +290,7 @@ class Job:
         )
         write_table(table, folder.audit)
         summary = summarise(record, verdicts)
-        write_report(
-            folder.report,
+        page = render_report(
             summary=summary,
             table=table,
             metrics=epochs,
@@ -303,6 +303,7 @@ class Job:
             thumbnails=self._thumbnail if self.samples.kind == "images" else None,
             rows=self._cells if self.samples.kind == "features" else None,
         )
+        write_report(folder.report, page)
         for sentence in summary.warnings:
             self.listener.note(sentence)
         return {
@@ -310,7 +311,8 @@ class Job:
             "n_label_issues": summary.n_label_issues,
         }
 
-    def _record(self, columns: Mapping[str, NDArray[Any]]) -> Record:
+    def record(self) -> Record:
+        """What the audit reads of the training so far."""
         samples = self.samples
         unlabelled = np.flatnonzero(samples.labels < 0)
         final = None
@@ -321,14 +323,7 @@ class Job:
                 self.model.preparation,
                 device=self.training.device,
             )
-        names = {field.name for field in fields(Record)}
-        return Record(
-            labels=samples.labels,
-            classes=samples.classes,
-            in_training=columns["eligible"] & (samples.labels >= 0),
-            final_probability=final,
-            **{name: values for name, values in columns.items() if name in names},
-        )
+        return record_of(self.training.criterion.history, samples, final)
 
     def _thumbnail(self, row: int) -> bytes | None:
         from PIL import Image
@@ -346,6 +341,26 @@ class Job:
             name: f"{value:.4g}"
             for name, value in zip(names, self.samples.inputs[row], strict=False)
         }
+
+
+def record_of(
+    history: SampleHistory, samples: Samples, final_probability: NDArray[np.float32] | None = None
+) -> Record:
+    """Hand what a training remembers of its samples to the audit, as plain arrays.
+
+    Args:
+        history: Of a training with the audit's columns.
+        samples: What it was trained on.
+        final_probability: (M, k) prediction of the finished model for the M unlabelled rows.
+    """
+    names = [field.name for field in fields(Record) if field.name in history]
+    return Record(
+        labels=samples.labels,
+        classes=samples.classes,
+        in_training=history["eligible"].cpu().numpy() & (samples.labels >= 0),
+        final_probability=final_probability,
+        **{name: history[name].cpu().numpy() for name in names},
+    )
 
 
 def chosen_augmentation(words: str, samples: Samples) -> str:

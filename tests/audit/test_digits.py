@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
-from thresher.audit import build_table, judge, summarise, write_report, write_table
+from thresher.audit import build_table, judge, render_report, summarise, write_table
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,11 @@ def test_everything_is_written(simulate, noisy_digits, tmp_path):
     verdicts = judge(record)
     table = build_table(record, verdicts, sample_ids=np.arange(len(true)))
     write_table(table, tmp_path / "audit.parquet")
-    write_report(
-        tmp_path / "report.html",
+    page = render_report(
         summary=summarise(record, verdicts),
         table=table,
         thumbnails=thumbnail,
         title="digits",
     )
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 60
     assert len(page) < 300_000

@@ -2,7 +2,7 @@
 
     Record -> judge -> Verdicts -> build_table -> audit.parquet
                                 -> summarise   -> Summary
-                                                  write_report -> report.html
+                                                  render_report, write_report -> report.html
 
 Pure NumPy up to the summary; the table needs pyarrow and the report Jinja2, which are loaded when
 they are used. Nothing here knows how the model was trained.
@@ -19,7 +19,7 @@ from thresher.audit.summary import Summary, summarise
 from thresher.audit.verdicts import LEVELS, Level, Verdicts, judge
 
 if TYPE_CHECKING:
-    from thresher.audit.report import write_report
+    from thresher.audit.report import render_report, write_report
     from thresher.audit.table import build_table, write_table
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "build_table",
     "judge",
     "pred_probs",
+    "render_report",
     "summarise",
     "write_report",
     "write_table",
@@ -40,6 +41,7 @@ __all__ = [
 _LATE = {
     "build_table": "thresher.audit.table",
     "write_table": "thresher.audit.table",
+    "render_report": "thresher.audit.report",
     "write_report": "thresher.audit.report",
 }
 

@@ -73,50 +73,16 @@ class Suspect:
     cells: tuple[tuple[str, str], ...]
 
 
-def write_report(
-    path: str | os.PathLike[str],
-    *,
-    summary: Summary,
-    table: pa.Table,
-    metrics: Metrics = (),
-    settings: Mapping[str, Any] | None = None,
-    method: Mapping[str, Any] | None = None,
-    thumbnails: Thumbnails | None = None,
-    rows: Cells | None = None,
-    top: int = 60,
-    title: str = "Label audit",
-) -> None:
-    """Write the report as one self-contained HTML file of less than 5 MB.
+def write_report(path: str | os.PathLike[str], page: str) -> None:
+    """Write a page of `render_report`; the file appears whole or not at all.
 
     Args:
         path: Where to write; an existing file is replaced as a whole.
-        summary: The audit's summary.
-        table: The audit table.
-        metrics: One mapping per epoch with ``epoch`` and, where known, ``loss``,
-            ``trained_accuracy``, ``held_out_accuracy`` (both on given labels) and
-            ``test_accuracy``, in [0, 1].
-        settings: Names and values to list, the run's settings.
-        method: ``name``, ``summary`` (a sentence) and ``source`` of the training method.
-        thumbnails: Row number -> bytes of a small PNG, JPEG or GIF, None for no picture.
-        rows: Row number -> names and texts to show of the sample, None for nothing.
-        top: Number of suspects to show, 1 to `LARGEST_TOP`.
-        title: Name of the data set, or any heading.
+        page: The page.
 
     Raises:
-        ParameterError: top outside its range.
         RunError: the file cannot be written.
     """
-    page = render_report(
-        summary=summary,
-        table=table,
-        metrics=metrics,
-        settings=settings,
-        method=method,
-        thumbnails=thumbnails,
-        rows=rows,
-        top=top,
-        title=title,
-    )
     with whole_file(path) as temporary:
         temporary.write_bytes(page.encode("utf-8", errors="replace"))
 
@@ -133,7 +99,24 @@ def render_report(
     top: int = 60,
     title: str = "Label audit",
 ) -> str:
-    """Make the page that `write_report` writes. Arguments as there."""
+    """Make the report: one self-contained HTML page of less than 5 MB.
+
+    Args:
+        summary: The audit's summary.
+        table: The audit table.
+        metrics: One mapping per epoch with ``epoch`` and, where known, ``loss``,
+            ``trained_accuracy``, ``held_out_accuracy`` (both on given labels) and
+            ``test_accuracy``, in [0, 1].
+        settings: Names and values to list, the run's settings.
+        method: ``name``, ``summary`` (a sentence) and ``source`` of the training method.
+        thumbnails: Row number -> bytes of a small PNG, JPEG or GIF, None for no picture.
+        rows: Row number -> names and texts to show of the sample, None for nothing.
+        top: Number of suspects to show, 1 to `LARGEST_TOP`.
+        title: Name of the data set, or any heading.
+
+    Raises:
+        ParameterError: top outside its range.
+    """
     if not 1 <= top <= LARGEST_TOP:
         raise ParameterError(
             f"top must be in 1..{LARGEST_TOP}, got {top!r}.", "The audit table holds every row."
