@@ -204,7 +204,14 @@ def test_one_flag_is_spoken_of_in_the_singular(by_hand):
     """One of sixty-one labels looks wrong."""
     p = np.vstack([np.repeat(np.eye(2), 30, axis=0), [[0, 1]]]) * 0.8 + 0.1
     page = Page(render(by_hand(p, [*np.repeat([0, 1], 30), 0])))
-    assert "1 of 61 labels looks wrong. Most often, once," in page.text
+    assert "1 of 61 labels looks wrong. It was given as “a” and looks like “b”." in page.text
+
+
+def test_pairs_that_occur_once_are_not_called_most_frequent(by_hand):
+    """Two flags, two pairs."""
+    p = np.vstack([np.repeat(np.eye(2), 30, axis=0), [[0, 1], [1, 0]]]) * 0.8 + 0.1
+    page = Page(render(by_hand(p, [*np.repeat([0, 1], 30), 0, 1])))
+    assert "2 of 62 labels look wrong. No two classes stand out" in page.text
 
 
 def test_no_labels_make_a_page_all_the_same(by_hand):

@@ -219,10 +219,13 @@ def _lead(summary: Summary) -> str:
     if not summary.class_pairs:
         return ""
     pair = summary.class_pairs[0]
-    times = "once" if pair.count == 1 else f"{pair.count:,} times"
+    given, suggested = shorten(pair.given, 60), shorten(pair.suggested, 60)
+    if summary.n_label_issues == 1:
+        return f"It was given as “{given}” and looks like “{suggested}”."
+    if pair.count == 1:
+        return "No two classes stand out: no pair of them is confused more than once."
     return (
-        f"Most often, {times}, something given as “{shorten(pair.given, 60)}” "
-        f"looks like “{shorten(pair.suggested, 60)}”."
+        f"Most often, {pair.count:,} times, something given as “{given}” looks like “{suggested}”."
     )
 
 
