@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thresher.errors import ModelError
+from thresher.models.logits import logits_of
 
 __all__ = ["Networks"]
 
@@ -40,7 +41,7 @@ class Networks(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (B, …) to logits (J, B, k)."""
-        return torch.stack([member(inputs) for member in self.members])
+        return torch.stack([logits_of(member(inputs)) for member in self.members])
 
     def member_parameters(self) -> list[list[nn.Parameter]]:
         """List the parameters of each network, to scale or clip their gradients apart."""

@@ -23,6 +23,7 @@ from thresher.distributed import gather_rows
 from thresher.errors import ParameterError, RecordError
 from thresher.history import AUDIT, SampleHistory
 from thresher.keyed_random import keyed_seed
+from thresher.models.logits import logits_of
 from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
 from thresher.stratified import stratified_rows
 
@@ -84,14 +85,14 @@ class Criterion:
 
     # ------------------------------------------------------------------ a step
     def __call__(
-        self, index: Tensor, outputs: Tensor, labels: Tensor, features: Tensor | None = None
+        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
     ) -> Tensor:
         """The loss of this step, a scalar with graph.
 
         Args:
             index: (B,) int64 stable sample indices.
-            outputs: (B, k) logits, or (J, B, k) of a method with several networks; rows after
-                the first B are further views or streams.
+            outputs: What the network answered: (B, k) logits, or (J, B, k) of a method with
+                several networks; rows after the first B are further views or streams.
             labels: (B,) int64 given labels.
             features: (B, d) of the last layer, for methods that ask for them.
 
@@ -103,7 +104,7 @@ class Criterion:
         return self.parts(index, outputs, labels, features).mean()
 
     def parts(
-        self, index: Tensor, outputs: Tensor, labels: Tensor, features: Tensor | None = None
+        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
     ) -> Parts:
         """The same loss as sums and totals, for loops that accumulate over batches."""
         if self._change is not None:
@@ -115,9 +116,10 @@ class Criterion:
         if not self._labels_checked:
             self.history.check_labels(index, labels)
         method, rows = self.method, len(labels)
-        outputs = outputs if outputs.dim() == 3 else outputs.unsqueeze(0)
-        self._check_outputs(outputs, rows)
-        logits = outputs if outputs.shape[1] == rows else outputs[:, :rows]  # (J, B, k)
+        answered = logits_of(outputs)
+        answered = answered if answered.dim() == 3 else answered.unsqueeze(0)
+        self._check_outputs(answered, rows)
+        logits = answered if answered.shape[1] == rows else answered[:, :rows]  # (J, B, k)
         losses = method.sample_loss(logits, labels.expand(len(logits), rows))  # (J, B)
 
         everyone, here = gather_rows(index)
@@ -129,7 +131,7 @@ class Criterion:
             eligible=None if self._all_eligible else self.history["eligible"][everyone],
             here=here,
             logits=logits,
-            rest=outputs[:, rows:] if outputs.shape[1] > rows else None,
+            rest=answered[:, rows:] if answered.shape[1] > rows else None,
             features=features,
             epoch=self.epoch,
         )

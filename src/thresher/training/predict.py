@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from thresher.models.logits import logits_of
+
 __all__ = ["accuracy", "as_tensor", "predict_probabilities"]
 
 BLOCK = 1024
@@ -45,7 +47,7 @@ def predict_probabilities(
     model.eval()
     blocks = []
     for first in range(0, len(inputs), BLOCK):
-        logits = model(prepare(inputs[first : first + BLOCK].to(device))).float()
+        logits = logits_of(model(prepare(inputs[first : first + BLOCK].to(device)))).float()
         probability = logits.softmax(-1)
         if probability.dim() == 3:
             probability = probability.mean(0)
