@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from thresher.data.columns import dense, is_number, type_of
+from thresher.data.columns import dense, is_number, read_texts, type_of
 from thresher.data.encoding import Encoding
 from thresher.data.wording import counted, listed, quoted
 from thresher.errors import DataError, nearest
@@ -19,6 +21,7 @@ __all__ = [
     "LABEL_NAMES",
     "class_codes",
     "file_paths",
+    "find_groups",
     "find_image",
     "find_label",
     "given_ids",
@@ -192,6 +195,24 @@ def given_ids(table: pa.Table, label: str | None) -> pa.StringArray | None:
             "Make the ids unique, or rename the column to use it as a feature.",
         )
     return ids
+
+
+def find_groups(table: pa.Table, group: str | None) -> NDArray[np.int64] | None:
+    """Number the groups that a column names; a row without a name is a group of its own.
+
+    Returns:
+        (N,) int64; None if no column was named.
+
+    Raises:
+        DataError: The column is lacking.
+    """
+    if group is None:
+        return None
+    if group not in table.column_names:
+        raise DataError(f"There is no column {quoted(group)}.", nearest(group, table.column_names))
+    texts = read_texts(table[group], group)
+    alone = np.arange(table.num_rows) + len(texts.values)
+    return np.where(texts.codes >= 0, texts.codes, alone)
 
 
 def file_paths(table: pa.Table, beside_images: pa.ChunkedArray | None) -> pa.StringArray | None:

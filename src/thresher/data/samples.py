@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from thresher.data.encoding import Encoding
 
-__all__ = ["SKIPPED", "Samples"]
+__all__ = ["CONFLICTS", "SKIPPED", "Samples"]
 
 SKIPPED = pa.schema(
     [
@@ -23,6 +23,15 @@ SKIPPED = pa.schema(
         ("sample_id", pa.string()),
         ("path", pa.string()),
         ("error", pa.string()),
+    ]
+)
+CONFLICTS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("path", pa.string()),
+        ("given_label", pa.string()),
+        ("duplicate_of", pa.string()),  # sample_id of an identical sample
+        ("other_label", pa.string()),  # and its label, which differs
     ]
 )
 HASHED_BYTES = 1 << 24  # bytes of inputs hashed at a time
@@ -44,6 +53,11 @@ class Samples:
         skipped: Rows that could not be read: row (int64, from 0), sample_id, path, error.
         notes: What must be said aloud, a sentence each.
         source: The path as given, or "arrays in memory".
+        groups: (N,) int64, equal for samples that must stay on one side of a split; None = every
+            sample is a group of its own.
+        texts: N rows of the columns of text as read, for people to look at; None = there are none.
+        conflicts: Samples of identical content and different labels (`CONFLICTS`); None = not
+            looked for.
     """
 
     inputs: NDArray[Any]
@@ -55,6 +69,9 @@ class Samples:
     skipped: pa.Table
     notes: tuple[str, ...]
     source: str
+    groups: NDArray[np.int64] | None = None
+    texts: pa.Table | None = None
+    conflicts: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,6 +121,8 @@ class Samples:
             labels=self.labels[chosen],
             sample_id=self.sample_id.take(index),
             paths=None if self.paths is None else self.paths.take(index),
+            groups=None if self.groups is None else self.groups[chosen],
+            texts=None if self.texts is None else self.texts.take(index),
         )
 
 

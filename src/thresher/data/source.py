@@ -40,6 +40,7 @@ from thresher.data.roles import (
     LABEL_NAMES,
     class_codes,
     file_paths,
+    find_groups,
     find_image,
     find_label,
     given_ids,
@@ -65,6 +66,11 @@ class _Request:
     encoding: Encoding | None
     classes: tuple[str, ...] | None
     labelled: bool
+    text: tuple[str, ...] = ()
+    encoder: str | None = None
+    group: str | None = None
+    labels: str | None = None
+    scratch: Path | None = None
 
 
 def open_data(
@@ -72,9 +78,14 @@ def open_data(
     *,
     label: str | None = None,
     image: str | None = None,
+    text: Sequence[str] = (),
+    encoder: str | None = None,
+    group: str | None = None,
+    labels: str | None = None,
     encoding: Encoding | None = None,
     classes: Sequence[str] | None = None,
     labelled: bool = True,
+    scratch: Path | None = None,
 ) -> Samples:
     """Read samples from a file, a table in memory, or arrays.
 
@@ -87,16 +98,33 @@ def open_data(
             column called label, labels, target, class or y; in an .npz, y.
         image: The column of encoded images, or the array of an .npz that holds the inputs. None
             takes the only column of bytes, if there is one; in an .npz, X or x.
+        text: The columns of free text that are learned from.
+        encoder: What turns texts into vectors; None = character n-grams.
+        group: The column that names the group a sample belongs to; groups are never split.
+        labels: A file that holds the labels of the rows in their order, "file" or "file:name".
         encoding: Of the training data, for test and new data. None chooses one here.
         classes: Class names of the training data, for test data. None finds them here.
         labelled: False for data to predict: a label column may be lacking, and is dropped.
+        scratch: A folder for memory-mapped copies of large inputs; None keeps them in memory.
 
     Raises:
         DataError: The data cannot be read, or do not hold what they must.
         LabelError: The labels cannot be learned from, or hold a class unknown from training.
     """
     known = None if classes is None else tuple(classes)
-    request = _Request(IN_MEMORY, label, image, encoding, known, labelled)
+    request = _Request(
+        IN_MEMORY,
+        label,
+        image,
+        encoding,
+        known,
+        labelled,
+        tuple(text),
+        encoder,
+        group,
+        labels,
+        scratch,
+    )
     if isinstance(data, (str, os.PathLike)):
         return _open_path(Path(data), replace(request, source=os.fspath(data)))
     given: Any = None
@@ -106,10 +134,10 @@ def open_data(
                 f"Got a tuple of {len(data)}, expected a pair (X, y).", "Give the pair, or X alone."
             )
         data, given = data
-    labels = array_column(given) if given is not None and labelled else None
+    column = array_column(given) if given is not None and labelled else None
     if hasattr(data, "__arrow_c_stream__"):
-        return _from_table(_arrow_table(data), request, labels, ())
-    return _from_array(as_array(data), request, labels)
+        return _from_table(_arrow_table(data), request, column, ())
+    return _from_array(as_array(data), request, column)
 
 
 def _open_path(path: Path, request: _Request) -> Samples:
@@ -287,7 +315,8 @@ def _from_table(
         )
     encoding = request.encoding
     if encoding is None:
-        features = [each for each in table.column_names if each not in (label, ID_NAME)]
+        reserved = (label, ID_NAME, request.group)
+        features = [each for each in table.column_names if each not in reserved]
         columns, said = choose_columns(table, features)
         encoding = Encoding("features", columns, label=label, class_codes=tuple(codes))
         notes += said
@@ -306,6 +335,7 @@ def _from_table(
         skipped=SKIPPED.empty_table(),
         notes=(*notes, *labels.notes, *encoded.notes),
         source=request.source,
+        groups=find_groups(table, request.group),
     )
 
 
@@ -327,8 +357,9 @@ def _from_images(
     column, beside = image_bytes(table[roles.image])
     paths = file_paths(table, beside)
     ids = given_ids(table, roles.label)
+    groups = find_groups(table, request.group)
     if request.encoding is None:
-        used = {roles.label, roles.image, ID_NAME}
+        used = {roles.label, roles.image, ID_NAME, request.group}
         other = [quoted(name) for name in table.column_names if name not in used]
         if other:
             notes += (f"Not used, as the samples are images: {listed(other)}.",)
@@ -366,6 +397,7 @@ def _from_images(
         skipped=_skipped(decoded, ids, paths),
         notes=(*notes, *labels.notes, *decoded.notes),
         source=request.source,
+        groups=None if groups is None else groups[decoded.rows],
     )
 
 
