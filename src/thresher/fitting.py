@@ -1,13 +1,15 @@
 """fit: one training run, two results: a classifier, and the audit of its labels.
 
-fit     open_data → Job.plan → RunFolder.create → Job.run
+fit     RunFolder.create → open_data → Job.plan → Job.run
 resume  RunFolder.open → open_data → Job.plan → load_checkpoint → Job.run
+
+The folder comes first, because copies of large inputs are mapped from its state/.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
+import thresher
 from thresher.data import Samples, open_data
+from thresher.data.files import existing
 from thresher.errors import LabelError, ModelError, ParameterError, RunError
+from thresher.estimate import estimate_job
 from thresher.job import FitResult, Job, Listener
 from thresher.keyed_random import keyed_seed
 from thresher.run_folder import RunFolder
@@ -25,7 +30,7 @@ from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
 from thresher.training.checkpoint import load_checkpoint
 
-__all__ = ["FitResult", "Listener", "fit", "resume"]
+__all__ = ["FitResult", "Listener", "estimate", "fit", "resume"]
 
 
 class Silence:
@@ -43,7 +48,12 @@ def fit(
     *,
     label: str | None = None,
     image: str | None = None,
+    text: Sequence[str] | str = (),
+    encoder: str | None = None,
+    labels: str | Path | None = None,
+    group: str | None = None,
     test: Any = None,
+    validation: float | None = None,
     method: str = "auto",
     noise_rate: float | None = None,
     model: str = "auto",
@@ -55,6 +65,8 @@ def fit(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
+    precision: str = "fp32",
+    track: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     audit: bool = True,
@@ -63,7 +75,8 @@ def fit(
     """Train a classifier that wrong labels do not fool, and say which labels are wrong.
 
     Args:
-        data: A path (CSV, Parquet, JSONL, npz), a pair (X, y) of arrays, or a data frame.
+        data: A path (table, arrays, a folder of images, …), a pair (X, y) of arrays, a data frame
+            or a data set; all that `thresher.data.open_data` reads.
         test: Test data, read as `data`; its labels are used to report an accuracy, and only there.
         out: The run folder. Default: runs/<date>-<name of the data>.
         overwrite: Replace a run that is there.
@@ -80,6 +93,11 @@ def fit(
         data=None if named is None else str(named),
         label=label,
         image=image,
+        text=(text,) if isinstance(text, str) else tuple(text),
+        encoder=encoder,
+        labels=None if labels is None else str(labels),
+        group=group,
+        validation=validation,
         test=str(test) if isinstance(test, str | Path) else None,
         method=method,
         noise_rate=noise_rate,
@@ -92,19 +110,61 @@ def fit(
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
+        precision=precision,
+        track=track,
     )
     if data is None:
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
-    if out is not None:
-        RunFolder.vacant(out, overwrite=overwrite)  # before a long reading
     started = time.perf_counter()
     listener = listener or Silence()
-    samples, tested = read(settings, data, test, listener)
-    job = Job.plan(settings, samples, tested, listener, audit=audit)
-    folder = dated_folder(named) if out is None else RunFolder.create(out, overwrite=overwrite)
-    with folder.occupied(), kept_or_removed(folder, listener, how_to_go_on(folder, settings)):
-        folder.write_settings(job.described(folder))
-        return job.run(folder, started)
+    folder = new_folder(settings, out, overwrite=overwrite)
+    command = how_to_go_on(folder, settings)
+    with folder.occupied():
+        with removed(folder, listener, command):
+            folder.write_settings(begun(settings, folder, audit=audit))
+            samples, tested = read(settings, data, test, listener, folder.state)
+            job = Job.plan(settings, samples, tested, listener, audit=audit)
+        with kept_or_removed(folder, listener, command):
+            folder.write_settings(job.described(folder))
+            return job.run(folder, started)
+
+
+def estimate(
+    data: Any,
+    *,
+    test: Any = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Say what `fit` with the same arguments would take: sizes, seconds, memory, disk.
+
+    The data are read and a few steps are trained; the folder is gone when this returns.
+
+    Raises:
+        ThresherError: where `fit` would.
+    """
+    if isinstance(data, str | Path):
+        settings["data"] = str(data)
+    if isinstance(test, str | Path):
+        settings["test"] = str(test)
+    chosen = FitSettings(**settings)
+    listener = listener or Silence()
+    folder = new_folder(chosen, out, overwrite=overwrite)
+    try:
+        samples, tested = read(chosen, data, test, listener, folder.state)
+        return estimate_job(Job.plan(chosen, samples, tested, listener, audit=True))
+    finally:
+        folder.remove()
+
+
+def begun(settings: FitSettings, folder: RunFolder, *, audit: bool) -> dict[str, Any]:
+    """What run.toml holds while the data are read: a run killed then can be started over."""
+    return {
+        "fit": settings.to_table(folder.path),
+        "run": {"thresher": thresher.__version__, "audit": audit},
+    }
 
 
 def resume(
@@ -141,20 +201,12 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
             "The run was started with arrays in memory, which are not kept.",
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
-    samples, tested = read(settings, data, test, listener)
-    if samples.fingerprint != written["run"].get("fingerprint"):
-        raise RunError(
-            f"The data in {samples.source} are not those that the run was started with.",
-            "Put the original data back, or start a new run.",
-        )
-    expected = written["run"].get("test_fingerprint")
-    if (None if tested is None else tested.fingerprint) != expected:
-        raise RunError(
-            "The test data are not those that the run was started with.",
-            "Put the original test data back, or start a new run.",
-        )
-    job = Job.plan(settings, samples, tested, listener, audit=written["run"].get("audit", True))
     folder.state.mkdir(exist_ok=True)
+    samples, tested = read(settings, data, test, listener, folder.state)
+    if "fingerprint" in written["run"]:  # else it was stopped while the data were read
+        refuse_other_data(samples, tested, written["run"])
+    job = Job.plan(settings, samples, tested, listener, audit=written["run"].get("audit", True))
+    folder.write_settings(job.described(folder))
     epochs: list[dict[str, Any]] = []
     if folder.checkpoint.is_file():
         epochs = load_checkpoint(folder.checkpoint, job.training)["epochs"]
@@ -165,12 +217,47 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
         return job.run(folder, started, epochs)
 
 
+def refuse_other_data(samples: Samples, tested: Samples | None, run: Mapping[str, Any]) -> None:
+    """Compare what was read with what the run was started with.
+
+    Raises:
+        RunError: they differ.
+    """
+    if samples.fingerprint != run["fingerprint"]:
+        raise RunError(
+            f"The data in {samples.source} are not those that the run was started with.",
+            "Put the original data back, or start a new run.",
+        )
+    if (None if tested is None else tested.fingerprint) != run.get("test_fingerprint"):
+        raise RunError(
+            "The test data are not those that the run was started with.",
+            "Put the original test data back, or start a new run.",
+        )
+
+
 # ---------------------------------------------------------------------- reading
 def read(
-    settings: FitSettings, data: Any, test: Any, listener: Listener
+    settings: FitSettings, data: Any, test: Any, listener: Listener, scratch: Path | None = None
 ) -> tuple[Samples, Samples | None]:
-    """Read training and test data; the sample that `limit` asks for is drawn here."""
-    samples = open_data(data, label=settings.label, image=settings.image)
+    """Read training and test data; the sample that `limit` asks for is drawn here.
+
+    Args:
+        settings: Which columns hold what.
+        data: As `fit` takes them.
+        test: The same, or None.
+        listener: Hears what must be said aloud.
+        scratch: Folder for copies of large inputs.
+    """
+    samples = open_data(
+        data,
+        label=settings.label,
+        image=settings.image,
+        text=settings.text,
+        encoder=settings.encoder,
+        labels=settings.labels,
+        group=settings.group,
+        scratch=scratch,
+    )
     if settings.limit is not None and settings.limit < len(samples):
         labels = torch.from_numpy(samples.labels)
         rows = stratified_rows(labels, settings.limit, keyed_seed(settings.seed, "limit"))
@@ -185,7 +272,7 @@ def read(
         listener.note(sentence)
     if test is None:
         return samples, None
-    tested = open_data(test, encoding=samples.encoding, classes=samples.classes)
+    tested = open_data(test, encoding=samples.encoding, classes=samples.classes, scratch=scratch)
     for sentence in tested.notes:
         listener.note(f"test data: {sentence}")
     if not (tested.labels >= 0).any():
@@ -197,6 +284,16 @@ def read(
 
 
 # ---------------------------------------------------------------------- the folder
+def new_folder(settings: FitSettings, out: str | Path | None, *, overwrite: bool) -> RunFolder:
+    """Make the run folder, unless there is nothing to read."""
+    for path in (settings.data, settings.test):
+        if path is not None:
+            existing(Path(path))
+    return (
+        dated_folder(settings.data) if out is None else RunFolder.create(out, overwrite=overwrite)
+    )
+
+
 def dated_folder(named: str | Path | None) -> RunFolder:
     """Make runs/<date>-<name of the data>, with a number if that is taken."""
     name = Path(named).resolve().stem if named is not None else "arrays"
@@ -217,6 +314,22 @@ def how_to_go_on(folder: RunFolder, settings: FitSettings) -> str:
     if settings.data is None:
         return f"thresher.resume({str(folder.path)!r}, data=…) and the same arrays"
     return folder.command
+
+
+@contextmanager
+def removed(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
+    """Leave nothing of a run that did not come to train, except copies of large inputs."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if any(folder.state.iterdir()):
+            listener.note(f"Interrupted. What was read is kept. Go on with: {command}")
+        else:
+            folder.remove()
+        raise
+    except BaseException:
+        folder.remove()
+        raise
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Job: everything chosen for a run, nothing written yet; then the run itself.
 
-plan: preparation, network, criterion, loop, every open setting resolved
-run:  an epoch at a time → model.safetensors, history.safetensors
-      → Record → judge → audit.parquet, summary, report.html
+plan:    preparation, network, criterion, loop, every open setting resolved
+train:   an epoch at a time
+audited: history → Record → judge → table, summary
+run:     train → model, history.safetensors → audited → audit.parquet, report.html, summary.json
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from io import BytesIO
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
 import thresher
-from thresher.audit import Record, judge, summarise
+from thresher.audit import Record, Summary, Verdicts, judge, summarise
 from thresher.audit.report import render_report, write_report
 from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
@@ -31,7 +33,8 @@ from thresher.errors import ParameterError
 from thresher.history import SampleHistory
 from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
-from thresher.noise.method import Method
+from thresher.noise.held_out import draw_held_out
+from thresher.noise.method import Method, Plan
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.trained_model import TrainedModel, choose_device
@@ -41,7 +44,7 @@ from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import accuracy, as_tensor, predict_probabilities
 from thresher.whole_file import whole_file
 
-__all__ = ["FitResult", "Job", "Listener", "record_of"]
+__all__ = ["Audited", "FitResult", "Job", "Listener", "record_of"]
 
 SCHEMA = 1
 EPOCHS = 30
@@ -71,6 +74,21 @@ class FitResult:
     run: RunFolder
     summary: dict[str, Any]
     model: TrainedModel
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the audit found.
+
+    Attributes:
+        verdicts: On every sample.
+        table: The columns of audit.parquet.
+        summary: The same in a few numbers.
+    """
+
+    verdicts: Verdicts
+    table: pa.Table
+    summary: Summary
 
 
 def batch_size_for(rows: int) -> int:
@@ -128,6 +146,7 @@ class Job:
         assert settings.learning_rate is not None
         assert settings.weight_decay is not None
         method = make_method(settings.method, noise_rate=settings.noise_rate)
+        held_out = rows_held_out(settings, method, samples, tested)
         preparation = Preparation.fit(samples.inputs, labelled.numpy())
         shape = preparation.shape(samples.inputs.shape)
         classes = len(samples.classes)
@@ -148,6 +167,7 @@ class Job:
             classes,
             epochs=settings.epochs,
             labels=labels,
+            held_out=held_out,
             audit=audit,
             seed=settings.seed,
             device=device,
@@ -201,13 +221,20 @@ class Job:
     def run(
         self, folder: RunFolder, started: float, epochs: list[dict[str, Any]] | None = None
     ) -> FitResult:
-        """Train, write the model and the history, and audit."""
-        epochs = [] if epochs is None else epochs
-        self._train(folder, epochs)
+        """Train, write the model and the history, and audit.
+
+        Args:
+            folder: Where everything is written.
+            started: By `time.perf_counter`, when the work began.
+            epochs: Metrics of the epochs before, of a run that is resumed.
+        """
+        epochs = self.train(epochs, after_epoch=Saver(folder, self.training))
         folder.write_metrics(epochs)
         self.model.save(folder.model)
         if len(self.samples.skipped):
             write_table(self.samples.skipped, folder.skipped)
+        if self.samples.conflicts is not None and len(self.samples.conflicts):
+            write_table(self.samples.conflicts, folder.conflicts)
         summary: dict[str, Any] = {
             "schema": SCHEMA,
             "run": str(folder.path),
@@ -217,9 +244,10 @@ class Job:
             "epochs": self.settings.epochs,
         }
         if self.audit:
-            summary |= self._audit(folder, epochs)
+            summary |= self._write_audit(folder, epochs)
         if self.tested is not None:
             summary["test_accuracy"] = epochs[-1]["test_accuracy"]
+        summary |= self._validation()
         summary["seconds"] = round(time.perf_counter() - started, 3)
         summary["peak_mib"] = peak_mib()
         folder.write_summary(summary)
@@ -227,9 +255,19 @@ class Job:
         return FitResult(folder, summary, self.model)
 
     # ------------------------------------------------------------------ training
-    def _train(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> None:
+    def train(
+        self,
+        epochs: list[dict[str, Any]] | None = None,
+        after_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train to the last epoch and give the metrics of every epoch; nothing is written.
+
+        Args:
+            epochs: Metrics of the epochs before, of a run that is resumed.
+            after_epoch: Called with all metrics so far when an epoch has ended.
+        """
+        epochs = [] if epochs is None else epochs
         total = self.training.settings.epochs
-        saved, cost = float("-inf"), 0.0
         for epoch in self.training.run(self._measure if self.tested is not None else None):
             metrics = {
                 "epoch": epoch.epoch + 1,
@@ -245,11 +283,23 @@ class Job:
             }
             epochs.append(metrics)
             self.listener.epoch(epoch.epoch + 1, total, metrics)
-            now = time.perf_counter()
-            if now - saved > cost / SAVING_SHARE:
-                save_checkpoint(folder.checkpoint, self.training, {"epochs": epochs})
-                saved = time.perf_counter()
-                cost = saved - now
+            if after_epoch is not None:
+                after_epoch(epochs)
+        return epochs
+
+    def _validation(self) -> dict[str, Any]:
+        """Accuracy of the finished model on the held-out rows, whose labels are as given."""
+        held_out = ~self.training.criterion.history["eligible"].cpu().numpy()
+        if not held_out.any():
+            return {}
+        found = accuracy(
+            self.model.network,
+            as_tensor(self.samples.inputs[held_out]),
+            torch.from_numpy(self.samples.labels[held_out]),
+            self.model.preparation,
+            device=self.training.device,
+        )
+        return {"validation_accuracy": found, "validation_rows": int(held_out.sum())}
 
     def _measure(self, network: nn.Module) -> dict[str, float]:
         assert self.tested is not None
@@ -275,24 +325,28 @@ class Job:
         return found
 
     # ------------------------------------------------------------------ audit
-    def _audit(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> dict[str, Any]:
-        history = self.training.criterion.history
-        columns = {name: value.cpu() for name, value in history.state_dict().items()}
-        columns.pop("targets", None)  # of use to a training only, and large
-        facts = json.dumps({"schema": SCHEMA, "classes": list(self.samples.classes)})
-        with whole_file(folder.history) as aside:
-            save_file(columns, aside, {"thresher": facts})
+    def audited(self) -> Audited:
+        """Judge every sample by what was seen of it; nothing is written."""
         record = self.record()
         self.samples.unload()  # the audit needs the memory, and hardly any input
         verdicts = judge(record)
         table = build_table(
             record, verdicts, sample_ids=self.samples.sample_id, paths=self.samples.paths
         )
-        write_table(table, folder.audit)
-        summary = summarise(record, verdicts)
+        return Audited(verdicts, table, summarise(record, verdicts))
+
+    def _write_audit(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> dict[str, Any]:
+        history = self.training.criterion.history
+        columns = {name: value.cpu() for name, value in history.state_dict().items()}
+        columns.pop("targets", None)  # of use to a training only, and large
+        facts = json.dumps({"schema": SCHEMA, "classes": list(self.samples.classes)})
+        with whole_file(folder.history) as aside:
+            save_file(columns, aside, {"thresher": facts})
+        found = self.audited()
+        write_table(found.table, folder.audit)
         page = render_report(
-            summary=summary,
-            table=table,
+            summary=found.summary,
+            table=found.table,
             metrics=epochs,
             settings=self.settings.to_table(folder.path),
             method={
@@ -304,11 +358,11 @@ class Job:
             rows=self._cells if self.samples.kind == "features" else None,
         )
         write_report(folder.report, page)
-        for sentence in summary.warnings:
+        for sentence in found.summary.warnings:
             self.listener.note(sentence)
         return {
-            "noise_rate_estimate": summary.noise_rate.estimate,
-            "n_label_issues": summary.n_label_issues,
+            "noise_rate_estimate": found.summary.noise_rate.estimate,
+            "n_label_issues": found.summary.n_label_issues,
         }
 
     def record(self) -> Record:
@@ -341,6 +395,48 @@ class Job:
             name: f"{value:.4g}"
             for name, value in zip(names, self.samples.inputs[row], strict=False)
         }
+
+
+class Saver:
+    """Writes a checkpoint after an epoch when the last one cost little of the time since.
+
+    Args:
+        folder: Where it goes.
+        training: What it holds.
+    """
+
+    def __init__(self, folder: RunFolder, training: Training) -> None:
+        self.folder, self.training = folder, training
+        self.saved, self.cost = float("-inf"), 0.0
+
+    def __call__(self, epochs: list[dict[str, Any]]) -> None:
+        """After an epoch; `epochs` are the metrics so far."""
+        now = time.perf_counter()
+        if now - self.saved > self.cost / SAVING_SHARE:
+            save_checkpoint(self.folder.checkpoint, self.training, {"epochs": epochs})
+            self.saved = time.perf_counter()
+            self.cost = self.saved - now
+
+
+def rows_held_out(
+    settings: FitSettings, method: Method, samples: Samples, tested: Samples | None
+) -> torch.Tensor | None:
+    """Choose the rows that are held out of training; None for none.
+
+    Raises:
+        ParameterError: the method needs them and the settings forbid them.
+    """
+    share, needed = settings.validation, "held_out" in method.needs
+    if share == 0 and needed:
+        raise ParameterError(
+            f'The method "{settings.method}" needs rows held out of training.',
+            "Leave --validation out, or choose another method.",
+        )
+    if share == 0 or (share is None and not needed and tested is not None):
+        return None
+    plan = Plan(len(samples), len(samples.classes), settings.epochs, settings.seed)
+    labels = torch.from_numpy(samples.labels)
+    return draw_held_out(plan, labels, share=share, groups=samples.groups)
 
 
 def record_of(

@@ -8,7 +8,8 @@
     report.html           the audit to look at
     summary.json          what it came to: the object that `fit --json` prints
     skipped.parquet       rows that could not be read, when there were any
-    state/                what resuming needs; removed when the run is complete
+    conflicts.parquet     samples of identical content and different labels, when there were any
+    state/                what resuming needs, and copies of large inputs; removed at the end
 
 Every file appears whole or not at all, and none is written outside the folder.
 """
@@ -62,9 +63,11 @@ class RunFolder:
         self.audit = self.path / "audit.parquet"
         self.report = self.path / "report.html"
         self.skipped = self.path / "skipped.parquet"
+        self.conflicts = self.path / "conflicts.parquet"
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"
         self.checkpoint = self.state / "checkpoint.safetensors"
+        self._parents: list[Path] = []  # made for it, the innermost first
 
     @classmethod
     def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
@@ -76,6 +79,7 @@ class RunFolder:
         run = cls.vacant(path, overwrite=overwrite)
         place = run.path.resolve()  # a link stays: the run is made where it points to
         replacing = overwrite and run._holds_run()
+        run._parents = [each for each in place.parents if not each.exists()]
         try:
             if replacing:
                 run._set_aside()
@@ -275,6 +279,9 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the folder: the run failed before there was anything to keep."""
         shutil.rmtree(self.path.resolve(), ignore_errors=True)
+        for parent in self._parents:
+            with suppress(OSError):  # not empty: others have moved in
+                parent.rmdir()
         self._bring_back()
 
 

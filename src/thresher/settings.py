@@ -16,7 +16,11 @@ from thresher.errors import ParameterError, nearest
 from thresher.noise import METHODS
 from thresher.ranges import check_positive, check_rate
 
-__all__ = ["FitSettings"]
+__all__ = ["PATHS", "FitSettings"]
+
+PRECISIONS = ("fp32", "bf16")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+PATHS = ("data", "labels", "test")  # written relative to the run folder
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,14 @@ class FitSettings:
         data: Path of the training data, or None for arrays in memory.
         label: Column (or array) that holds the labels.
         image: Column (or array) that holds the images.
+        text: Columns of free text to learn from.
+        encoder: What turns texts into vectors, a sentence encoder on this machine or
+            "package.module:factory"; None = character n-grams.
+        labels: A file with the labels of the rows in their order, "file" or "file:name".
+        group: Column whose groups are never split between training and held-out rows.
         test: Path of test data, read as the training data were.
+        validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
+            at most, without test data or where the method needs them, else none.
         method: A name of `thresher methods`.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
         model: "auto", "mlp", "cnn", "resnet18" or "package.module:factory".
@@ -39,12 +50,19 @@ class FitSettings:
         batch_size: Samples a step, >= 2.
         learning_rate: Peak of the schedule, > 0.
         weight_decay: L2 penalty, >= 0.
+        precision: "fp32", or "bf16" for the forward pass.
+        track: Where metrics are sent as well, of tensorboard, mlflow, wandb, joined by commas.
     """
 
     data: str | None = None
     label: str | None = None
     image: str | None = None
+    text: tuple[str, ...] = ()
+    encoder: str | None = None
+    labels: str | None = None
+    group: str | None = None
     test: str | None = None
+    validation: float | None = None
     method: str = "auto"
     noise_rate: float | None = None
     model: str = "auto"
@@ -56,6 +74,8 @@ class FitSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    precision: str = "fp32"
+    track: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -72,6 +92,19 @@ class FitSettings:
             )
         self._at_least("weight_decay", 0)
         check_positive("learning_rate", self.learning_rate)
+        if self.validation is not None and not 0 <= self.validation <= 0.5:
+            raise ParameterError(
+                f"validation must be in [0, 0.5], got {self.validation:g}.",
+                "It is the share of the rows held out of training, such as 0.1.",
+            )
+        self._one_of("precision", self.precision, PRECISIONS)
+        for tracker in () if self.track is None else self.track.split(","):
+            self._one_of("track", tracker, TRACKERS)
+        if self.encoder is not None and not self.text:
+            raise ParameterError(
+                f'encoder "{self.encoder}" is given, but no column of text.',
+                "Name the columns with --text.",
+            )
         words = {"auto", "none", "crop", "flip"}
         for word in self.augment.split(","):
             if word not in words or (word in ("auto", "none") and self.augment != word):
@@ -79,6 +112,13 @@ class FitSettings:
                     f'augment must be auto, none, or some of crop,flip, got "{self.augment}".',
                     nearest(word, words),
                 )
+
+    def _one_of(self, name: str, value: str, allowed: tuple[str, ...]) -> None:
+        if value not in allowed:
+            raise ParameterError(
+                f'{name} must be one of {", ".join(allowed)}, got "{value}".',
+                nearest(value, allowed),
+            )
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
@@ -92,9 +132,10 @@ class FitSettings:
     def to_table(self, folder: Path) -> dict[str, Any]:
         """The [fit] table of a run.toml in this folder: paths are written relative to it."""
         table = asdict(self)
-        for name in ("data", "test"):
+        for name in PATHS:
             if table[name] is not None:
                 table[name] = os.path.relpath(table[name], folder)
+        table["text"] = list(self.text) or None
         if table["noise_rate"] is None:
             table["noise_rate"] = "auto"
         return {name: value for name, value in table.items() if value is not None}
@@ -114,7 +155,7 @@ class FitSettings:
             if value == "auto" and "None" in kinds[name]:
                 continue
             values[name] = _typed(name, value, kinds[name])
-        for name in ("data", "test"):
+        for name in PATHS:
             if name in values:
                 values[name] = os.path.normpath(folder / values[name])
         return cls(**values)
@@ -124,6 +165,13 @@ KINDS = {"str": (str, "a text"), "int": (int, "a whole number"), "float": (float
 
 
 def _typed(name: str, value: Any, kind: str) -> Any:
+    if kind.startswith("tuple"):
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ParameterError(
+                f"{name} must be a list of texts, got {value!r}.",
+                "Correct it in the settings file.",
+            )
+        return tuple(value)
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     allowed, words = KINDS[kind.split(" ")[0]]

@@ -5,7 +5,7 @@ import torch
 
 from thresher.noise import ELR, Auto, Standard
 from thresher.noise.auto import required_gap
-from thresher.noise.criterion import draw_held_out
+from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Change, Plan
 
 

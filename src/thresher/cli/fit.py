@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,9 @@ def fit(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Training data: .csv, .tsv, .parquet, .jsonl or .npz.", show_default=False
+            help="Training data: a table (.csv, .parquet, .jsonl), arrays (.npz, .npy), or a "
+            "folder of images with a folder for each class.",
+            show_default=False,
         ),
     ] = None,
     label: Annotated[
@@ -28,7 +30,33 @@ def fit(
     image: Annotated[
         str | None, typer.Option(help="Column with encoded images. Default: the only such one.")
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of free text to learn from; may be given several times."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Sentence encoder for the text: its name, or package.module:factory. Default: "
+            "character n-grams."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="File with the labels of the rows in their order: FILE or FILE:NAME."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column whose groups stay together when rows are held out."),
+    ] = None,
     test: Annotated[str | None, typer.Option(help="Test data, to report an accuracy on.")] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the rows held out of training. Default: 0.1 (2,000 rows at most) "
+            "without --test or where the method needs them, else 0."
+        ),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="One of `thresher methods`. Default: auto.")
     ] = None,
@@ -39,7 +67,8 @@ def fit(
     model: Annotated[
         str | None,
         typer.Option(
-            help="mlp, cnn, resnet18 or package.module:factory. Default: mlp, for images cnn."
+            help="mlp, cnn, resnet18, preact-resnet18 or package.module:factory. Default: mlp, for "
+            "images cnn."
         ),
     ] = None,
     epochs: Annotated[
@@ -63,6 +92,13 @@ def fit(
     weight_decay: Annotated[
         float | None, typer.Option(help="L2 penalty. Default: 1e-4, images 5e-4.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, or bf16 for the forward pass. Default: fp32.")
+    ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Send metrics to tensorboard, mlflow or wandb as well. Default: none."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder. Default: runs/<date>-<data>.")
     ] = None,
@@ -75,6 +111,10 @@ def fit(
     resume: Annotated[
         Path | None, typer.Option(help="Finish the interrupted run in this folder.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Read the data, estimate time and memory, and stop."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one object.")
     ] = False,
@@ -83,7 +123,12 @@ def fit(
     given: dict[str, Any] = {
         "label": label,
         "image": image,
+        "text": tuple(text) if text else None,
+        "encoder": encoder,
+        "labels": labels,
+        "group": group,
         "test": test,
+        "validation": validation,
         "method": method,
         "model": model,
         "epochs": epochs,
@@ -94,16 +139,23 @@ def fit(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
+        "precision": precision,
+        "track": track,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if noise_rate is not None:
         given["noise_rate"] = parsed_rate(noise_rate)  # "auto" overrides the number in a file
     narrator = Narrator()
     try:
+        if dry_run:
+            print_estimate(
+                started(data, given, out, overwrite, config, narrator, "estimate"), as_json
+            )
+            return
         if resume is not None:
             result = resumed(resume, data, given, out, config, narrator)
         else:
-            result = started(data, given, out, overwrite, config, narrator)
+            result = started(data, given, out, overwrite, config, narrator, "fit")
     except KeyboardInterrupt:
         say("thresher: Interrupted.")  # a run that has begun has said how to go on
         raise typer.Exit(130) from None
@@ -134,8 +186,9 @@ def started(
     overwrite: bool,
     config: Path | None,
     narrator: Narrator,
+    work: Literal["fit", "estimate"],
 ) -> Any:
-    """A new run: defaults, then the file, then the options."""
+    """A new run, or an estimate of it: defaults, then the file, then the options."""
     from dataclasses import asdict
 
     from thresher.settings import FitSettings
@@ -150,8 +203,9 @@ def started(
         raise ParameterError(
             "There are no data to fit.", "Example: thresher fit data.csv --label species"
         )
-    from thresher.fitting import fit as run
+    from thresher import fitting
 
+    run = getattr(fitting, work)
     return run(data, out=out, overwrite=overwrite, listener=narrator, **given)
 
 
@@ -172,6 +226,42 @@ def resumed(
     from thresher.fitting import resume
 
     return resume(run, data=data, test=given.get("test"), listener=narrator)
+
+
+def print_estimate(estimate: dict[str, Any], as_json: bool) -> None:
+    """What a run would take, as an object or in lines.
+
+    Args:
+        estimate: As `thresher.fitting.estimate` gives it.
+        as_json: Print the object.
+    """
+    if as_json:
+        print_json(estimate)
+        return
+    shape = " x ".join(map(str, estimate["shape"]))
+    print(
+        f"{estimate['n']:,} samples of {shape}, {len(estimate['classes'])} classes; "
+        f"{estimate['held_out']:,} held out\n"
+        f"model   {estimate['model']}, {estimate['parameters']:,} parameters; method "
+        f"{estimate['method']}\n"
+        f"time    {duration(estimate['seconds'])} for {estimate['epochs']} epochs of "
+        f"{estimate['steps_per_epoch']:,} steps, batches of {estimate['batch_size']}\n"
+        f"memory  {estimate['memory_mib']:,.0f} MiB at the peak, {estimate['history_mib']:,.0f} of "
+        f"them to remember the samples\n"
+        f"disk    {estimate['disk_mib']:,.0f} MiB in the run folder\n"
+        "Nothing was written."
+    )
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit people would use.
+
+    >>> duration(4.2), duration(250), duration(9000)
+    ('4 s', '4.2 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def fit_table(path: Path) -> dict[str, Any]:
@@ -212,6 +302,11 @@ def describe(summary: dict[str, Any], run: Any) -> str:
         )
     if "test_accuracy" in summary:
         lines.append(f"test accuracy {100 * summary['test_accuracy']:.1f} %")
+    if "validation_accuracy" in summary:
+        lines.append(
+            f"agrees with {100 * summary['validation_accuracy']:.1f} % of the given labels of "
+            f"{summary['validation_rows']:,} held-out rows"
+        )
     lines.append(f"{summary['seconds']:.1f} s, {summary['peak_mib']:.0f} MiB")
     if "n_label_issues" in summary:
         lines.append(f"report  {run.report}")

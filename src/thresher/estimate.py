@@ -1,0 +1,80 @@
+"""Estimate: what a planned run would take, from a few steps of it.
+
+Job.plan → some steps, timed → seconds, memory, disk
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+
+from thresher.job import Job, peak_mib
+from thresher.training.predict import as_tensor, predict_probabilities
+
+__all__ = ["estimate_job"]
+
+SCHEMA = 1
+STEPS, SECONDS = 20, 5.0
+PREDICTED_ROWS = 1024
+MIB = 2**20
+
+
+def estimate_job(job: Job) -> dict[str, Any]:
+    """Take the first steps of a training and reckon what all of it takes; the job is spoiled.
+
+    Every epoch trains once on the labelled rows and predicts the test rows. Memory is what the
+    process has used at most after these steps, and those columns of the history that were not
+    touched yet. Phases in which a method does more than in its first epoch are not foreseen.
+
+    Returns:
+        JSON values: sizes, seconds, and MiB of memory and of the run folder.
+    """
+    training, samples = job.training, job.samples
+    settings = training.settings
+    step = training.rehearse(STEPS, SECONDS)
+    steps = math.ceil(len(training.rows.order) / settings.batch_size)
+    steps = math.ceil(steps / settings.accumulate)
+    predicting = 0.0 if job.tested is None else seconds_a_row(job) * len(job.tested)
+    history = sum(
+        column.numel() * column.element_size()
+        for column in training.criterion.history.state_dict().values()
+        if isinstance(column, torch.Tensor)
+    )
+    weights = sum(each.numel() * each.element_size() for each in job.model.network.parameters())
+    rows = min(len(training.rows.order), (STEPS + 1) * settings.batch_size)
+    untouched = history * (1 - rows / len(samples))
+    eligible = training.criterion.history["eligible"]
+    return {
+        "schema": SCHEMA,
+        "dry_run": True,
+        "n": len(samples),
+        "held_out": int((~eligible).sum()),
+        "classes": list(samples.classes),
+        "shape": list(job.model.shape),
+        "model": job.settings.model,
+        "method": job.settings.method,
+        "parameters": sum(each.numel() for each in job.model.network.parameters()),
+        "epochs": settings.epochs,
+        "steps_per_epoch": steps,
+        "batch_size": settings.batch_size,
+        "device": str(training.device),
+        "seconds": round(settings.epochs * (steps * step + predicting), 3),
+        "memory_mib": round(peak_mib() + untouched / MIB, 1),
+        "history_mib": round(history / MIB, 1),
+        # the model, the history, some 200 bytes a row of the audit; while training, the checkpoint
+        "disk_mib": round((4 * weights + 2 * history + 200 * len(samples)) / MIB, 1),
+    }
+
+
+def seconds_a_row(job: Job) -> float:
+    """Time one block of predictions."""
+    assert job.tested is not None
+    inputs = as_tensor(job.tested.inputs[:PREDICTED_ROWS])
+    started = time.perf_counter()
+    predict_probabilities(
+        job.model.network, inputs, job.model.preparation, device=job.training.device
+    )
+    return (time.perf_counter() - started) / len(inputs)
