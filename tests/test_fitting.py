@@ -128,7 +128,9 @@ def test_the_audit_changes_no_weight():
             shipped.iris(), label="species", epochs=3, method="standard",
             out=f"run{audit}", audit=audit,
         )  # fmt: skip
-    first, second = (Path(f"run{audit}/model.safetensors").read_bytes() for audit in (True, False))
+    first, second = (
+        Path(f"run{audit}/model/model.safetensors").read_bytes() for audit in (True, False)
+    )
     assert first == second
 
 

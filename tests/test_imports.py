@@ -16,7 +16,10 @@ NEVER = ("torchvision", "timm", "kornia", "albumentations", "transformers", "dat
 
 FLOORS = {  # docs/architecture.md; a room imports only from floors below its own, or its own room
     "cli": 5,
-    **dict.fromkeys(("settings", "fitting", "estimate", "job", "trained_model", "demonstration"), 4),
+    **dict.fromkeys(
+        ("settings", "fitting", "estimate", "job", "model_card", "trained_model", "demonstration"),
+        4,
+    ),
     "audit": 3,
     "training": 2,
     **dict.fromkeys(("noise", "sampling"), 1),

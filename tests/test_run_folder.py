@@ -20,7 +20,8 @@ def finished(path, overwrite=False):
     """A run that has ended."""
     run = RunFolder.create(path, overwrite=overwrite)
     run.write_settings(SETTINGS)
-    run.model.write_bytes(b"weights")
+    run.model.mkdir(exist_ok=True)
+    (run.model / "model.safetensors").write_bytes(b"weights")
     run.write_summary({"schema": 1, "run": str(path), "n": 2})
     run.finish()
     return run
@@ -85,7 +86,7 @@ def test_the_old_run_waits_until_the_new_one_has_ended(tmp_path):
     """It is gone afterwards."""
     finished(tmp_path / "run")
     new = begun(tmp_path / "run", overwrite=True)
-    assert (new.replaced / "model.safetensors").read_bytes() == b"weights"
+    assert (new.replaced / "model" / "model.safetensors").read_bytes() == b"weights"
     new.finish()
     assert ["run"] == [each.name for each in tmp_path.iterdir()]
     assert not new.model.exists()

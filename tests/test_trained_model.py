@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import shipped
 import thresher
 from thresher.errors import DataError, RunError
 from thresher.trained_model import Predictions, TrainedModel, choose_device
+
+FILES = ("config.json", "preprocess.json", "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +64,44 @@ def test_saving_what_was_loaded_gives_the_same_file(result, tmp_path):
     """Nothing is lost and nothing added."""
     _, done = result
     TrainedModel.load(done.run.model).save(tmp_path / "again")
-    assert done.run.model.read_bytes() == (tmp_path / "again").read_bytes()
+    for file in FILES:
+        assert (done.run.model / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
 
 
-def test_the_file_holds_tensors_and_one_object(result):
-    """No pickle: what is not a tensor is JSON under the key thresher."""
+def test_the_folder_holds_tensors_and_objects(result):
+    """No pickle: what is not a tensor is JSON, in the layout of Hugging Face."""
     _, done = result
-    with safe_open(done.run.model, "pt") as file:
-        assert ["thresher"] == list(file.metadata())
-        found = json.loads(file.metadata()["thresher"])
+    assert {*FILES, "README.md"} == {each.name for each in done.run.model.iterdir()}
+    found = json.loads((done.run.model / "config.json").read_text())
     assert found["schema"] == 1
-    assert found["classes"] == list(done.model.classes)
+    assert list(found["id2label"].values()) == list(done.model.classes)
+    assert found["label2id"] == {name: place for place, name in enumerate(done.model.classes)}
     assert found["networks"] == (2 if done.summary["method"] == "co-teaching" else 1)
     state = done.model.network.state_dict()
-    assert state.keys() == load_file(done.run.model).keys()
+    assert state.keys() == load_file(done.run.model / "model.safetensors").keys()
+
+
+def test_the_card_tells_what_the_run_knows(result):
+    """Noise, rows that taught nothing, and which data they were."""
+    _, done = result
+    card = (done.run.model / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: thresher\n")
+    facts = done.run.read_settings()["run"]
+    assert facts["fingerprint"] in card
+    assert f"About {100 * done.summary['noise_rate_estimate']:.1f} % of the labels" in card
+    assert f"| rows read | {done.summary['n']:,} |" in card
+    for name in done.model.classes:
+        assert f"\n| {name} | " in card
+
+
+def test_a_model_folder_predicts_alone(results, tmp_path):
+    """Away from its run."""
+    data, done = results["table"]
+    alone = shutil.copytree(done.run.model, tmp_path / "model")
+    found = thresher.predict(alone, new_data(data)).probabilities
+    np.testing.assert_array_equal(
+        thresher.predict(done.run.path, new_data(data)).probabilities, found
+    )
 
 
 def test_predict_says_what_the_model_of_the_run_says(result):
@@ -115,7 +141,8 @@ def test_an_unfinished_run_does_not_predict(results, tmp_path):
     """Its weights may be of any epoch."""
     _, done = results["table"]
     (tmp_path / "state").mkdir()
-    for file in (done.run.model, done.run.settings, done.run.summary):
+    shutil.copytree(done.run.model, tmp_path / "model")
+    for file in (done.run.settings, done.run.summary):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(RunError, match="is not finished"):
         thresher.predict(tmp_path, [[1.0]])
@@ -128,39 +155,36 @@ def test_data_that_lack_a_column_are_refused(results):
         thresher.predict(done.run.path, new_data(data).drop(columns="colour"))
 
 
-def document(path):
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["thresher"])
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "rubbish", "plain", "folder"])
-def test_a_damaged_file_is_refused(damage, results, tmp_path):
+@pytest.mark.parametrize("name", ["config.json", "preprocess.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "rubbish", "folder"])
+def test_a_damaged_file_is_refused(damage, name, results, tmp_path):
     """Whatever happened to it, with the way out."""
-    whole = results["table"][1].run.model
-    path = tmp_path / "model.safetensors"
+    folder = shutil.copytree(results["table"][1].run.model, tmp_path / "model")
+    path = folder / name
+    whole = path.read_bytes()
+    path.unlink()
     match damage:
         case "empty":
             path.write_bytes(b"")
         case "cut":
-            path.write_bytes(whole.read_bytes()[:-10])
+            path.write_bytes(whole[:-10])
         case "rubbish":
             path.write_bytes(np.random.default_rng(0).bytes(5000))
-        case "plain":
-            save_file(load_file(whole), path)
         case "folder":
             path.mkdir()
     with pytest.raises(RunError, match="cannot be read") as refused:
-        TrainedModel.load(path)
+        TrainedModel.load(folder)
     assert refused.value.fix == "Train again."
 
 
-def test_a_file_of_a_later_release_is_refused(results, tmp_path):
+@pytest.mark.parametrize("name", ["config.json", "preprocess.json"])
+def test_a_folder_of_a_later_release_is_refused(name, results, tmp_path):
     """Rather than misread."""
-    whole = results["table"][1].run.model
-    changed = document(whole) | {"schema": 2}
-    save_file(load_file(whole), tmp_path / "model", {"thresher": json.dumps(changed)})
+    folder = shutil.copytree(results["table"][1].run.model, tmp_path / "model")
+    changed = json.loads((folder / name).read_text()) | {"schema": 2}
+    (folder / name).write_text(json.dumps(changed))
     with pytest.raises(RunError, match="has schema 2; this release reads 1"):
-        TrainedModel.load(tmp_path / "model")
+        TrainedModel.load(folder)
 
 
 OWN = """
@@ -191,7 +215,7 @@ def test_tied_weights_are_saved_twice(results, tmp_path):
     network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
     network[1].weight = network[0].weight
     dataclasses.replace(done.model, network=network).save(tmp_path / "tied")
-    saved = load_file(tmp_path / "tied")
+    saved = load_file(tmp_path / "tied" / "model.safetensors")
     assert torch.equal(saved["0.weight"], saved["1.weight"])
 
 

@@ -29,6 +29,7 @@ from thresher.settings import FitSettings
 from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
 from thresher.training.checkpoint import load_checkpoint
+from thresher.training.tracking import require_trackers
 
 __all__ = ["FitResult", "Listener", "estimate", "fit", "resume"]
 
@@ -115,6 +116,7 @@ def fit(
     )
     if data is None:
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
+    require_trackers(track)
     started = time.perf_counter()
     listener = listener or Silence()
     folder = new_folder(settings, out, overwrite=overwrite)

@@ -31,6 +31,7 @@ from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
 from thresher.errors import ParameterError
 from thresher.history import SampleHistory
+from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
 from thresher.noise.held_out import draw_held_out
@@ -42,6 +43,7 @@ from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import save_checkpoint
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import accuracy, as_tensor, predict_probabilities
+from thresher.training.tracking import Tracking
 from thresher.whole_file import whole_file
 
 __all__ = ["Audited", "FitResult", "Job", "Listener", "record_of"]
@@ -228,9 +230,18 @@ class Job:
             started: By `time.perf_counter`, when the work began.
             epochs: Metrics of the epochs before, of a run that is resumed.
         """
-        epochs = self.train(epochs, after_epoch=Saver(folder, self.training))
+        tracking = Tracking(
+            self.settings.track, folder.tracking, folder.path.name, self.listener.note
+        )
+        tracking.start(self.settings.to_table(folder.path))
+        saver = Saver(folder, self.training)
+
+        def after_epoch(epochs: list[dict[str, Any]]) -> None:
+            tracking.log(epochs[-1], step=len(epochs))
+            saver(epochs)
+
+        epochs = self.train(epochs, after_epoch)
         folder.write_metrics(epochs)
-        self.model.save(folder.model)
         if len(self.samples.skipped):
             write_table(self.samples.skipped, folder.skipped)
         if self.samples.conflicts is not None and len(self.samples.conflicts):
@@ -243,13 +254,18 @@ class Job:
             "method": self.settings.method,
             "epochs": self.settings.epochs,
         }
-        if self.audit:
-            summary |= self._write_audit(folder, epochs)
+        found = self._write_audit(folder, epochs) if self.audit else None
+        if found is not None:
+            summary["noise_rate_estimate"] = found.noise_rate.estimate
+            summary["n_label_issues"] = found.n_label_issues
         if self.tested is not None:
             summary["test_accuracy"] = epochs[-1]["test_accuracy"]
         summary |= self._validation()
+        self.model.save(folder.model, self._card(folder, summary, found))
         summary["seconds"] = round(time.perf_counter() - started, 3)
         summary["peak_mib"] = peak_mib()
+        tracking.log(summary, step=len(epochs))
+        tracking.finish()
         folder.write_summary(summary)
         folder.finish()
         return FitResult(folder, summary, self.model)
@@ -335,7 +351,23 @@ class Job:
         )
         return Audited(verdicts, table, summarise(record, verdicts))
 
-    def _write_audit(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _card(self, folder: RunFolder, results: dict[str, Any], found: Summary | None) -> str:
+        described = self.described(folder)
+        eligible = self.training.criterion.history["eligible"]
+        return model_card(
+            kind=self.samples.kind,
+            settings=described["fit"],
+            facts=described["run"],
+            excluded=Excluded(
+                held_out=int((~eligible).sum()),
+                unlabelled=int((self.samples.labels < 0).sum()),
+                unreadable=len(self.samples.skipped),
+            ),
+            results=results,
+            audit=found,
+        )
+
+    def _write_audit(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> Summary:
         history = self.training.criterion.history
         columns = {name: value.cpu() for name, value in history.state_dict().items()}
         columns.pop("targets", None)  # of use to a training only, and large
@@ -360,10 +392,7 @@ class Job:
         write_report(folder.report, page)
         for sentence in found.summary.warnings:
             self.listener.note(sentence)
-        return {
-            "noise_rate_estimate": found.summary.noise_rate.estimate,
-            "n_label_issues": found.summary.n_label_issues,
-        }
+        return found.summary
 
     def record(self) -> Record:
         """What the audit reads of the training so far."""

@@ -1,7 +1,7 @@
 """The run folder: everything that a training leaves behind, in open formats.
 
     run.toml              settings as resolved; `--config run.toml` repeats the run
-    model.safetensors     weights; metadata key "thresher": classes, columns, scaling
+    model/                the model: config.json, preprocess.json, model.safetensors, README.md
     history.safetensors   what the network did with every sample
     metrics.jsonl         one line an epoch
     audit.parquet         one row a sample
@@ -9,6 +9,7 @@
     summary.json          what it came to: the object that `fit --json` prints
     skipped.parquet       rows that could not be read, when there were any
     conflicts.parquet     samples of identical content and different labels, when there were any
+    tracking/             what trackers write, when some were asked for
     state/                what resuming needs, and copies of large inputs; removed at the end
 
 Every file appears whole or not at all, and none is written outside the folder.
@@ -57,7 +58,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.settings = self.path / "run.toml"
-        self.model = self.path / "model.safetensors"
+        self.model = self.path / "model"
         self.history = self.path / "history.safetensors"
         self.metrics = self.path / "metrics.jsonl"
         self.audit = self.path / "audit.parquet"
@@ -67,6 +68,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"
         self.checkpoint = self.state / "checkpoint.safetensors"
+        self.tracking = self.path / "tracking"
         self._parents: list[Path] = []  # made for it, the innermost first
 
     @classmethod
@@ -134,7 +136,8 @@ class RunFolder:
     @property
     def complete(self) -> bool:
         """Whether the training has finished and everything is written."""
-        return self.summary.is_file() and self.model.is_file() and not self.state.exists()
+        weights = self.model / "model.safetensors"
+        return self.summary.is_file() and weights.is_file() and not self.state.exists()
 
     @property
     def command(self) -> str:

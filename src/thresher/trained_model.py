@@ -1,4 +1,9 @@
-"""A trained model as a file: weights, and in the metadata all that new data must go through.
+"""A trained model as a folder: weights, and all that new data must go through.
+
+    config.json         the network, and the classes
+    preprocess.json     how inputs are made: encoding and preparation
+    model.safetensors   weights; written last, so that a folder that has it is whole
+    README.md           the model card
 
 new data → encoding (columns, medians, categories) → preparation (scaling) → network → classes
 """
@@ -6,7 +11,7 @@ new data → encoding (columns, medians, categories) → preparation (scaling) �
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,7 @@ from thresher.whole_file import whole_file
 __all__ = ["Predictions", "TrainedModel", "choose_device", "predict"]
 
 SCHEMA = 1
+CONFIG, PREPROCESS, WEIGHTS = "config.json", "preprocess.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -53,45 +59,58 @@ class TrainedModel:
     preparation: Preparation
     shape: tuple[int, ...]
 
-    def save(self, path: Path) -> None:
-        """Write one safetensors file; its metadata key "thresher" holds the rest as JSON."""
-        document = {
+    def save(self, folder: Path, card: str | None = None) -> None:
+        """Write the model folder.
+
+        Args:
+            folder: Made if need be.
+            card: Text of README.md.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
             "schema": SCHEMA,
+            "library_name": "thresher",
             "model": self.name,
             "networks": self.networks,
-            "classes": list(self.classes),
+            "shape": list(self.shape),
+            "id2label": {str(place): name for place, name in enumerate(self.classes)},
+            "label2id": {name: place for place, name in enumerate(self.classes)},
+        }
+        preprocess = {
+            "schema": SCHEMA,
             "encoding": self.encoding.to_json(),
             "preparation": self.preparation.to_json(),
-            "shape": list(self.shape),
         }
+        write_json(folder / CONFIG, config)
+        write_json(folder / PREPROCESS, preprocess)
+        if card is not None:
+            with whole_file(folder / "README.md") as aside:
+                aside.write_text(card, encoding="utf-8")
         tensors = {
             # tied weights share memory, which the format refuses
             name: value.detach().cpu().contiguous().clone()
             for name, value in self.network.state_dict().items()
         }
-        with whole_file(path) as aside:
-            save_file(tensors, aside, {"thresher": json.dumps(document)})
+        with whole_file(folder / WEIGHTS) as aside:
+            save_file(tensors, aside, {"format": "pt"})
 
     @classmethod
-    def load(cls, path: Path, device: torch.device | str = "cpu") -> TrainedModel:
-        """Read a model.safetensors; nothing in it is executed.
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> TrainedModel:
+        """Read a model folder; nothing in it is executed.
 
         Raises:
-            RunError: the file is missing, torn, or of another version.
+            RunError: a file is missing, torn, or of another version.
             ModelError: its network is a user's own and cannot be imported.
         """
+        found, preprocess = read_json(folder / CONFIG), read_json(folder / PREPROCESS)
+        path = folder / WEIGHTS
         try:
             with safe_open(path, "pt") as file:
-                found: dict[str, Any] = json.loads(file.metadata()["thresher"])
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}.", "Train again.") from error
-        if found["schema"] != SCHEMA:
-            raise RunError(
-                f"{path} has schema {found['schema']}; this release reads {SCHEMA}.",
-                "Use the release of thresher that wrote it.",
-            )
-        shape, classes = tuple(found["shape"]), tuple(found["classes"])
+        shape, names = tuple(found["shape"]), found["id2label"]
+        classes = tuple(names[str(place)] for place in range(len(names)))
         network = build_model(
             found["model"], shape=shape, classes=len(classes), seed=0, networks=found["networks"]
         )
@@ -102,7 +121,7 @@ class TrainedModel:
                 f"The weights in {path} do not fit the model {found['model']}.",
                 "Put the model's code back as it was in training, or train again.",
             ) from error
-        encoding = Encoding.from_json(found["encoding"])
+        encoding = Encoding.from_json(preprocess["encoding"])
         if encoding.kind == "images":  # in the order of training, so that sums round alike
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(
@@ -111,7 +130,7 @@ class TrainedModel:
             found["networks"],
             classes,
             encoding,
-            Preparation.from_json(found["preparation"]),
+            Preparation.from_json(preprocess["preparation"]),
             shape,
         )
 
@@ -125,6 +144,31 @@ class TrainedModel:
         """Class probabilities (n, k) float32 of samples from `read`."""
         inputs = as_tensor(samples.inputs)
         return predict_probabilities(self.network, inputs, self.preparation, device=device)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write an object that people may read."""
+    with whole_file(path) as aside:
+        aside.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object of this version.
+
+    Raises:
+        RunError: the file is missing, torn, or of another version.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        schema = found["schema"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", "Train again.") from error
+    if schema != SCHEMA:
+        raise RunError(
+            f"{path} has schema {schema}; this release reads {SCHEMA}.",
+            "Use the release of thresher that wrote it.",
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -161,7 +205,7 @@ def predict(run: str | Path, data: Any, *, device: str = "auto") -> Predictions:
     """Predict the classes of new data with the model of a finished run.
 
     Args:
-        run: A run folder.
+        run: A run folder, or a model folder.
         data: A path or arrays, as `thresher.fit` takes them; a label column is not needed.
         device: "auto", "cpu", "cuda", …
 
@@ -169,9 +213,11 @@ def predict(run: str | Path, data: Any, *, device: str = "auto") -> Predictions:
         RunError: the run is missing or not finished.
         DataError: the data lack a column that the model was trained on.
     """
-    folder = RunFolder.open(run).require_complete()
+    folder = Path(run)
+    if not (folder / CONFIG).is_file():
+        folder = RunFolder.open(run).require_complete().model
     place = choose_device(device)
-    model = TrainedModel.load(folder.model, place)
+    model = TrainedModel.load(folder, place)
     samples = model.read(data)
     return Predictions(
         samples.sample_id.to_pylist(), model.classes, model.probabilities(samples, place)

@@ -203,7 +203,7 @@ def test_the_run_folder_holds_what_was_promised_and_nothing_to_resume(call, tmp_
         "audit.parquet",
         "history.safetensors",
         "metrics.jsonl",
-        "model.safetensors",
+        "model",
         "report.html",
         "run.toml",
         "summary.json",
@@ -306,7 +306,9 @@ def test_another_seed_gives_other_weights(call, tmp_path):
     arguments = csv(tmp_path)
     for seed in (0, 1):
         call("fit", *arguments, "--epochs", 1, "--seed", seed, "--out", f"run{seed}")
-    first, second = ((tmp_path / f"run{seed}/model.safetensors").read_bytes() for seed in (0, 1))
+    first, second = (
+        (tmp_path / f"run{seed}/model/model.safetensors").read_bytes() for seed in (0, 1)
+    )
     assert first != second
 
 

@@ -41,7 +41,7 @@ def test_predictions_are_csv_on_standard_output(call):
 def test_predictions_are_those_of_the_model(run, call):
     """The file and the model in this process say the same."""
     rows = json.loads(call("predict", "run", "new.csv", "--json").out)["predictions"]
-    model = TrainedModel.load(run / "model.safetensors")
+    model = TrainedModel.load(run / "model")
     probabilities = model.probabilities(model.read(run.parent / "new.csv"))
     assert [model.classes[each] for each in probabilities.argmax(1)] == [
         each["predicted_label"] for each in rows
@@ -173,7 +173,7 @@ def test_the_run_may_be_the_working_directory(run, call, monkeypatch):
 @pytest.mark.parametrize("damage", ["missing", "cut", "rubbish"])
 def test_a_damaged_model_is_refused(damage, run, call):
     """A line of cause, a line of fix."""
-    file = run / "model.safetensors"
+    file = run / "model" / "model.safetensors"
     content = {"cut": file.read_bytes()[:1000], "rubbish": b"rubbish" * 1000}.get(damage)
     file.unlink()
     if content is not None:
