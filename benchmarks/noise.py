@@ -5,10 +5,12 @@
     python benchmarks/noise.py digits    the demo
     python benchmarks/noise.py vectors   letter, Fashion-MNIST: methods, audit, cleanlab's workflow
     python benchmarks/noise.py cifar     CIFAR-10N: the same (hours)
+    python benchmarks/noise.py compare   five more sets: every method against `auto` (an hour)
+    python benchmarks/noise.py gtsrb     traffic signs: recall of every class, `auto` and standard
     python benchmarks/noise.py table     results/noise.jsonl → results/noise.md
 
-Finished cells are kept in results/noise.jsonl and skipped the next time. `vectors` and `cifar` read
-the data sets from the folder in the variable THRESHER_DATA, or --data-folder.
+Finished cells are kept in results/noise.jsonl and skipped the next time. What is not shipped
+with scikit-learn is read from the folder in the variable THRESHER_DATA, or --data-folder.
 """
 
 from __future__ import annotations
@@ -24,13 +26,35 @@ from pathlib import Path
 from cells import Cell, Line, compute_cells, newest, read_lines
 
 RESULTS = Path(__file__).parent / "results" / "noise.jsonl"
-METHODS = ("standard", "auto", "elr", "gce", "sce", "co-teaching", "selfie")
+METHODS = (
+    "standard",
+    "auto",
+    "elr",
+    "gce",
+    "sce",
+    "co-teaching",
+    "selfie",
+    "jocor",
+    "morph",
+    "prestopping",
+    "label-smoothing",
+    "bootstrap",
+    "mixup",
+)
 PEER = "cleanlab 5-fold"
 VECTORS = {  # data → kinds of noise, epochs
     "letter": (("symmetric 20 %", "class-dependent 20 %", "none"), 40),
     "fashion": (("instance-dependent 30 %", "pair 30 %", "none"), 30),
 }
 CIFAR_ROWS, CIFAR_EPOCHS = 10_000, 16
+COMPARED = {  # data → kinds of noise, epochs
+    "digits": (("symmetric 40 %", "none"), 30),
+    "magic": (("symmetric 20 %", "none"), 30),
+    "segment": (("class-dependent 20 %", "none"), 30),
+    "hausa": (("real", "none"), 30),
+    "sign": (("symmetric 30 %", "none"), 30),
+}
+GTSRB_EPOCHS = 20
 
 
 def main() -> int:
@@ -41,7 +65,7 @@ def main() -> int:
 
         write_tables(newest(read_lines(options.results)), options.results.with_suffix(".md"))
         return 0
-    needs_data = options.task in ("vectors", "cifar")
+    needs_data = options.task in ("vectors", "cifar", "compare", "gtsrb")
     if needs_data and options.data_folder is None:
         print("Set THRESHER_DATA to the folder of the data sets.", file=sys.stderr)
         return 2
@@ -67,7 +91,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread (2)")
     parser.add_argument("--fresh", action="store_true", help="compute finished cells again")
     parser.add_argument("--methods", type=names, help="some of the methods, and 'cleanlab 5-fold'")
-    parser.add_argument("--data", type=names, help="vectors: letter, fashion")
+    parser.add_argument("--data", type=names, help="vectors, compare: some of the data sets")
     parser.add_argument("--rows", type=int, default=CIFAR_ROWS, help="cifar: training rows")
     parser.add_argument("--epochs", type=int, default=CIFAR_EPOCHS, help="cifar: epochs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSONL file")
@@ -151,7 +175,30 @@ def cifar_grid(options: argparse.Namespace) -> Grid:
          "rows": options.rows, "epochs": options.epochs, "seed": seed}
         for seed in options.seeds
         for method in wanted
-        for noise in ("worse", "aggre")
+        for noise in ("worse", "aggre", "none")
+    ]  # fmt: skip
+    return cells, problem_cell
+
+
+def compare_grid(options: argparse.Namespace) -> Grid:
+    cells: list[Cell] = [
+        {"task": "compare", "data": data, "noise": noise, "method": method, "epochs": epochs,
+         "seed": seed}
+        for seed in options.seeds
+        for data, (noises, epochs) in COMPARED.items()
+        if options.data is None or data in options.data
+        for method in options.methods or METHODS
+        for noise in noises
+    ]  # fmt: skip
+    return cells, problem_cell
+
+
+def gtsrb_grid(options: argparse.Namespace) -> Grid:
+    cells: list[Cell] = [
+        {"task": "gtsrb", "data": "gtsrb", "noise": "class-dependent 30 %", "method": method,
+         "epochs": GTSRB_EPOCHS, "seed": seed}
+        for seed in options.seeds
+        for method in options.methods or ("standard", "auto")
     ]  # fmt: skip
     return cells, problem_cell
 
@@ -162,6 +209,8 @@ TASKS: dict[str, Callable[[argparse.Namespace], Grid]] = {
     "digits": digits_grid,
     "vectors": vectors_grid,
     "cifar": cifar_grid,
+    "compare": compare_grid,
+    "gtsrb": gtsrb_grid,
 }
 
 

@@ -18,6 +18,7 @@ from thresher.audit import Record, Verdicts, judge, pred_probs
 from thresher.data import Samples
 from thresher.fitting import Silence
 from thresher.job import Job
+from thresher.noise import make_method
 from thresher.settings import FitSettings
 from thresher.training.predict import accuracy, as_tensor
 
@@ -58,7 +59,9 @@ class Run:
 
 def job_for(samples: Samples, *, method: str, epochs: int, seed: int, audit: bool) -> Job:
     """The training that `thresher fit` would do: its defaults, but for method and epochs."""
-    settings = FitSettings(method=method, epochs=epochs, seed=seed, device="cpu")
+    # methods that need no held-out rows learn from all of them
+    share = None if "held_out" in make_method(method).needs else 0.0
+    settings = FitSettings(method=method, epochs=epochs, seed=seed, device="cpu", validation=share)
     return Job.plan(settings, samples, None, Silence(), audit=audit)
 
 
@@ -84,6 +87,16 @@ def test_accuracy(job: Job, truth: Truth) -> float:
     )
 
 
+def recalls(job: Job, truth: Truth) -> list[float]:
+    """Share of every class of the clean test labels that is recognised."""
+    predicted = job.model.probabilities(truth.test).argmax(1)
+    true = truth.test.labels
+    return [
+        round(float((predicted[true == each] == each).mean()), 4)
+        for each in range(len(job.model.classes))
+    ]
+
+
 def figures_of_run(run: Run, problem: Problem) -> dict[str, Any]:
     """Everything the tables show of one run."""
     verdicts, bad = run.verdicts, problem.bad
@@ -100,6 +113,7 @@ def figures_of_run(run: Run, problem: Problem) -> dict[str, Any]:
         "memorised": verdicts.memorised,
         "suggestion_accuracy": share_right(verdicts.suggested, problem.truth.labels, bad),
         "test_accuracy": test_accuracy(run.job, problem.truth),
+        "test_recalls": recalls(run.job, problem.truth),
         "cleanlab_difference": float(np.mean(theirs != verdicts.is_label_issue)),
         "fired_at": getattr(run.job.training.criterion.method, "fired_at", None),
         "method_rate": getattr(run.job.training.criterion.method, "rate", None),
