@@ -117,6 +117,7 @@ def test_the_front_door_is_small():
     assert [
         "FitResult",
         "Predictions",
+        "RobustClassifier",
         "RunFolder",
         "__version__",
         "fit",

@@ -17,7 +17,16 @@ NEVER = ("torchvision", "timm", "kornia", "albumentations", "transformers", "dat
 FLOORS = {  # docs/architecture.md; a room imports only from floors below its own, or its own room
     "cli": 5,
     **dict.fromkeys(
-        ("settings", "fitting", "estimate", "job", "model_card", "trained_model", "demonstration"),
+        (
+            "settings",
+            "fitting",
+            "classifier",
+            "estimate",
+            "job",
+            "model_card",
+            "trained_model",
+            "demonstration",
+        ),
         4,
     ),
     "audit": 3,

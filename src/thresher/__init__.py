@@ -13,17 +13,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thresher.classifier import RobustClassifier
     from thresher.fitting import FitResult, fit, resume
     from thresher.run_folder import RunFolder
     from thresher.trained_model import Predictions, predict
 
-__all__ = ["FitResult", "Predictions", "RunFolder", "__version__", "fit", "predict", "resume"]
+__all__ = [
+    "FitResult",
+    "Predictions",
+    "RobustClassifier",
+    "RunFolder",
+    "__version__",
+    "fit",
+    "predict",
+    "resume",
+]
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "FitResult": "fitting",
     "Predictions": "trained_model",
+    "RobustClassifier": "classifier",
     "RunFolder": "run_folder",
     "fit": "fitting",
     "predict": "trained_model",

@@ -45,7 +45,7 @@ class ThresherError(Exception):
         self.fix = fix
 
 
-class DataError(ThresherError):
+class DataError(ThresherError, ValueError):
     """The input cannot be read or does not hold what it must."""
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def fit(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
-    precision: str = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32",
     track: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,

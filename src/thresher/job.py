@@ -160,10 +160,7 @@ class Job:
             networks=method.networks,
         )
         device = choose_device(settings.device)
-        # images are stored channels last: weights in the same order save a fifth of a step
         network.to(device)
-        if images:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         criterion = method.start(
             len(samples),
             classes,
@@ -192,6 +189,7 @@ class Job:
                 peak_rate=settings.learning_rate,
                 weight_decay=settings.weight_decay,
                 seed=settings.seed,
+                precision=settings.precision,
             ),
             device=device,
         )
@@ -203,6 +201,7 @@ class Job:
             samples.encoding,
             preparation,
             shape,
+            settings.precision,
         )
         return cls(settings, samples, tested, method, model, training, listener, audit)
 
@@ -314,6 +313,7 @@ class Job:
             torch.from_numpy(self.samples.labels[held_out]),
             self.model.preparation,
             device=self.training.device,
+            precision=self.settings.precision,
         )
         return {"validation_accuracy": found, "validation_rows": int(held_out.sum())}
 
@@ -326,6 +326,7 @@ class Job:
                 torch.from_numpy(self.tested.labels),
                 self.model.preparation,
                 device=self.training.device,
+                precision=self.settings.precision,
             )
         }
 
@@ -405,6 +406,7 @@ class Job:
                 as_tensor(samples.inputs[unlabelled]),
                 self.model.preparation,
                 device=self.training.device,
+                precision=self.settings.precision,
             )
         return record_of(self.training.criterion.history, samples, final)
 

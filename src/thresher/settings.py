@@ -7,10 +7,11 @@ The same fields are the arguments of `thresher.fit`, the options of `thresher fi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from thresher.errors import ParameterError, nearest
 from thresher.noise import METHODS
@@ -41,7 +42,7 @@ class FitSettings:
             at most, without test data or where the method needs them, else none.
         method: A name of `thresher methods`.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
-        model: "auto", "mlp", "cnn", "resnet18" or "package.module:factory".
+        model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
         epochs: Passes over the data, restarts included, >= 1.
         limit: Take a stratified sample of so many rows, >= 2.
         seed: Of everything random, in [0, 2^63).
@@ -74,7 +75,7 @@ class FitSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     track: str | None = None
 
     def __post_init__(self) -> None:
@@ -161,7 +162,12 @@ class FitSettings:
         return cls(**values)
 
 
-KINDS = {"str": (str, "a text"), "int": (int, "a whole number"), "float": (float, "a number")}
+KINDS = {
+    "str": (str, "a text"),
+    "Literal": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+}
 
 
 def _typed(name: str, value: Any, kind: str) -> Any:
@@ -174,7 +180,7 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         return tuple(value)
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    allowed, words = KINDS[kind.split(" ")[0]]
+    allowed, words = KINDS[re.split(r"[ \[]", kind)[0]]
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise ParameterError(
             f"{name} must be {words}, got {value!r}.", "Correct it in the settings file."

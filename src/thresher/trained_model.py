@@ -2,7 +2,8 @@
 
     config.json         the network, and the classes
     preprocess.json     how inputs are made: encoding and preparation
-    model.safetensors   weights; written last, so that a folder that has it is whole
+    model.safetensors   weights, and the encoding's arrays where texts are learned from; written
+                        last, so that a folder that has it is whole
     README.md           the model card
 
 new data → encoding (columns, medians, categories) → preparation (scaling) → network → classes
@@ -27,6 +28,7 @@ from torch import nn
 from thresher.data import Encoding, Samples, open_data
 from thresher.errors import RunError
 from thresher.models import Preparation, build_model
+from thresher.models.precision import Precision
 from thresher.run_folder import RunFolder
 from thresher.training.predict import as_tensor, predict_probabilities
 from thresher.whole_file import whole_file
@@ -35,6 +37,7 @@ __all__ = ["Predictions", "TrainedModel", "choose_device", "predict"]
 
 SCHEMA = 1
 CONFIG, PREPROCESS, WEIGHTS = "config.json", "preprocess.json", "model.safetensors"
+ENCODING = "encoding/"  # begins the names of tensors that are the encoding's, not the network's
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class TrainedModel:
         encoding: How inputs are read.
         preparation: How they are scaled.
         shape: Of one prepared sample.
+        precision: Of the forward pass.
     """
 
     network: nn.Module
@@ -58,6 +62,7 @@ class TrainedModel:
     encoding: Encoding
     preparation: Preparation
     shape: tuple[int, ...]
+    precision: Precision = "fp32"
 
     def save(self, folder: Path, card: str | None = None) -> None:
         """Write the model folder.
@@ -73,6 +78,7 @@ class TrainedModel:
             "model": self.name,
             "networks": self.networks,
             "shape": list(self.shape),
+            "precision": self.precision,
             "id2label": {str(place): name for place, name in enumerate(self.classes)},
             "label2id": {name: place for place, name in enumerate(self.classes)},
         }
@@ -91,6 +97,8 @@ class TrainedModel:
             name: value.detach().cpu().contiguous().clone()
             for name, value in self.network.state_dict().items()
         }
+        for name, array in self.encoding.arrays().items():
+            tensors[ENCODING + name] = torch.from_numpy(array.copy())
         with whole_file(folder / WEIGHTS) as aside:
             save_file(tensors, aside, {"format": "pt"})
 
@@ -109,6 +117,11 @@ class TrainedModel:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}.", "Train again.") from error
+        arrays = {
+            name.removeprefix(ENCODING): state.pop(name).numpy()
+            for name in list(state)
+            if name.startswith(ENCODING)
+        }
         shape, names = tuple(found["shape"]), found["id2label"]
         classes = tuple(names[str(place)] for place in range(len(names)))
         network = build_model(
@@ -121,9 +134,7 @@ class TrainedModel:
                 f"The weights in {path} do not fit the model {found['model']}.",
                 "Put the model's code back as it was in training, or train again.",
             ) from error
-        encoding = Encoding.from_json(preprocess["encoding"])
-        if encoding.kind == "images":  # in the order of training, so that sums round alike
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        encoding = Encoding.from_json(preprocess["encoding"], arrays)
         return cls(
             network.to(device).eval(),
             found["model"],
@@ -132,6 +143,7 @@ class TrainedModel:
             encoding,
             Preparation.from_json(preprocess["preparation"]),
             shape,
+            found["precision"],
         )
 
     def read(self, data: Any, *, labelled: bool = False) -> Samples:
@@ -143,7 +155,9 @@ class TrainedModel:
     ) -> NDArray[np.float32]:
         """Class probabilities (n, k) float32 of samples from `read`."""
         inputs = as_tensor(samples.inputs)
-        return predict_probabilities(self.network, inputs, self.preparation, device=device)
+        return predict_probabilities(
+            self.network, inputs, self.preparation, device=device, precision=self.precision
+        )
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

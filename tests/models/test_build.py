@@ -1,6 +1,7 @@
 """Building by name: seeded starts, factories of users, and networks that do not fit."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from thresher.errors import ModelError
 from thresher.models import (
     Mlp,
     Networks,
+    PreActResNet18,
     ResNet18,
     SmallCnn,
     build_model,
@@ -87,6 +89,7 @@ def weights(model):
         ("mlp", (1, 8, 8), Mlp),
         ("cnn", (1, 8, 8), SmallCnn),
         ("resnet18", (3, 8, 8), ResNet18),
+        ("preact-resnet18", (3, 8, 8), PreActResNet18),
     ],
 )
 def test_a_name_builds_its_network(name, shape, kind):
@@ -186,7 +189,7 @@ def test_two_networks_from_a_factory_must_be_two(factories):
         build_model(f"{factories}:same", shape=(5,), classes=3, seed=0, networks=2)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18"])
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "preact-resnet18"])
 def test_a_network_for_images_refuses_features(name):
     with pytest.raises(ModelError, match=f'"{name}" needs images, .* Use the model "mlp"'):
         build_model(name, shape=(5,), classes=3, seed=0)
@@ -208,7 +211,10 @@ class Answering(nn.Module):
         (lambda inputs: inputs[:, 0], r"the shape \(2,\), not \(2, 3\)"),
         (lambda inputs: inputs[:1, :3], r"the shape \(1, 3\), not \(2, 3\)"),
         (lambda inputs: inputs[:, :3] / 0, "NaN or infinity"),
-        (lambda inputs: (inputs[:, :3], inputs), "a tuple instead of a tensor"),
+        (lambda inputs: (3, inputs), "a int in which there are no logits"),
+        (lambda inputs: (), "a tuple in which there are no logits"),
+        (lambda inputs: {"scores": inputs}, "a dict in which there are no logits"),
+        (lambda inputs: {"logits": inputs}, "last layer is 5 wide, the data have 3 classes"),
         (lambda inputs: inputs @ torch.zeros(4, 3), r"fails on inputs of shape \(B, 5\)"),
         (lambda inputs: {}["logits"], r"fails on inputs of shape \(B, 5\)"),
     ],
@@ -216,6 +222,21 @@ class Answering(nn.Module):
 def test_an_answer_that_is_no_logits_is_refused(answer, message):
     with pytest.raises(ModelError, match=message):
         check_model(Answering(answer), shape=(5,), classes=3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda logits: (logits, logits),
+        lambda logits: [logits],
+        lambda logits: {"loss": None, "logits": logits},
+        lambda logits: SimpleNamespace(logits=logits, hidden_states=None),
+        lambda logits: (SimpleNamespace(logits=logits),),
+    ],
+)
+def test_logits_are_found_in_what_a_network_answers_with(answer):
+    """A tuple or list, a dictionary, an object, or an object in a tuple."""
+    check_model(Answering(lambda inputs: answer(inputs[:, :3])), shape=(5,), classes=3)
 
 
 def test_each_member_of_a_pair_is_checked():

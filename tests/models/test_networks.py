@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from thresher.errors import ModelError
-from thresher.models import Mlp, Networks, ResNet18, SmallCnn
+from thresher.models import Mlp, Networks, PreActResNet18, ResNet18, SmallCnn, build_model
+from thresher.training.snapshots import reset_modules
+
+RESIDUAL = [ResNet18, PreActResNet18]
 
 
 def parameters(model):
@@ -28,15 +31,91 @@ def test_mlp_is_its_formula():
     torch.testing.assert_close(model(inputs), expected)
 
 
+def shape_before_pooling(model, *inputs_shape):
+    """(C, H, W) of the maps that are averaged, and the logits' shape."""
+    with torch.no_grad():
+        images = torch.randn(*inputs_shape)
+        return tuple(model.stages(model.stem(images)).shape[1:]), tuple(model(images).shape)
+
+
 def test_resnet18_has_its_published_size():
-    assert parameters(ResNet18(3, 10)) == 11_173_962
+    assert parameters(ResNet18((3, 32, 32), 10)) == 11_173_962
 
 
-@pytest.mark.parametrize(("channels", "side", "classes"), [(3, 32, 10), (1, 8, 2), (4, 21, 5)])
-def test_resnet18_answers_a_row_per_image(channels, side, classes):
-    logits = ResNet18(channels, classes)(torch.randn(2, channels, side, side))
-    assert logits.shape == (2, classes)
-    assert torch.isfinite(logits).all()
+def test_preact_resnet18_has_its_published_size():
+    """No norm in the shortcuts and none after the first convolution, one before the average."""
+    found = parameters(PreActResNet18((3, 32, 32), 10))
+    assert 11_172_170 == found
+    assert abs(found - 11.17e6) < 0.02e6
+
+
+@pytest.mark.parametrize("network", RESIDUAL)
+@pytest.mark.parametrize(
+    ("sides", "before_pooling"),
+    [((8, 8), (1, 1)), ((21, 33), (3, 5)), ((32, 32), (4, 4)), ((95, 120), (12, 15))],
+)
+def test_a_residual_network_halves_a_small_image_three_times(network, sides, before_pooling):
+    model = network((3, *sides), 10).eval()
+    maps, logits = shape_before_pooling(model, 2, 3, *sides)
+    assert maps == (512, *before_pooling)
+    assert logits == (2, 10)
+
+
+@pytest.mark.parametrize("network", RESIDUAL)
+@pytest.mark.parametrize(
+    ("sides", "before_pooling"),
+    [((96, 96), (3, 3)), ((97, 128), (4, 4)), ((128, 200), (4, 7)), ((224, 224), (7, 7))],
+)
+def test_a_residual_network_halves_a_large_image_five_times(network, sides, before_pooling):
+    """The maps stay 3×3 or more, and a picture costs a sixteenth."""
+    model = network((1, *sides), 5).eval()
+    maps, logits = shape_before_pooling(model, 1, 1, *sides)
+    assert maps == (512, *before_pooling)
+    assert logits == (1, 5)
+
+
+def test_the_first_layers_for_large_images_are_the_published_ones():
+    """11,689,512 parameters at 1,000 classes, as of the original network."""
+    assert parameters(ResNet18((3, 224, 224), 1000)) == 11_689_512
+
+
+def test_a_preactivated_block_without_projection_adds_to_its_input():
+    """Maps pass untouched where the convolutions answer with 0: the identity mapping."""
+    block = PreActResNet18((3, 8, 8), 2).stages[1]
+    nn.init.zeros_(block.residual[3].weight)
+    maps = torch.randn(2, 64, 5, 5)
+    assert torch.equal(maps, block(maps))
+
+
+def test_a_preactivated_block_with_projection_is_its_formula():
+    """Both paths start from the activated maps."""
+    block = PreActResNet18((3, 8, 8), 2).stages[2].eval()
+    maps = torch.randn(2, 64, 6, 6)
+    first, second = block.residual[0], block.residual[3]
+    scale = (1 + 1e-5) ** -0.5  # of a fresh batch norm in evaluation mode
+    activated = (scale * maps).relu()
+    inner = torch.conv2d(activated, first.weight, stride=2, padding=1)
+    residual = torch.conv2d((scale * inner).relu(), second.weight, padding=1)
+    expected = residual + torch.conv2d(activated, block.projection.weight, stride=2)
+    torch.testing.assert_close(block(maps), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18", "preact-resnet18"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 96, 96), (3, 128, 128)])
+def test_two_networks_of_every_name_learn_and_begin_anew(name, shape):
+    """A reset reaches every parameter and statistic, by the seed alone."""
+    model = build_model(name, shape=shape, classes=4, seed=0, networks=2)
+    logits = model(torch.randn(2, *shape))
+    assert logits.shape == (2, 2, 4)
+    logits.square().sum().backward()
+    assert all(torch.isfinite(each.grad).all() for each in model.parameters())
+
+    reset = reset_modules(model, ("",), seed=1)
+    assert {id(each) for each in model.parameters()} == {id(each) for each in reset}
+    first = {key: value.clone() for key, value in model.state_dict().items()}
+    reset_modules(model, ("",), seed=1)
+    assert all(torch.equal(value, first[key]) for key, value in model.state_dict().items())
+    assert all(not value.any() for key, value in first.items() if "running_mean" in key)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])

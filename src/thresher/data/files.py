@@ -13,9 +13,23 @@ import pyarrow as pa
 from thresher.data.wording import listed
 from thresher.errors import DataError, nearest
 
-__all__ = ["READABLE", "existing", "one_line", "reading"]
+__all__ = ["IMAGE_SUFFIXES", "READABLE", "SPLITS", "existing", "one_line", "reading"]
 
-READABLE = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".npz")
+READABLE = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".npz", ".npy")
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for names in (
+        ("jpg", "jpeg", "jpe", "jfif", "jp2", "j2k"),
+        ("png", "gif", "webp", "avif", "tif", "tiff"),
+        ("bmp", "dib", "pbm", "pgm", "ppm", "pnm", "pcx", "sgi", "tga"),
+    )
+    for name in names
+)
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+}
 
 
 def existing(path: Path) -> Path:
@@ -50,6 +64,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn what readers raise about a file into a DataError that names it."""
     try:
         yield
+    except DataError:
+        raise
     except PermissionError as error:
         raise DataError(
             f"{path} cannot be read: permission denied.",

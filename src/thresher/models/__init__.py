@@ -4,16 +4,20 @@ from thresher.models.build import build_model, check_model, default_model
 from thresher.models.cnn import SmallCnn
 from thresher.models.mlp import Mlp
 from thresher.models.networks import Networks
+from thresher.models.precision import Precision, in_precision
 from thresher.models.preparation import Preparation
-from thresher.models.resnet import ResNet18
+from thresher.models.resnet import PreActResNet18, ResNet18
 
 __all__ = [
     "Mlp",
     "Networks",
+    "PreActResNet18",
+    "Precision",
     "Preparation",
     "ResNet18",
     "SmallCnn",
     "build_model",
     "check_model",
     "default_model",
+    "in_precision",
 ]

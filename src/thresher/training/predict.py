@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from thresher.models.logits import logits_of
+from thresher.models.precision import Precision, in_precision
 
 __all__ = ["accuracy", "as_tensor", "predict_probabilities"]
 
@@ -32,6 +33,7 @@ def predict_probabilities(
     prepare: Callable[[Tensor], Tensor],
     *,
     device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
 ) -> NDArray[np.float32]:
     """Class probabilities, averaged over the networks of a method that trains several.
 
@@ -40,14 +42,16 @@ def predict_probabilities(
         inputs: (n, …) raw inputs.
         prepare: Raw batch → network input.
         device: Where the model is.
+        precision: Of the forward pass.
 
     Returns:
         (n, k) float32, rows sum to 1.
     """
     model.eval()
+    network = in_precision(model, precision)
     blocks = []
     for first in range(0, len(inputs), BLOCK):
-        logits = logits_of(model(prepare(inputs[first : first + BLOCK].to(device)))).float()
+        logits = logits_of(network(prepare(inputs[first : first + BLOCK].to(device)))).float()
         probability = logits.softmax(-1)
         if probability.dim() == 3:
             probability = probability.mean(0)
@@ -63,6 +67,7 @@ def accuracy(
     prepare: Callable[[Tensor], Tensor],
     *,
     device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
 ) -> float:
     """Share of the labelled rows predicted as labelled; NaN when none has a label.
 
@@ -72,7 +77,9 @@ def accuracy(
         labels: (n,) int64, -1 = none.
         prepare: Raw batch → network input.
         device: Where the model is.
+        precision: Of the forward pass.
     """
-    predicted = predict_probabilities(model, inputs, prepare, device=device).argmax(1)
+    probability = predict_probabilities(model, inputs, prepare, device=device, precision=precision)
+    predicted = probability.argmax(1)
     known = labels.numpy() >= 0
     return float((predicted == labels.numpy())[known].mean()) if known.any() else float("nan")
