@@ -44,6 +44,9 @@ class Heard:
     def note(self, sentence):
         self.notes.append(sentence)
 
+    def reading(self, done, total):
+        pass
+
     def epoch(self, number, epochs, metrics):
         self.epochs.append((number, epochs, dict(metrics)))
         if number == self.stop:

@@ -241,6 +241,9 @@ class Notes:
         """Something that must be said."""
         self.sentences.append(sentence)
 
+    def reading(self, done: int, total: int) -> None:
+        """Nothing."""
+
     def epoch(self, number: int, epochs: int, metrics: Mapping[str, Any]) -> None:
         """Nothing."""
 

@@ -20,6 +20,7 @@ import torch
 import thresher
 from thresher.data import Samples, open_data
 from thresher.data.files import existing
+from thresher.data.splits import training_and_test
 from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.job import FitResult, Job, Listener
@@ -38,6 +39,9 @@ class Silence:
     """A listener that says nothing."""
 
     def note(self, sentence: str) -> None:
+        """Nothing."""
+
+    def reading(self, done: int, total: int) -> None:
         """Nothing."""
 
     def epoch(self, number: int, epochs: int, metrics: Mapping[str, Any]) -> None:
@@ -250,6 +254,9 @@ def read(
         listener: Hears what must be said aloud.
         scratch: Folder for copies of large inputs.
     """
+    data, test, said = training_and_test(data, test)
+    for sentence in said:
+        listener.note(sentence)
     samples = open_data(
         data,
         label=settings.label,
@@ -259,6 +266,7 @@ def read(
         labels=settings.labels,
         group=settings.group,
         scratch=scratch,
+        progress=listener.reading,
     )
     if settings.limit is not None and settings.limit < len(samples):
         labels = torch.from_numpy(samples.labels)
@@ -274,7 +282,13 @@ def read(
         listener.note(sentence)
     if test is None:
         return samples, None
-    tested = open_data(test, encoding=samples.encoding, classes=samples.classes, scratch=scratch)
+    tested = open_data(
+        test,
+        encoding=samples.encoding,
+        classes=samples.classes,
+        scratch=scratch,
+        progress=listener.reading,
+    )
     for sentence in tested.notes:
         listener.note(f"test data: {sentence}")
     if not (tested.labels >= 0).any():

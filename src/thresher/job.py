@@ -59,6 +59,9 @@ class Listener(Protocol):
     def note(self, sentence: str) -> None:
         """Something that must be said aloud."""
 
+    def reading(self, done: int, total: int) -> None:
+        """So many of all images are decoded."""
+
     def epoch(self, number: int, epochs: int, metrics: Mapping[str, Any]) -> None:
         """An epoch (from 1) has ended."""
 

@@ -219,7 +219,7 @@ def test_no_file_of_a_run_holds_an_absolute_path(call, tmp_path):
     )  # fmt: skip
     assert done.code == 0
     for name, content in shipped.contents("run").items():
-        assert str(tmp_path).encode() not in content, name
+        assert content is None or str(tmp_path).encode() not in content, name
 
 
 def test_the_report_stands_alone_and_names_the_classes(call, tmp_path):

@@ -21,6 +21,9 @@ class Notes:
     def note(self, sentence):
         self.said.append(sentence)
 
+    def reading(self, done, total):
+        pass
+
     def epoch(self, number, epochs, metrics):
         pass
 

@@ -79,11 +79,27 @@ class Narrator:
         self.title = title
         self._bar: tuple[Progress, TaskID] | None = None
         self._terminal = sys.stderr.isatty()
+        self._quarter = 0  # of the images read
 
     def note(self, sentence: str) -> None:
         """Something that must be said aloud."""
         self.close()
         say(f"note: {sentence}")
+
+    def reading(self, done: int, total: int) -> None:
+        """So many of all images are decoded: a bar on a terminal, a line a quarter otherwise."""
+        if not self._terminal:
+            quarter = 4 * done // total
+            if quarter > self._quarter:
+                say(f"reading {done:,} of {total:,} images")
+            self._quarter = quarter if done < total else 0
+            return
+        if self._bar is None:
+            self._bar = self._open(total, "reading")
+        progress, task = self._bar
+        progress.update(task, completed=done)
+        if done == total:
+            self.close()
 
     def epoch(self, number: int, epochs: int, metrics: Mapping[str, Any]) -> None:
         """An epoch (from 1) has ended."""
@@ -92,7 +108,7 @@ class Narrator:
             say(f"epoch {number}/{epochs}  {words}")
             return
         if self._bar is None:
-            self._bar = self._open(epochs)
+            self._bar = self._open(epochs, self.title)
         progress, task = self._bar
         progress.update(task, completed=number, words=words)
         if number == epochs:
@@ -104,7 +120,7 @@ class Narrator:
             self._bar[0].stop()
             self._bar = None
 
-    def _open(self, epochs: int) -> tuple[Progress, TaskID]:
+    def _open(self, total: int, title: str) -> tuple[Progress, TaskID]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
@@ -117,7 +133,7 @@ class Narrator:
             console=console(),
         )
         progress.start()
-        return progress, progress.add_task(self.title, total=epochs, words="")
+        return progress, progress.add_task(title, total=total, words="")
 
 
 def describe(metrics: Mapping[str, Any]) -> str:
