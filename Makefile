@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow check docs format clean
 
 help:            ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ setup: $(STAMP)  ## make .venv with the pinned packages, if missing or stale
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
 	@touch $(STAMP)
 
 demo: setup      ## train on digits with wrong labels, name the wrong ones (about a minute)
@@ -30,6 +30,9 @@ check: setup     ## ruff (format, lint) and strict mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: setup      ## the site, into build/docs; a warning is an error
+	$(BIN)/sphinx-build -q -W -n --keep-going docs build/docs
 
 format: setup    ## let ruff rewrite what it can
 	$(BIN)/ruff format .

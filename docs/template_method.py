@@ -33,6 +33,7 @@ class ConfidenceWeights(Method):
     source = "an example"
     needs = ()  # of "noise_rate", "held_out"
     networks = 1  # 2 = outputs (2, B, k)
+    views = 1  # 2 = a second random view of every sample; what came of it is step.rest
     state = ()  # attributes that outlive an epoch, as plain numbers: saved in checkpoints
     observe_first = False  # True = the history holds this step already when decide is called
 
@@ -58,3 +59,6 @@ class ConfidenceWeights(Method):
 
     # end_epoch(measured) -> Change | None: move a phase, estimate a rate, or ask for a snapshot, a
     # rollback, a fresh network or frozen layers.
+
+    # step(criterion, model, batch, draw) -> Parts: for methods that change the inputs, instead of
+    # sample_loss and decide; thresher/noise/mixup.py is one.

@@ -1,0 +1,141 @@
+"""`{measured} elr`: what the benchmarks say of a method, beside standard training.
+
+benchmarks/results/*.md → tables with a row of the method → its rows, column by column of interest
+
+The pages of the methods hold no figures of their own: they are read when the site is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+__all__ = ["Table", "excerpt", "read_tables", "setup"]
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+BASELINE = "standard"
+LEFT_OUT = {"AUROC", "precision", "recall", "suggestion right", "wall s"}  # see the full table
+COMMAND = re.compile(r"`(python benchmarks/[^`]+)`")
+RANGE = re.compile(r" \([^()]*\)$")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page of results.
+
+    Args:
+        page: Name of the page, without its suffix.
+        section: Heading of level 2 above it, or the title of the page.
+        data: Heading of level 3 above it, or the sentence before it, "" for neither.
+        command: What makes the figures; "" where the section names none.
+        head: The titles of the columns.
+        rows: The cells.
+    """
+
+    page: str
+    section: str
+    data: str
+    command: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def read_tables(page: str, text: str) -> Iterator[Table]:
+    """Read the tables of a page of results.
+
+    Args:
+        page: Its name.
+        text: Its Markdown.
+    """
+    section = data = command = ""
+    lines: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            lines.append(line)
+            continue
+        if len(lines) > 2:
+            head, _, *rows = (_cells(each) for each in lines)
+            yield Table(page, section, data, command, head, tuple(rows))
+        lines = []
+        if line.startswith("# "):
+            section = line[2:]
+        elif line.startswith("## "):
+            section, data, command = line[3:], "", ""
+        elif line.startswith("### "):
+            data = line[4:]
+        elif line.endswith(":") and len(line) < 80:
+            data = line[:-1]
+        if found := COMMAND.search(line):
+            command = found[1]
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
+
+
+def excerpt(method: str, tables: Sequence[Table]) -> str:
+    """What the tables say of a method, as Markdown; means only, without their ranges.
+
+    Args:
+        method: Its name on the command line; rows of variants begin with it and a comma.
+        tables: Of all pages.
+    """
+    found: dict[tuple[str, ...], list[str]] = {}
+    captions: dict[str, str] = {}
+    for table in tables:
+        rows = [row for row in table.rows if row[0] in (method, BASELINE) or _variant(row, method)]
+        if not rows or (method != BASELINE and all(row[0] == BASELINE for row in rows)):
+            continue
+        captions.setdefault(table.section, _caption(table))
+        columns = [place for place, title in enumerate(table.head) if title not in LEFT_OUT]
+        head = ("data", *(table.head[place] or "method" for place in columns))
+        data = RANGE.sub("", table.data) or table.section.split(":")[0]
+        found.setdefault((table.section, *head), []).extend(
+            _row([data, *(RANGE.sub("", row[place]) for place in columns)]) for row in rows
+        )
+    parts: list[str] = []
+    for (section, *head), rows in found.items():
+        ruler = ["---"] * 2 + ["---:"] * (len(head) - 2)
+        parts.append("\n".join([_row(head), _row(ruler), *rows]))
+        parts[-1] = captions.pop(section, "") + parts[-1]
+    return "\n\n".join(parts)
+
+
+def _variant(row: tuple[str, ...], method: str) -> bool:
+    return row[0].startswith(f"{method}, ")
+
+
+def _caption(table: Table) -> str:
+    command = f", `{table.command}`" if table.command else ""
+    return f"**{table.section}**{command}; in full: {{doc}}`/measurements/{table.page}`\n\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+class Measured(SphinxDirective):
+    """The directive."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the excerpt of all pages of results."""
+        tables: list[Table] = []
+        for path in sorted(RESULTS.glob("*.md")):
+            self.env.note_dependency(str(path))
+            tables += read_tables(path.stem, path.read_text(encoding="utf-8"))
+        text = excerpt(self.arguments[0], tables)
+        return self.parse_text_to_nodes(text or "The benchmarks have not measured it yet.")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directive."""
+    app.add_directive("measured", Measured)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

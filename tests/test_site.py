@@ -1,0 +1,223 @@
+"""The site leaves nothing out. That it builds and its links lead somewhere, `make docs` says."""
+
+import doctest
+import importlib.util
+import re
+import runpy
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from thresher import noise
+from thresher.cli.app import app
+
+DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = DOCS.parent / "benchmarks" / "results"
+PUBLIC = (
+    "thresher",
+    "thresher.audit",
+    "thresher.data",
+    "thresher.errors",
+    "thresher.models",
+    "thresher.noise",
+    "thresher.settings",
+)
+TEXTS = """# A page
+
+## Toys
+
+`python benchmarks/toys.py`: three seeds.
+
+|  | AUROC | accuracy |
+| --- | ---: | ---: |
+| standard | 90 | 75.2 (74.2–76.4) |
+| elr | 91 | 95.2 (95.0–95.3) |
+| elr, estimated | 92 | 94.0 (93.0–95.0) |
+| gce | 93 | 94.9 (94.6–95.3) |
+
+| bar | required |
+| --- | ---: |
+| elr: last | ≥ 8 |
+"""
+
+
+def extension(name):
+    """A module of docs/extensions."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "extensions" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(page, language):
+    """The code blocks of a page, without the indentation of lists."""
+    found = re.findall(
+        rf"^( *)```{language}\n(.*?)^\1```", page.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return [re.sub(rf"(?m)^{indent}", "", code) for indent, code in found]
+
+
+# ---------------------------------------------------------------------- methods
+@pytest.mark.parametrize("name", noise.METHODS)
+def test_every_method_has_a_page(name):
+    """With its name, its settings from the docstring and its figures from the results."""
+    page = (DOCS / "methods" / f"{name}.md").read_text()
+    assert page.startswith(f"# {name}\n")
+    assert f"--method {name}`" in page
+    assert f".. autoclass:: thresher.noise.{noise.METHODS[name]}\n" in page
+    assert f"```{{measured}} {name}\n" in page
+
+
+def test_the_index_lists_the_methods_in_their_order():
+    """In the table, and in the navigation beside it."""
+    index = (DOCS / "methods" / "index.md").read_text()
+    assert re.findall(r"^\| \[([\w-]+)\]\(\1\.md\)", index, re.MULTILINE) == list(noise.METHODS)
+    assert blocks(DOCS / "methods" / "index.md", r"\{toctree\}")[0].split()[1:] == list(
+        noise.METHODS
+    )
+
+
+# ---------------------------------------------------------------------- the program
+def test_every_command_is_documented():
+    """Each has its heading and its directive."""
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    commands = list(typer.main.get_command(app).commands)
+    assert sorted(re.findall(r"```\{command\} (\w+)\n", page)) == sorted(commands)
+    assert all(f"## thresher {name}\n" in page for name in commands)
+
+
+@pytest.mark.parametrize("name", ["", *typer.main.get_command(app).commands])
+def test_every_option_is_documented(name):
+    """With what the program's own help says of it."""
+    group = typer.main.get_command(app)
+    command = group.commands[name] if name else group
+    described = extension("command_line").described(name)
+    assert command.params
+    for parameter in command.params:
+        usage = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name
+        assert re.search(rf"(?m)^```\{{option\}} {usage}( |,|$)", described), usage
+        assert (parameter.help or "").split("<")[0].rstrip() in described
+
+
+# ---------------------------------------------------------------------- the library
+def documented():
+    """The names that the reference and the pages of the methods document, by module."""
+    for page in [*DOCS.glob("reference/*.md"), *DOCS.glob("methods/*.md")]:
+        text = page.read_text()
+        for module, options in re.findall(r"automodule:: ([\w.]+)\n((?:   :.*\n)*)", text):
+            left_out = re.findall(r"exclude-members: (.*)", options)
+            names = set(import_module(module).__all__)
+            for name in names - {each.strip() for line in left_out for each in line.split(",")}:
+                yield module, name
+        current = re.findall(r"currentmodule:: ([\w.]+)", text)
+        for name in re.findall(r"auto(?:class|data):: ([\w.]+)", text):
+            whole = name if "." in name else f"{current[0]}.{name}"
+            yield tuple(whole.rsplit(".", 1))
+
+
+def test_every_public_name_is_in_the_reference():
+    """Once: a second place would compete for the links."""
+    found = [name for _, name in documented()]
+    twice = {name for name in found if found.count(name) > 1}
+    public = {name for module in PUBLIC for name in import_module(module).__all__}
+    assert public - set(found) == set()
+    assert twice == {"Column"}  # of a history, and of a table: two classes
+
+
+def test_links_in_docstrings_know_every_module_of_the_reference(monkeypatch):
+    """What automodule documents, the configuration lists."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # which the configuration adds to
+    listed = runpy.run_path(str(DOCS / "conf.py"))["documented_modules"]
+    assert {module for module, _ in documented()} == set(listed)
+
+
+# ---------------------------------------------------------------------- figures
+def test_every_page_of_results_is_on_the_site():
+    """Written by a benchmark, shown under measurements."""
+    assert [each.name for each in sorted(RESULTS.glob("*.md"))] == [
+        each.name for each in sorted((DOCS / "measurements").glob("*.md"))
+    ]
+    for page in RESULTS.glob("*.md"):
+        text = (DOCS / "measurements" / page.name).read_text()
+        assert text == f"```{{include}} ../../benchmarks/results/{page.name}\n```\n"
+
+
+def test_an_excerpt_holds_the_rows_of_a_method_beside_the_baseline():
+    """Means without their ranges, with the command; without other methods and tables of bars."""
+    measured = extension("measured")
+    assert measured.excerpt("elr", list(measured.read_tables("page", TEXTS))) == (
+        "**Toys**, `python benchmarks/toys.py`; in full: {doc}`/measurements/page`\n"
+        "\n"
+        "| data | method | accuracy |\n"
+        "| --- | --- | ---: |\n"
+        "| Toys | standard | 75.2 |\n"
+        "| Toys | elr | 95.2 |\n"
+        "| Toys | elr, estimated | 94.0 |"
+    )
+
+
+def test_a_method_that_was_not_measured_has_no_excerpt():
+    """The baseline alone would say nothing of it."""
+    measured = extension("measured")
+    assert measured.excerpt("morph", list(measured.read_tables("page", TEXTS))) == ""
+
+
+# ---------------------------------------------------------------------- pages
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        (
+            '<script src="https://cdn.example/mathjax.js"></script>',
+            ["https://cdn.example/mathjax.js"],
+        ),
+        ('<img src="//host.example/a.png">', ["//host.example/a.png"]),
+        ('<link rel="stylesheet" href="http://fonts.example/css">', ["http://fonts.example/css"]),
+        ('<p style="background: url(https://a.example/b.png)">', ["https://a.example/b.png"]),
+        ('<script src="_static/doctools.js"></script><img src="data:image/png;base64,AA">', []),
+        ('<a href="https://a.example">a</a><link rel="canonical" href="https://a.example">', []),
+    ],
+)
+def test_what_a_page_loads_from_another_host_is_found(page, found):
+    """Whatever is fetched without a click; links are not."""
+    assert extension("self_contained").foreign_loads(page) == found
+
+
+@pytest.mark.parametrize("name", [each.stem for each in sorted((DOCS / "extensions").glob("*.py"))])
+def test_the_examples_in_the_extensions_hold(name):
+    """Their doctests, which lie outside of the package."""
+    assert doctest.testmod(extension(name)).failed == 0
+
+
+def test_the_start_page_and_the_audit_page_run(tmp_path, monkeypatch):
+    """Every block of Python and every call of the program, with fewer epochs."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    python = blocks(DOCS / "start.md", "python")
+    exec(python[0], names)
+    lines = "".join(blocks(DOCS / "start.md", "console")).splitlines()
+    calls = [shlex.split(line)[2:] for line in lines if line.startswith("$ thresher ")]
+    assert len(calls) == 5
+    for call in calls:
+        if call[0] == "demo":
+            continue  # minutes of its own; tests/cli runs it
+        short = ["--epochs", "2"] if call[0] == "fit" else []
+        assert CliRunner().invoke(app, [*call, *short], catch_exceptions=False).exit_code == 0, call
+    exec(python[1], names)
+    for block in blocks(DOCS / "how-to" / "audit.md", "python"):
+        exec(block, names)
+    assert len(names["audit"]) == len(names["train"])
+    assert (tmp_path / "to_check.csv").is_file()
+
+
+def test_the_page_on_the_estimator_runs():
+    """Both blocks, one after the other."""
+    names = {}
+    for block in blocks(DOCS / "how-to" / "estimator.md", "python"):
+        exec(block, names)
+    assert names["scores"].shape == (3,)
