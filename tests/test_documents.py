@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 from torch.utils.data import DataLoader, TensorDataset
 
 ROOT = Path(__file__).parent.parent
@@ -58,14 +59,33 @@ def test_the_readme_loop_trains():
     assert names["criterion"].history["visits"].tolist() == [8] * 60
 
 
-def test_the_page_on_own_loops_runs_from_top_to_bottom():
-    """Every block of the page, one after the other."""
-    names = {}
+@pytest.fixture
+def fresh_accelerate():
+    """Accelerate keeps its settings in global state, which other tests have set."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
+@pytest.mark.filterwarnings("ignore")  # Lightning gives advice by warnings
+def test_the_page_on_own_loops_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """Every block of the page, one after the other; of the extras, those that are installed."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
     blocks = python_blocks("docs/own-loop.md")
     for block in blocks:
-        exec(block, names)
-    assert len(blocks) == 2
-    assert names["criterion"].epoch == 20
+        extras = re.findall(r"^(?:from|import) (transformers|lightning)", block, re.MULTILINE)
+        if all(importlib.util.find_spec(each) for each in extras):
+            exec(block, names)
+    assert len(blocks) == 6
+    assert names["criterion"].epoch == 5
+    assert len(names["verdicts"].rank) == 600
+    for trainer in ("trainer", "robust"):
+        if trainer in names:
+            assert names[trainer].attached.criterion.history["visits"].tolist() == [2] * 600
 
 
 def test_the_template_method_trains():
@@ -79,6 +99,7 @@ def test_the_template_method_trains():
     outputs = torch.randn(10, 3, requires_grad=True)
     for _ in range(2):
         criterion(torch.arange(10), outputs, torch.zeros(10, dtype=torch.int64)).backward()
+        criterion.end_epoch()
     confidence = outputs.detach().softmax(1)[:, 0]
     weights = template.mean_confidence(criterion.history["given_sum"], criterion.history["visits"])
     torch.testing.assert_close(weights, confidence)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from thresher.errors import LabelError, ParameterError, RecordError
 
-__all__ = ["AUDIT", "Column", "SampleHistory"]
+__all__ = ["AUDIT", "Column", "SampleHistory", "missing_index"]
 
 TOP = 8  # classes a sample keeps in the compact form of its mean probability
 DENSE_BYTES = 128 * 2**20  # above this, the (N, k) sums give way to the compact form
@@ -340,25 +340,40 @@ class SampleHistory:
             self[name].fill_(fill)
 
     def check_labels(self, index: Tensor, labels: Tensor) -> None:
-        """Refuse indices and labels outside their ranges.
+        """Refuse what cannot be the indices and the labels of a batch.
+
+        Args:
+            index: (B,) int64 in 0 … N - 1.
+            labels: (B,) int64 in 0 … k - 1.
 
         Raises:
-            LabelError: a label outside 0 … k - 1; names the first such sample.
-            RecordError: an index outside 0 … N - 1.
+            LabelError: labels of another kind, or one outside the classes; names the first such
+                sample.
+            RecordError: an index of another kind or length, or outside 0 … N - 1.
         """
-        if index.shape != labels.shape or index.dim() != 1:
-            raise RecordError(
-                f"Index and labels must be vectors of one length, got {tuple(index.shape)} and "
-                f"{tuple(labels.shape)}.",
-                "Let the data set return (index, x, y) and pass the index of each row.",
+        if not _whole_numbers(index):
+            raise missing_index(_described(index))
+        if not _whole_numbers(labels):
+            raise LabelError(
+                f"Labels must be a (B,) int64 tensor of class numbers, got {_described(labels)}.",
+                "Pass labels.long(); of one-hot labels, labels.argmax(1).",
             )
-        if len(index) and not (0 <= int(index.min()) and int(index.max()) < self.samples):
+        if len(index) != len(labels):
+            raise RecordError(
+                f"A batch of {len(labels)} labels came with the index of {len(index)} rows.",
+                "Pass index and labels as the loader of thresher.data.Indexed(data) yields them.",
+            )
+        if not len(index):
+            return
+        low, high = torch.aminmax(index)
+        if not (0 <= int(low) and int(high) < self.samples):
             bad = int(index[(index < 0) | (index >= self.samples)][0])
             raise RecordError(
                 f"Sample index {bad} is outside 0 … {self.samples - 1}.",
                 "Start with the length of the whole data set, and pass its own row numbers.",
             )
-        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < self.classes):
+        low, high = torch.aminmax(labels)
+        if not (0 <= int(low) and int(high) < self.classes):
             wrong = (labels < 0) | (labels >= self.classes)
             raise LabelError(
                 f"Sample {int(index[wrong][0])} has the label {int(labels[wrong][0])}, outside "
@@ -391,6 +406,25 @@ class SampleHistory:
         self._started = True
         for name, values in self._columns.items():
             values.copy_(state[name])
+
+
+def missing_index(received: str) -> RecordError:
+    """The error of a batch without the numbers of its rows: what came instead, what to do."""
+    return RecordError(
+        f"The index of a batch must be a (B,) int64 tensor of row numbers, got {received}.",
+        "Wrap the data set: DataLoader(thresher.data.Indexed(data)) yields (index, x, y); then "
+        "criterion(index, model(x), y).",
+    )
+
+
+def _whole_numbers(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 1 and value.dtype == torch.int64
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -483,13 +483,8 @@ def record_of(
         samples: What it was trained on.
         final_probability: (M, k) prediction of the finished model for the M unlabelled rows.
     """
-    names = [field.name for field in fields(Record) if field.name in history]
-    return Record(
-        labels=samples.labels,
-        classes=samples.classes,
-        in_training=history["eligible"].cpu().numpy() & (samples.labels >= 0),
-        final_probability=final_probability,
-        **{name: history[name].cpu().numpy() for name in names},
+    return Record.from_history(
+        history.state_dict(), samples.labels, samples.classes, final_probability
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from thresher.audit import pred_probs
-from thresher.audit.record import MeanProbabilities, read
+from thresher.audit.record import MeanProbabilities, Record, read
 from thresher.errors import LabelError, ParameterError
 
 
@@ -128,3 +128,9 @@ def test_both_forms_at_once_are_refused(by_hand):
     """Which one would count?"""
     with pytest.raises(ParameterError, match="one form"):
         by_hand(np.full((1, 2), 0.5), [0], top_classes=np.zeros((1, 1), dtype=np.int16))
+
+
+def test_a_history_that_recorded_nothing_for_the_audit_is_refused():
+    """With the argument that was left out."""
+    with pytest.raises(ParameterError, match="Start the method with audit=True"):
+        Record.from_history({"eligible": np.ones(3, bool)}, [0, 1, 1], "ab")

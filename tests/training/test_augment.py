@@ -115,6 +115,28 @@ def test_epochs_seeds_and_samples_differ():
         assert same < 0.1  # 1 / 162 by chance
 
 
+def test_views_of_a_sample_are_independent():
+    """The first is the one of a single view; the second is another, keyed alike."""
+    batch, index = images(1, (32, 32, 3)).expand(64, 32, 32, 3), torch.arange(64)
+    augment = Augmentation(("crop", "flip"), 0)
+    first, second = (augment(batch, index, 4, view) for view in (0, 1))
+    assert torch.equal(first, augment(batch, index, 4))
+    assert torch.equal(second[5:9], augment(batch[5:9], index[5:9], 4, 1))
+    same = (first == second).flatten(1).all(1).float().mean()
+    assert same < 0.1  # 1 / 162 by chance
+
+
+def test_flips_of_two_views_are_uncorrelated():
+    batch, index = images(1, (4, 4, 1)).expand(8000, 4, 4, 1), torch.arange(8000)
+    augment = Augmentation(("flip",), 1)
+    flipped = [
+        (augment(batch, index, 0, view) != batch).flatten(1).any(1).numpy() for view in (0, 1)
+    ]
+    table = np.zeros((2, 2))
+    np.add.at(table, tuple(each.astype(int) for each in flipped), 1)
+    assert stats.chisquare(table.ravel()).pvalue > 1e-3
+
+
 def test_the_order_of_the_names_does_not_matter():
     batch, index = images(16, (16, 16, 3)), torch.arange(16)
     first, second = (Augmentation(names, 0) for names in (("crop", "flip"), ("flip", "crop")))

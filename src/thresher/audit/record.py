@@ -7,8 +7,8 @@ the largest sums. `MeanProbabilities` hides the difference and never holds more 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,42 @@ class Record:
     given_window_sum: Floats | None = None
     final_probability: Floats | None = None
 
+    @classmethod
+    def from_history(
+        cls,
+        columns: Mapping[str, Any],
+        labels: Any,
+        classes: Sequence[str],
+        final_probability: Floats | None = None,
+    ) -> Record:
+        """Take what a training remembered: `criterion.history.state_dict()`, or a saved one.
+
+        Args:
+            columns: By name, arrays or tensors of N rows; those that an audit does not read are
+                left aside.
+            labels: (N,) int given labels in 0..k-1, -1 = none.
+            classes: The k class names.
+            final_probability: (M, k) prediction of the finished model for the M unlabelled rows.
+
+        Raises:
+            ParameterError: the training did not record what an audit reads.
+        """
+        known = [field.name for field in fields(cls) if field.name in columns]
+        lacking = [name for name in (*_COLUMNS[1:-1], "eligible") if name not in columns]
+        if lacking:
+            raise ParameterError(
+                f"The history lacks {', '.join(lacking)}, which an audit reads.",
+                "Start the method with audit=True.",
+            )
+        given = plain(labels)
+        return cls(
+            labels=given,
+            classes=tuple(classes),
+            in_training=plain(columns["eligible"]) & (given >= 0),
+            final_probability=final_probability,
+            **{name: plain(columns[name]) for name in known},
+        )
+
     def __post_init__(self) -> None:
         n, k = len(self.labels), len(self.classes)
         if k < 2:
@@ -106,6 +142,11 @@ class Record:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def plain(values: Any) -> NDArray[Any]:
+    """An array, from a tensor on any device as well."""
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thresher.data.encoding import Encoding
+    from thresher.data.indexed import Indexed
     from thresher.data.samples import Samples
     from thresher.data.source import open_data
 
-__all__ = ["Encoding", "Samples", "open_data"]
+__all__ = ["Encoding", "Indexed", "Samples", "open_data"]
 
 # Late, as Arrow takes a tenth of a second to import.
 HOMES = {
     "Encoding": "thresher.data.encoding",
+    "Indexed": "thresher.data.indexed",
     "Samples": "thresher.data.samples",
     "open_data": "thresher.data.source",
 }

@@ -21,16 +21,16 @@ from torch import Tensor, nn
 
 from thresher.distributed import gather_rows
 from thresher.errors import ParameterError, RecordError
-from thresher.history import AUDIT, SampleHistory
-from thresher.keyed_random import keyed_seed
+from thresher.history import AUDIT, SampleHistory, missing_index
 from thresher.models.logits import logits_of
+from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
-from thresher.stratified import stratified_rows
+from thresher.noise.row_numbers import RowNumbers
 
-__all__ = ["Criterion", "draw_held_out", "no_stream"]
+__all__ = ["Criterion", "no_stream"]
 
+HALF = (torch.bfloat16, torch.float16)
 WINDOW_SKIP = 0.2  # the audit averages from this share of the epochs on
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 2000
 
 
 class Criterion:
@@ -50,9 +50,11 @@ class Criterion:
         labels: Tensor | None,
         held_out: Tensor | None,
         audit: bool,
+        repeats: bool,
         device: torch.device | str,
     ) -> None:
         self.method, self.plan = method, plan
+        self.numbers = RowNumbers(plan.samples, repeats=repeats)
         skip = 0 if plan.epochs is None else math.floor(WINDOW_SKIP * plan.epochs)
         self.history = SampleHistory(plan.samples, plan.classes, device=device, window_start=skip)
         method.history, method.plan = self.history, plan
@@ -64,7 +66,7 @@ class Criterion:
             held_out = draw_held_out(plan, labels)
         if held_out is not None:
             self._hold_out(held_out)
-        # labels that were given whole are checked once; a user's own loop is checked every step
+        # labels that were given whole are checked once, so that `step` need not do it
         self._labels_checked = labels is not None
         if labels is not None:
             kept = labels >= 0
@@ -85,7 +87,11 @@ class Criterion:
 
     # ------------------------------------------------------------------ a step
     def __call__(
-        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
+        self,
+        index: Tensor,
+        outputs: object,
+        labels: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
         """The loss of this step, a scalar with graph.
 
@@ -98,60 +104,127 @@ class Criterion:
 
         Raises:
             LabelError: a label outside the classes, with the sample's index.
-            RecordError: an index out of range, or a change asked for at the end of the last epoch
-                that was not applied.
+            ParameterError: outputs of another batch size or width.
+            RecordError: an index that is missing, out of range or repeated; more rows in an epoch
+                than samples; or a change asked for at the end of the last epoch was not applied.
         """
+        if labels is None:  # the arguments of cross_entropy
+            raise missing_index("the outputs and the labels only")
         return self.parts(index, outputs, labels, features).mean()
 
     def parts(
         self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
     ) -> Parts:
-        """The same loss as sums and totals, for loops that accumulate over batches."""
+        """The same loss as sums and totals, for loops that accumulate over batches.
+
+        Raises:
+            ParameterError: the method makes forward passes of its own; `step` serves it.
+        """
+        if self.method.step is not None:
+            raise ParameterError(
+                f"{self.method.name} makes its own forward passes; it cannot start from outputs.",
+                "Call criterion.step(model, Batch(index, inputs, labels), no_stream).mean().",
+            )
+        self._check(index, labels)
+        return self._parts(index, outputs, labels, features)
+
+    def _parts(
+        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
+    ) -> Parts:
+        step, losses = self.gather(index, outputs, labels, features)
+        if self.method.observe_first:
+            self.observe(step)
+        decision = self._decide(step)
+        if not self.method.observe_first:
+            self.observe(step)
+        return self.weigh(step, decision, losses)
+
+    def step(self, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]) -> Parts:
+        """Forward pass and loss of one batch: the only thing a loop has to know of a method.
+
+        Where `start` was given the labels, those of the batch and its index are not checked again.
+        """
+        if not self._labels_checked:
+            self._check(batch.index, batch.labels)
+        if self.method.step is not None:
+            return self.method.step(self, model, batch, draw)
+        return self._parts(batch.index, model(batch.inputs), batch.labels)
+
+    def _check(self, index: Tensor, labels: Tensor) -> None:
+        self.history.check_labels(index, labels)
+        if torch.is_grad_enabled():  # an evaluation belongs to no epoch
+            self.numbers.check(index)
+
+    def _decide(self, step: Step) -> Decision:
+        """What the method answers; of rows that only fill up a batch it remembers nothing."""
+        if step.first is None:
+            return self.method.decide(step)
+        again = step.index[~step.first]
+        again = again[~torch.isin(again, step.index[step.first])]
+        before = {name: values[again] for name, values in self.history.state_dict().items()}
+        decision = self.method.decide(step)
+        for name, values in before.items():
+            self.history[name][again] = values
+        return decision
+
+    # ---- what `parts` is made of, for methods that make forward passes of their own
+    def gather(
+        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
+    ) -> tuple[Step, Tensor]:
+        """Join a batch with those of the other processes, which must call it too.
+
+        Returns:
+            The step as a method sees it, and the loss of this process's rows against their given
+            labels, (J, B) with the graph of the outputs.
+        """
         if self._change is not None:
             raise RecordError(
                 f"{self.method.name} asked for a change at the end of the last epoch: "
                 f"{self._change}.",
                 "Apply it: Snapshots(model, optimizer, criterion).apply(criterion.end_epoch()).",
             )
-        if not self._labels_checked:
-            self.history.check_labels(index, labels)
         method, rows = self.method, len(labels)
         answered = logits_of(outputs)
         answered = answered if answered.dim() == 3 else answered.unsqueeze(0)
+        if answered.dtype in HALF:  # of autocast; losses and history are float32
+            answered = answered.float()
         self._check_outputs(answered, rows)
         logits = answered if answered.shape[1] == rows else answered[:, :rows]  # (J, B, k)
         losses = method.sample_loss(logits, labels.expand(len(logits), rows))  # (J, B)
 
         everyone, here = gather_rows(index)
+        first = self.numbers.first(everyone) if torch.is_grad_enabled() else None
+        eligible = None if self._all_eligible else self.history["eligible"][everyone]
+        if first is not None:
+            eligible = first if eligible is None else eligible & first
         step = Step(
             index=everyone,
             labels=gather_rows(labels)[0],
             losses=gather_rows(losses, 1)[0],
             scores=gather_rows(logits, 1)[0],
-            eligible=None if self._all_eligible else self.history["eligible"][everyone],
+            eligible=eligible,
             here=here,
             logits=logits,
             rest=answered[:, rows:] if answered.shape[1] > rows else None,
             features=features,
             epoch=self.epoch,
+            first=first,
         )
-        if method.observe_first:
-            self._observe(step)
-        decision = method.decide(step)
-        if not method.observe_first:
-            self._observe(step)
-        return self._weigh(step, decision, losses)
-
-    def step(self, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]) -> Parts:
-        """Forward pass and loss of one batch: the only thing a loop has to know of a method."""
-        if self.method.step is not None:
-            return self.method.step(self, model, batch, draw)
-        return self.parts(batch.index, model(batch.inputs), batch.labels)
+        return step, losses
 
     def _check_outputs(self, outputs: Tensor, rows: int) -> None:
         networks, width = self.method.networks, self.plan.classes
-        if outputs.shape[0] == networks and outputs.shape[1] >= rows and outputs.shape[2] == width:
-            return
+        wanted = rows * self.method.views
+        if outputs.dim() == 3 and outputs.shape[::2] == (networks, width):
+            further = outputs.shape[1] - wanted
+            if further == 0 or (further > 0 and self.method.streams()):
+                return
+        if self.method.views > 1 and outputs.dim() == 3 and outputs.shape[1] == rows:
+            raise ParameterError(
+                f"{self.method.name} compares {self.method.views} random views of each sample, got "
+                f"the outputs of one, {tuple(outputs.shape)}.",
+                "Pass model(torch.cat([view, other_view])): the batch once more, augmented anew.",
+            )
         expected = f"({rows}, {width})" if networks == 1 else f"({networks}, {rows}, {width})"
         raise ParameterError(
             f"{self.method.name} expects outputs {expected}, got {tuple(outputs.shape)}.",
@@ -159,15 +232,25 @@ class Criterion:
             + (f", and {networks} of them in thresher.models.Networks." if networks > 1 else "."),
         )
 
-    def _observe(self, step: Step) -> None:
-        if not torch.is_grad_enabled():  # an evaluation leaves no trace
+    def observe(self, step: Step) -> None:
+        """Remember the predictions of a step, once a step; nothing while gradients are off.
+
+        What matters is whether gradients are on when it is called, not whether they were on for
+        the forward pass: an evaluation leaves no trace.
+        """
+        if not torch.is_grad_enabled():
             return
         scores = step.scores
         # several networks: the logits of their mean probability
         mean = scores[0] if len(scores) == 1 else scores.softmax(2).mean(0).clamp(min=1e-30).log()
-        self.history.observe(step.index, mean, step.labels)
+        index, labels = step.index, step.labels
+        self.numbers.mark(index, step.here)
+        if step.first is not None:
+            index, mean, labels = index[step.first], mean[step.first], labels[step.first]
+        self.history.observe(index, mean, labels)
 
-    def _weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
+    def weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
+        """Sum the losses of this process's rows, (J, B) with graph, as the method decided."""
         if decision.targets is not None:
             targets = decision.targets
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
@@ -201,7 +284,11 @@ class Criterion:
 
         Args:
             measured: What the loop measured itself, by name (for methods that say they need it).
+
+        Raises:
+            RecordError: the places in the batches were passed for the numbers of the rows.
         """
+        self.numbers.end_epoch()
         self.history.flush()
         self._change = self.method.end_epoch(measured or {})
         self.epoch += 1
@@ -238,31 +325,9 @@ class Criterion:
             setattr(self.method, name, value)
         self.history.load_state_dict(state["history"])
         self.epoch = self.history.epoch = int(state["epoch"])
+        self.numbers = RowNumbers(self.plan.samples, repeats=self.numbers.repeats)
         self._change = None
         self._all_eligible = bool(self.history["eligible"].all())
-
-
-def draw_held_out(plan: Plan, labels: Tensor | None) -> Tensor:
-    """Draw the rows that ride along unlearned: a tenth of the labelled ones, at most 2000.
-
-    Every class gives its share (to rounding) and keeps at least one row for training.
-
-    Args:
-        plan: Samples, and the seed of the draw.
-        labels: (N,) int64 given labels, -1 = none, or None when they are not known yet.
-
-    Returns:
-        (N,) bool.
-    """
-    labels = torch.zeros(plan.samples, dtype=torch.int64) if labels is None else labels.cpu()
-    labelled = torch.nonzero(labels >= 0).flatten()
-    wanted = min(round(HELD_OUT_SHARE * len(labelled)), HELD_OUT_MOST)
-    drawn = stratified_rows(labels[labelled], wanted, keyed_seed(plan.seed, "held-out"))
-    held_out = torch.zeros(plan.samples, dtype=torch.bool)
-    held_out[labelled[drawn]] = True
-    alone = torch.bincount(labels[labelled]) == 1
-    held_out[labelled] &= ~alone[labels[labelled]]
-    return held_out
 
 
 def no_stream(name: str) -> Tensor:

@@ -11,11 +11,12 @@ A method is a rule and its hyper-parameters. It overrides one to three of the fi
     decide        once a step, after the forward pass       weights, targets, penalty
     end_epoch     once an epoch, when all is observed       phase, noise rate; a Change or nothing
     streams       once a run                                names of further data it needs
-    step          instead of all of the above               the loss of the step (escape hatch)
+    step          instead of the first two                  the loss of the step (escape hatch)
 
 `begin` runs once before all of them and says what has to be remembered. The history is observed
-after `decide`, or before it where `observe_first` is set. A template to start from is
-`docs/template_method.py`.
+after `decide`, or before it where `observe_first` is set. A method with a `step` of its own makes
+its forward passes itself, and calls `Criterion.gather`, `observe` and `weigh` as `parts` does. A
+template to start from is `docs/template_method.py`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from thresher.distributed import processes
 from thresher.history import Column, SampleHistory
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Step:
     rest: Tensor | None  # (J, P - B, …) outputs of further rows: second views, a second stream
     features: Tensor | None
     epoch: int  # from 0
+    first: Tensor | None = None  # (G,) bool, False = came in this epoch before, to fill up a batch
 
     def ones(self) -> Tensor:
         """Weights that trust every sample, (G,)."""
@@ -128,8 +131,13 @@ class Parts:
     totals: Tensor
 
     def mean(self) -> Tensor:
-        """The loss for `backward` when one batch is one step."""
-        return (self.sums / self.totals.clamp(min=1e-12)).sum()
+        """The loss for `backward` when one batch is one step.
+
+        With several processes it is that of this one, as DistributedDataParallel wants it: the
+        mean over the processes is the loss of the global batch.
+        """
+        mean = (self.sums / self.totals.clamp(min=1e-12)).sum()
+        return mean if processes() == 1 else mean * processes()
 
 
 class Method:
@@ -139,7 +147,7 @@ class Method:
     needs: ClassVar[tuple[str, ...]] = ()  # of "noise_rate" (given or estimated), "held_out"
     source: ClassVar[str] = ""
     networks: ClassVar[int] = 1
-    views: ClassVar[int] = 1
+    views: int = 1  # random views of a sample in each step: the second one's outputs are Step.rest
     observe_first: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive an epoch: JSON numbers
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
@@ -186,6 +194,7 @@ class Method:
         labels: Tensor | None = None,
         held_out: Tensor | None = None,
         audit: bool = True,
+        repeats: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> Criterion:
@@ -200,6 +209,9 @@ class Method:
             held_out: (N,) bool, rows that ride in the batches with weight 0. None lets a method
                 that needs them draw a tenth, at most 2000.
             audit: Record what the label audit reads.
+            repeats: Samples may come more than once an epoch, and count each time (a sampler that
+                draws with replacement). False refuses what no epoch can hold; rows that samplers
+                repeat so that several processes get equally many are counted once.
             seed: Of the draw of held-out rows.
             device: Where the history lives: the device of the model's outputs.
         """
@@ -211,6 +223,7 @@ class Method:
             labels=labels,
             held_out=held_out,
             audit=audit,
+            repeats=repeats,
             device=device,
         )
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Protocol
 
 import torch
@@ -19,12 +20,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thresher.distributed import processes
-from thresher.errors import ModelError
+from thresher.errors import ModelError, ParameterError
 from thresher.keyed_random import keyed_seed
+from thresher.models.precision import Precision, in_precision
 from thresher.noise.criterion import Criterion, no_stream
 from thresher.noise.method import Batch, Change
 from thresher.sampling.shuffled import batches_per_epoch, shuffled_batches
+from thresher.training.accumulation import Accumulation
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
 
@@ -32,9 +34,9 @@ __all__ = ["Epoch", "Rows", "Settings", "Training"]
 
 
 class Augment(Protocol):
-    """Random views of a batch that belong to (seed, epoch, sample)."""
+    """Random views of a batch that belong to (seed, epoch, sample, view)."""
 
-    def __call__(self, batch: Tensor, index: Tensor, epoch: int) -> Tensor: ...
+    def __call__(self, batch: Tensor, index: Tensor, epoch: int, view: int = 0) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Settings:
         momentum: Of SGD with Nesterov's correction, in [0, 1).
         accumulate: Batches a step, >= 1.
         seed: Of everything random.
+        precision: Of the forward pass; losses, history and weights are float32 in either.
     """
 
     epochs: int
@@ -58,6 +61,7 @@ class Settings:
     momentum: float = 0.9
     accumulate: int = 1
     seed: int = 0
+    precision: Precision = "fp32"
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """SGD with Nesterov's momentum."""
@@ -88,12 +92,13 @@ class Rows:
     prepare: Callable[[Tensor], Tensor]
     augment: Augment | None = None
 
-    def batch(self, index: Tensor, epoch: int, device: torch.device) -> Batch:
-        """Gather, augment and prepare the rows of one batch."""
+    def batch(self, index: Tensor, epoch: int, device: torch.device, views: int = 1) -> Batch:
+        """Gather, augment and prepare the rows of one batch; further views follow the first."""
         # index_select copies whole rows; inputs[index] takes ten times as long for images
         raw = self.inputs.index_select(0, index)
         if self.augment is not None:
-            raw = self.augment(raw, index, epoch)
+            seen = [self.augment(raw, index, epoch, view) for view in range(views)]
+            raw = seen[0] if views == 1 else torch.cat(seen)
         inputs = self.prepare(raw.to(device, non_blocking=True))
         return Batch(index.to(device), inputs, self.labels.index_select(0, index).to(device))
 
@@ -120,6 +125,9 @@ class Training:
         optimizer: Default: `Settings.optimizer`.
         device: "cpu", "cuda", …
 
+    Raises:
+        ParameterError: the method compares views of a sample, and the data have no augmentation.
+
     Attributes:
         position: Steps taken since the schedule (re)started, and its length: plain numbers.
     """
@@ -134,16 +142,23 @@ class Training:
         optimizer: Optimizer | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if criterion.method.views > 1 and rows.augment is None:
+            raise ParameterError(
+                f"{criterion.method.name} compares {criterion.method.views} random views of each "
+                "sample, and these data are not augmented: all views would be equal.",
+                "Train on images with augmentation, or without the method's consistency term.",
+            )
         # the optimiser stays as it is: Accelerate wraps it for fp16 scaling, which this loop does
         # not do, and the wrapper costs more than a small network's own arithmetic
         on_cpu = torch.device(device).type == "cpu"
         self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device = torch.device(device)
         self.model: nn.Module = self.accelerator.prepare(model)
+        self.forward = in_precision(self.model, settings.precision)
         self.optimizer: Optimizer = optimizer or settings.optimizer(model)
         self.criterion, self.rows, self.settings = criterion, rows, settings
         self.snapshots = Snapshots(model, self.optimizer, criterion)
-        self.networks = member_parameters(model, criterion.method.networks)
+        self.accumulation = Accumulation(model, criterion)
         steps = self._steps(settings.epochs // criterion.method.rounds())
         self.position = {"epoch": 0, "step": 0, "steps": steps}
 
@@ -182,6 +197,30 @@ class Training:
             self.position["epoch"] = epoch + 1
             yield Epoch(epoch, loss, time.perf_counter() - started, rate, measured)
 
+    def rehearse(self, most_steps: int, most_seconds: float) -> float:
+        """Take the first steps of the training, to see what a step costs; spoils it for `run`.
+
+        Args:
+            most_steps: Steps to time, >= 1, after one that is not timed.
+            most_seconds: No step begins later than this.
+
+        Returns:
+            Seconds of a step: the median.
+        """
+        self.model.train()
+        batches = shuffled_batches(
+            self.rows.order, self.settings.batch_size, seed=self.settings.seed, epoch=0
+        )
+        taken: list[float] = []
+        begun = time.perf_counter()
+        for window in windows(batches, self.settings.accumulate):
+            started = time.perf_counter()
+            if len(taken) > most_steps or (len(taken) > 1 and started - begun > most_seconds):
+                break
+            self._step(window, 0)
+            taken.append(time.perf_counter() - started)
+        return median(taken[1:] or taken)
+
     def _epoch(self, epoch: int) -> float:
         self.model.train()
         batches = shuffled_batches(
@@ -202,34 +241,19 @@ class Training:
             group["lr"] = rate
         self.position["step"] += 1
         self.optimizer.zero_grad()
-        divisor = loss = totals = torch.zeros(0)
-        for number, index in enumerate(window):
+        loss = totals = torch.zeros(self.criterion.method.networks, device=self.device)
+        views = self.criterion.method.views
+        for index in window:
             # no name keeps the batch: its memory is free for gradients when backward is through
             parts = self.criterion.step(
-                self.model, self.rows.batch(index, epoch, self.device), no_stream
+                self.forward, self.rows.batch(index, epoch, self.device, views), no_stream
             )
-            # the window's total is known at its end only: divide by the first batch's, and put
-            # it right once. DistributedDataParallel averages where we want the sum.
-            divisor = divisor if number else parts.totals.clamp(min=1)
-            torch.autograd.backward(parts.sums, processes() / divisor)
-            totals = totals + parts.totals if number else parts.totals
-            loss = loss + parts.sums.detach() if number else parts.sums.detach()
-        self._scale(divisor, totals, len(window))
+            torch.autograd.backward(self.accumulation.loss(parts))
+            totals = totals + parts.totals
+            loss = loss + parts.sums.detach()
+        self.accumulation.scale()
         self.optimizer.step()
         return loss, totals
-
-    def _scale(self, divisors: Tensor, totals: Tensor, batches: int) -> None:
-        """Divide every network's gradients by its own total; without any, it skips the step."""
-        if batches == 1 and min(totals.tolist()) >= 1:
-            return
-        for parameters, divisor, total in zip(self.networks, divisors, totals, strict=True):
-            for parameter in parameters:
-                if parameter.grad is None:
-                    continue
-                if total > 0:
-                    parameter.grad.mul_(divisor / total)
-                else:
-                    parameter.grad = None
 
     def _measure(self, measure: Callable[[nn.Module], dict[str, float]] | None) -> dict[str, float]:
         if measure is None:
@@ -244,15 +268,6 @@ class Training:
             left = self.settings.epochs - self.criterion.epoch
             rounds = max(1, self.criterion.method.rounds() - self.snapshots.resets)
             self.position["step"], self.position["steps"] = 0, self._steps(left // rounds)
-
-
-def member_parameters(model: nn.Module, networks: int) -> list[list[nn.Parameter]]:
-    """The parameters of each network: those of the members, or of the one model."""
-    members = getattr(model, "member_parameters", None)
-    if networks == 1 or members is None:
-        return [list(model.parameters())]
-    found: list[list[nn.Parameter]] = members()
-    return found
 
 
 def windows(batches: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
