@@ -255,7 +255,10 @@ def problem_cell(cell: Cell, *, folder: Path) -> list[Line]:
     if cell["method"] == PEER:
         early_stopping = cell["task"] == "vectors"
         return figures_of_workflow(problem, epochs=epochs, seed=seed, early_stopping=early_stopping)
-    run = audited_run(problem.samples, method=cell["method"], epochs=epochs, seed=seed)
+    augment = "crop" if cell["data"] == "gtsrb" else "auto"  # a mirrored sign is another sign
+    run = audited_run(
+        problem.samples, method=cell["method"], epochs=epochs, seed=seed, augment=augment
+    )
     return [figures_of_run(run, problem)]
 
 

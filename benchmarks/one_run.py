@@ -57,19 +57,25 @@ class Run:
     clock: Clock
 
 
-def job_for(samples: Samples, *, method: str, epochs: int, seed: int, audit: bool) -> Job:
-    """The training that `thresher fit` would do: its defaults, but for method and epochs."""
+def job_for(
+    samples: Samples, *, method: str, epochs: int, seed: int, audit: bool, augment: str = "auto"
+) -> Job:
+    """The training that `thresher fit` would do: its defaults, but for what is named."""
     # methods that need no held-out rows learn from all of them
     share = None if "held_out" in make_method(method).needs else 0.0
-    settings = FitSettings(method=method, epochs=epochs, seed=seed, device="cpu", validation=share)
+    settings = FitSettings(
+        method=method, epochs=epochs, seed=seed, device="cpu", validation=share, augment=augment
+    )
     return Job.plan(settings, samples, None, Silence(), audit=audit)
 
 
-def audited_run(samples: Samples, *, method: str, epochs: int, seed: int) -> Run:
+def audited_run(
+    samples: Samples, *, method: str, epochs: int, seed: int, augment: str = "auto"
+) -> Run:
     """Train once, and audit the labels from that training."""
     clock = Clock()
     with clock.running():
-        job = job_for(samples, method=method, epochs=epochs, seed=seed, audit=True)
+        job = job_for(samples, method=method, epochs=epochs, seed=seed, audit=True, augment=augment)
         for _ in job.training.run():
             pass
         record = job.record()

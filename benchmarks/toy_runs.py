@@ -21,8 +21,8 @@ from thresher.keyed_random import keyed_seed
 from thresher.mixture import fit_gaussian_mixture
 from thresher.models import Networks
 from thresher.noise import Method, Standard, make_method
-from thresher.noise.criterion import Criterion
-from thresher.noise.method import Plan
+from thresher.noise.criterion import Criterion, no_stream
+from thresher.noise.method import Batch, Decision, Plan, Step
 from thresher.noise.rate import RATE_COLUMNS, estimate_rate
 from thresher.noise_rate import confident_counts
 from thresher.training.loop import Rows, Settings, Training
@@ -45,26 +45,36 @@ __all__ = [
 #: Name in the table → method. "estimated" ones are not told the noise rate.
 METHODS = (
     "standard",
+    "label-smoothing",
+    "bootstrap",
+    "mixup",
     "gce",
     "sce",
     "elr",
     "co-teaching",
     "co-teaching, estimated",
+    "jocor",
+    "jocor, estimated",
     "selfie",
     "selfie, estimated",
+    "prestopping",
+    "prestopping, estimated",
+    "morph",
+    "morph, estimated",
     "auto",
 )
-TOLD = ("co-teaching", "selfie")
+TOLD = ("co-teaching", "jocor", "selfie", "prestopping", "morph")
 LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
 WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
 
 
 @dataclass(frozen=True)
 class ToyRun:
-    """Test accuracies after each epoch, and the criterion with its history."""
+    """Test accuracies after each epoch, the criterion with its history, what it learned from."""
 
     accuracies: tuple[float, ...]
     criterion: Criterion
+    chosen: Tensor  # (N,) weight of each sample in the last epoch, the mean of several networks
 
     @property
     def best(self) -> float:
@@ -118,6 +128,7 @@ def train_by_steps(
         net.parameters(), toy.LEARNING_RATE, momentum=toy.MOMENTUM, weight_decay=toy.WEIGHT_DECAY
     )
     criterion = method.start(len(labels), toy.CLASSES, epochs=epochs, labels=labels, seed=seed)
+    chosen = watch_choice(criterion)
     snapshots = Snapshots(net, optimizer, criterion)
     generator = torch.Generator().manual_seed(seed)
     length = epochs // method.rounds()
@@ -129,13 +140,14 @@ def train_by_steps(
             group["lr"] = toy.LEARNING_RATE * toy.DECAY**decays
         for index in torch.randperm(len(labels), generator=generator).split(toy.BATCH_SIZE):
             optimizer.zero_grad()
-            criterion(index, net(inputs[index]), labels[index]).backward()
+            batch = Batch(index, inputs[index], labels[index])
+            criterion.step(net, batch, no_stream).mean().backward()
             optimizer.step()
         snapshots.apply(criterion.end_epoch())
         accuracies.append(toy_accuracy(net, data))
         if watch is not None:
             watch(criterion, epoch + 1)
-    return ToyRun(tuple(accuracies), criterion)
+    return ToyRun(tuple(accuracies), criterion, chosen)
 
 
 def train_by_cosine(method: Method, data: toy.ToyData, seed: int) -> ToyRun:
@@ -150,9 +162,26 @@ def train_by_cosine(method: Method, data: toy.ToyData, seed: int) -> ToyRun:
         seed=seed,
     )
     criterion = method.start(len(labels), toy.CLASSES, epochs=toy.EPOCHS, labels=labels, seed=seed)
+    chosen = watch_choice(criterion)
     training = Training(toy_network(method.networks, seed), criterion, rows, settings)
     epochs = list(training.run(lambda net: {"accuracy": toy_accuracy(net, data)}))
-    return ToyRun(tuple(epoch.measured["accuracy"] for epoch in epochs), criterion)
+    return ToyRun(tuple(epoch.measured["accuracy"] for epoch in epochs), criterion, chosen)
+
+
+def watch_choice(criterion: Criterion) -> Tensor:
+    """The weight that each sample had when it was last decided on, written while it trains."""
+    chosen, decide = torch.zeros(criterion.plan.samples), criterion.method.decide
+
+    def watched(step: Step) -> Decision:
+        decision = decide(step)
+        weights = step.ones() if decision.weights is None else decision.weights
+        weights = weights if weights.dim() == 1 else weights.mean(0)
+        trained = 1 if step.eligible is None else step.eligible
+        chosen[step.index] = trained * weights
+        return decision
+
+    criterion.method.decide = watched
+    return chosen
 
 
 @torch.no_grad()
@@ -167,11 +196,16 @@ def toy_accuracy(net: nn.Module, data: toy.ToyData) -> float:
 def toy_figures(
     name: str, noise: str, rate: float, schedule: str, seed: int
 ) -> dict[str, float | None]:
-    """Best and last test accuracy of a method."""
+    """Best and last test accuracy of a method; precision and recall of what it learned from."""
     data = toy.make_toy(None if noise == "none" else noise, rate, seed)
     train = {"steps": train_by_steps, "cosine": train_by_cosine}[schedule]
     run = train(toy_method(name, rate), data, seed)
     figures: dict[str, float | None] = {"best": run.best, "last": run.last, "rate_used": run.rate}
+    clean, chosen = data.given == data.true, run.chosen.numpy()
+    may_train = run.criterion.history["eligible"].numpy()
+    if 0 < chosen.sum() < may_train.sum():
+        figures["label_precision"] = float(chosen[clean].sum() / chosen.sum())
+        figures["label_recall"] = float(chosen[clean].sum() / (clean & may_train).sum())
     if "refurbished" in run.criterion.history:
         label = run.criterion.history["refurbished"].numpy()
         figures["refurbished"] = float((label >= 0).mean())

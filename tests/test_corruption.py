@@ -10,8 +10,12 @@ from scipy import stats
 
 from thresher.data import corruption
 from thresher.data.corruption import (
+    CIFAR10_PAIRS,
+    CIFAR100_SUPER_CLASSES,
+    asymmetric_transition,
     class_dependent_transition,
     corrupt,
+    cyclic_pairs,
     instance_dependent,
     pair_transition,
     symmetric_transition,
@@ -36,6 +40,53 @@ def test_symmetric_matrix_excludes_the_true_class():
 
 def test_pair_matrix_leads_to_the_next_class_and_from_the_last_to_the_first():
     assert_allclose(pair_transition(3, 0.4), [[0.6, 0.4, 0], [0, 0.6, 0.4], [0.4, 0, 0.6]])
+
+
+def test_asymmetric_noise_of_cifar10_mistakes_five_classes_and_half_as_many_labels():
+    labels = balanced(10, 50)
+    given_labels = corrupt(labels, asymmetric_transition(10, 0.4, CIFAR10_PAIRS), 0)
+    expected = np.diag([50] * 10)
+    for true, mistaken in ((9, 1), (2, 0), (4, 7), (3, 5), (5, 3)):
+        expected[true, true], expected[true, mistaken] = 30, 20
+    assert_array_equal(confusion(labels, given_labels, 10), expected)
+    assert (labels != given_labels).mean() == pytest.approx(0.4 / 2)
+
+
+def test_asymmetric_noise_of_cifar100_stays_within_the_super_classes():
+    pairs = cyclic_pairs(CIFAR100_SUPER_CLASSES)
+    assert sorted(pairs) == sorted(pairs.values()) == list(range(100))
+    group = {label: number for number, five in enumerate(CIFAR100_SUPER_CLASSES) for label in five}
+    assert all(group[true] == group[mistaken] for true, mistaken in pairs.items())
+    labels = balanced(100, 10)
+    counts = confusion(labels, corrupt(labels, asymmetric_transition(100, 0.3, pairs), 0), 100)
+    assert_array_equal(np.diag(counts), [7] * 100)
+    assert [counts[true, mistaken] for true, mistaken in pairs.items()] == [3] * 100
+
+
+def test_super_classes_are_twenty_groups_of_five_in_alphabetical_order():
+    assert len(CIFAR100_SUPER_CLASSES) == 20
+    for five in CIFAR100_SUPER_CLASSES:
+        assert len(five) == 5
+        assert list(five) == sorted(five)
+
+
+def test_pair_noise_is_the_asymmetric_noise_of_one_cycle():
+    cycle = cyclic_pairs([range(4)])
+    assert_allclose(asymmetric_transition(4, 0.3, cycle), pair_transition(4, 0.3))
+
+
+def test_classes_without_a_pair_keep_their_labels():
+    labels = balanced(4, 25)
+    given_labels = corrupt(labels, asymmetric_transition(4, 0.4, {1: 2}), 0)
+    assert_array_equal(given_labels[labels != 1], labels[labels != 1])
+    assert_array_equal(np.bincount(given_labels[labels == 1]), [0, 15, 10])
+
+
+@pytest.mark.parametrize("pairs", [{0: 0}, {0: 3}, {3: 0}, {-1: 0}])
+def test_a_pair_that_leads_nowhere_is_refused(pairs):
+    ((true, mistaken),) = pairs.items()
+    with pytest.raises(ParameterError, match=f"The pair {true} → {mistaken} must lead to another"):
+        asymmetric_transition(3, 0.2, pairs)
 
 
 def test_pair_noise_moves_exactly_its_share_of_each_class():
@@ -206,7 +257,10 @@ def test_instance_dependent_noise_at_rate_zero_changes_nothing():
     assert_array_equal(instance_dependent(np.zeros((150, 2)), labels, 0.0, 3, 0), labels)
 
 
-@pytest.mark.parametrize("make", [symmetric_transition, pair_transition])
+@pytest.mark.parametrize(
+    "make",
+    [symmetric_transition, pair_transition, lambda k, rate: asymmetric_transition(k, rate, {0: 1})],
+)
 @pytest.mark.parametrize("noise_rate", [-0.1, 1, 1.2, float("nan")])
 def test_a_noise_rate_outside_its_range_is_refused(make, noise_rate):
     with pytest.raises(ParameterError, match=rf"noise_rate must be in \[0, 1\), got {noise_rate}"):
@@ -218,6 +272,7 @@ def test_a_noise_rate_outside_its_range_is_refused(make, noise_rate):
     [
         lambda: symmetric_transition(1, 0.2),
         lambda: pair_transition(1, 0.2),
+        lambda: asymmetric_transition(1, 0.2, {}),
         lambda: class_dependent_transition(2, 0),
         lambda: instance_dependent(np.zeros((3, 2)), [0, 0, 0], 0.2, 1, 0),
     ],

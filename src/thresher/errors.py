@@ -30,6 +30,8 @@ __all__ = [
     "nearest",
 ]
 
+SHOWN = 24  # names that a message lists
+
 
 class ThresherError(Exception):
     """Base of all errors that thresher raises on purpose.
@@ -86,5 +88,5 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     close = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
     if close:
         return f'Did you mean "{lowered[close[0]]}"?'
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
     return f"Allowed: {shown}."

@@ -8,7 +8,8 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.models import Networks
-from thresher.noise import METHODS, Change, Method, make_method
+from thresher.noise import METHODS, Batch, Change, Method, make_method
+from thresher.noise.criterion import no_stream
 from thresher.training.snapshots import Snapshots
 
 N, D, K, EPOCHS = 60, 5, 3, 8
@@ -25,6 +26,13 @@ def network(method, seed=0):
 def data(seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(N, D, generator=generator), torch.randint(K, (N,), generator=generator)
+
+
+def loss_of(criterion, model, index, x, y):
+    """As a user's own loop calls it: on outputs, or for a method with passes of its own by step."""
+    if criterion.method.step is None:
+        return criterion(index, model(x), y)
+    return criterion.step(model, Batch(index, x, y), no_stream).mean()
 
 
 def train(method, *, epochs=EPOCHS, batch=16, labels=None, state=None, seed=0):
@@ -44,7 +52,7 @@ def train(method, *, epochs=EPOCHS, batch=16, labels=None, state=None, seed=0):
         order = torch.randperm(N, generator=torch.Generator().manual_seed(epoch))
         for index in order.split(batch):
             optimizer.zero_grad()
-            loss = criterion(index, model(x[index]), y[index])
+            loss = loss_of(criterion, model, index, x[index], y[index])
             assert torch.isfinite(loss)
             loss.backward()
             optimizer.step()
@@ -127,7 +135,7 @@ def test_held_out_samples_leave_no_gradient(name):
     criterion = method.start(N, K, epochs=4, held_out=held_out)
     model = network(criterion.method)
     x, y = data()
-    criterion(torch.arange(20), model(x[:20]), y[:20]).backward()
+    loss_of(criterion, model, torch.arange(20), x[:20], y[:20]).backward()
     assert all(not parameter.grad.any() for parameter in model.parameters())
     assert criterion.history["visits"][:20].tolist() == [1] * 20
 
@@ -139,7 +147,7 @@ def test_evaluation_leaves_no_trace_in_the_history(name):
     model = network(criterion.method)
     x, y = data()
     with torch.no_grad():
-        criterion(torch.arange(N), model(x), y)
+        loss_of(criterion, model, torch.arange(N), x, y)
     assert int(criterion.history["visits"].sum()) == 0
 
 
@@ -150,7 +158,7 @@ def test_starting_twice_gives_two_independent_criteria(name):
     first, second = method.start(N, K, epochs=4), method.start(N, K, epochs=4)
     model = network(first.method)
     x, y = data()
-    first(torch.arange(N), model(x), y)
+    loss_of(first, model, torch.arange(N), x, y)
     assert int(first.history["visits"].sum()) == N
     assert int(second.history["visits"].sum()) == 0
 
@@ -165,8 +173,9 @@ def test_an_infinite_loss_of_a_dropped_sample_does_not_spoil_the_step(name):
     outputs = torch.zeros(shape)
     outputs[..., 0, 0] = 3e38
     outputs[..., 0, 1] = -3e38
-    labels = torch.ones(16, dtype=torch.int64)
-    assert torch.isfinite(criterion(torch.arange(16), outputs.requires_grad_(), labels))
+    outputs.requires_grad_()
+    inputs, labels = torch.zeros(16, D), torch.ones(16, dtype=torch.int64)
+    assert torch.isfinite(loss_of(criterion, lambda _: outputs, torch.arange(16), inputs, labels))
 
 
 def test_an_unknown_name_offers_the_nearest():
@@ -176,7 +185,7 @@ def test_an_unknown_name_offers_the_nearest():
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.2])
-@pytest.mark.parametrize("name", ["selfie", "co-teaching", "standard"])
+@pytest.mark.parametrize("name", ["selfie", "co-teaching", "morph", "standard"])
 def test_a_noise_rate_out_of_range_is_refused(name, rate):
     """By every method, whether it takes one or not."""
     with pytest.raises(ParameterError, match=r"noise_rate must be in \[0, 1\)"):
@@ -185,5 +194,17 @@ def test_a_noise_rate_out_of_range_is_refused(name, rate):
 
 def test_a_noise_rate_for_a_method_without_one_is_refused():
     """Rather than silently ignored."""
-    with pytest.raises(ParameterError, match="takes no noise rate"):
+    with pytest.raises(ParameterError, match="takes no noise rate") as refused:
         make_method("gce", noise_rate=0.2)
+    takers = [name for name in METHODS if "noise_rate" in make_method(name).needs]
+    assert refused.value.fix.endswith(f"choose one that does: {', '.join(takers)}.")
+
+
+def test_a_method_with_passes_of_its_own_says_what_to_call():
+    """Outputs alone are not enough for it."""
+    criterion = make_method("mixup").start(N, K)
+    model = network(criterion.method)
+    x, y = data()
+    with pytest.raises(ParameterError, match="mixup makes its own forward passes") as refused:
+        criterion(torch.arange(N), model(x), y)
+    assert "criterion.step(model, Batch(index, inputs, labels), no_stream)" in refused.value.fix

@@ -7,9 +7,11 @@ import torch
 
 from thresher.errors import ParameterError
 from thresher.history import SampleHistory
-from thresher.noise import ELR, GCE, SCE, Standard
+from thresher.noise import ELR, GCE, SCE, Bootstrap, LabelSmoothing, Standard
+from thresher.noise.bootstrap import own_class_loss, own_entropy
 from thresher.noise.elr import early_learning_penalty
 from thresher.noise.gce import generalised_cross_entropy
+from thresher.noise.label_smoothing import smoothed_cross_entropy
 from thresher.noise.sce import reverse_cross_entropy
 from thresher.noise.small_loss import small_loss
 
@@ -18,9 +20,15 @@ LABELS = torch.tensor([[0, 2]])
 P = LOGITS.softmax(-1)
 P_GIVEN = P.gather(-1, LABELS[..., None]).squeeze(-1)
 ONE_HOT = torch.nn.functional.one_hot(LABELS, 3).double()
+SOFT = Bootstrap(prediction="soft")
+LOSSES = pytest.mark.parametrize(
+    "method",
+    [Standard(), GCE(), SCE(), LabelSmoothing(), Bootstrap(), SOFT],
+    ids=["standard", "gce", "sce", "label-smoothing", "bootstrap-hard", "bootstrap-soft"],
+)
 
 
-@pytest.mark.parametrize("method", [Standard(), GCE(), SCE()], ids=lambda m: m.name)
+@LOSSES
 def test_gradient_equals_finite_differences(method):
     """torch's own check, in double precision."""
     assert torch.autograd.gradcheck(
@@ -28,7 +36,7 @@ def test_gradient_equals_finite_differences(method):
     )
 
 
-@pytest.mark.parametrize("method", [Standard(), GCE(), SCE()], ids=lambda m: m.name)
+@LOSSES
 def test_a_one_hot_target_equals_the_label(method):
     """Class indices and shares are two ways to write one target."""
     torch.testing.assert_close(
@@ -68,6 +76,54 @@ def test_reverse_cross_entropy_is_symmetric_in_the_sense_of_robust_losses():
         reverse_cross_entropy(LOGITS, torch.full_like(LABELS, label), -4.0) for label in range(3)
     )
     torch.testing.assert_close(total, torch.full_like(total, 8.0))
+
+
+def test_smoothed_cross_entropy_is_that_of_the_smoothed_target():
+    """-Σ t ln p with t = (1 - s) onehot + s / k, and as torch computes it."""
+    target = 0.7 * ONE_HOT + 0.3 / 3
+    found = LabelSmoothing(smoothing=0.3).sample_loss(LOGITS, LABELS)
+    torch.testing.assert_close(found, -(target * P.log()).sum(-1))
+    theirs = torch.nn.functional.cross_entropy(
+        LOGITS[0], LABELS[0], label_smoothing=0.3, reduction="none"
+    )
+    torch.testing.assert_close(found[0], theirs)
+
+
+def test_no_smoothing_is_cross_entropy_bit_for_bit():
+    """s = 0."""
+    cross_entropy = Standard().sample_loss(LOGITS, LABELS)
+    assert torch.equal(smoothed_cross_entropy(cross_entropy, LOGITS, 0), cross_entropy)
+
+
+@pytest.mark.parametrize("prediction", ["hard", "soft"])
+def test_bootstrap_that_believes_the_label_alone_is_cross_entropy_bit_for_bit(prediction):
+    """β = 1; the gradient as well."""
+    losses, gradients = [], []
+    for method in (Bootstrap(prediction=prediction, beta=1), Standard()):
+        z = LOGITS.float().requires_grad_()
+        losses.append(method.sample_loss(z, LABELS))
+        losses[-1].sum().backward()
+        gradients.append(z.grad)
+    assert torch.equal(*losses)
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize(("prediction", "own"), [("hard", P.round()), ("soft", P)])
+def test_bootstrap_is_the_cross_entropy_of_its_mixed_target(prediction, own):
+    """t = β onehot + (1 - β) v, with v = onehot(argmax p) or p."""
+    found = Bootstrap(prediction=prediction, beta=0.6).sample_loss(LOGITS, LABELS)
+    target = 0.6 * ONE_HOT + 0.4 * own
+    torch.testing.assert_close(found, -(target * P.log()).sum(-1))
+
+
+def test_the_gradients_of_the_own_predictions_in_closed_form():
+    """Hard: p - onehot(argmax p). Soft: -p (ln p + entropy)."""
+    hard, soft = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    own_class_loss(hard).sum().backward()
+    torch.testing.assert_close(hard.grad, P - P.round())
+    entropy = own_entropy(soft)
+    entropy.sum().backward()
+    torch.testing.assert_close(soft.grad, -P * (P.log() + entropy[..., None]).detach())
 
 
 def test_elr_penalty_and_its_gradient_push_towards_the_average():
@@ -128,6 +184,9 @@ def test_small_loss_breaks_ties_by_place():
         (lambda: SCE(alpha=0), "alpha must be positive"),
         (lambda: SCE(log_zero=4), "log_zero must be negative"),
         (lambda: ELR(beta=2), r"beta must be in \(0, 1\]"),
+        (lambda: LabelSmoothing(smoothing=0), r"smoothing must be in \(0, 1\]"),
+        (lambda: Bootstrap(beta=0), r"beta must be in \(0, 1\]"),
+        (lambda: Bootstrap(prediction="firm"), 'prediction must be "hard" or "soft", got "firm"'),
     ],
 )
 def test_hyper_parameters_out_of_range_are_refused(make, message):

@@ -1,6 +1,7 @@
 """Label corruption: known wrong labels for experiments and tests.
 
     transition = symmetric_transition(classes, noise_rate)     (k, k), T[a, b] = P(given b | true a)
+    transition = asymmetric_transition(10, noise_rate, CIFAR10_PAIRS)
     given      = corrupt(labels, transition, seed)             exact counts of every class pair
     given      = instance_dependent(inputs, labels, …, seed)   depends on the input as well
 
@@ -8,6 +9,8 @@ Symmetric noise excludes the true class, so its rate is the share of wrong label
 from all k classes, the true one included, corrupt a share of rate · (k - 1) / k only.)
 
 Sources: symmetric and pair noise with excluded diagonal: Song, Kim, Lee, SELFIE, ICML 2019;
+asymmetric noise of CIFAR: Patrini et al., Making deep neural networks robust to label noise, CVPR
+2017; the super-classes: Krizhevsky, Learning multiple layers of features from tiny images, 2009;
 instance-dependent noise: Xia et al., Part-dependent label noise, NeurIPS 2020, algorithm 2.
 Deviation: exact counts by default, so that closed forms hold and runs differ by nothing but the
 choice of samples.
@@ -15,6 +18,7 @@ choice of samples.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -24,8 +28,12 @@ from scipy.special import ndtr, ndtri
 from thresher.errors import LabelError, ParameterError
 
 __all__ = [
+    "CIFAR10_PAIRS",
+    "CIFAR100_SUPER_CLASSES",
+    "asymmetric_transition",
     "class_dependent_transition",
     "corrupt",
+    "cyclic_pairs",
     "instance_dependent",
     "pair_transition",
     "symmetric_transition",
@@ -36,6 +44,33 @@ Matrix: TypeAlias = NDArray[np.float64]
 
 BLOCK_ROWS = 8192  # bounds the memory of instance-dependent noise
 RATE_DEVIATION = 0.1  # of a sample's own noise rate (Xia et al. 2020)
+
+#: truck → automobile, bird → airplane, deer → horse, cat ↔ dog; the other classes stay.
+CIFAR10_PAIRS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
+
+#: The 20 super-classes of CIFAR-100's classes in alphabetical order, each in that order.
+CIFAR100_SUPER_CLASSES = (
+    (4, 30, 55, 72, 95),  # aquatic mammals
+    (1, 32, 67, 73, 91),  # fish
+    (54, 62, 70, 82, 92),  # flowers
+    (9, 10, 16, 28, 61),  # food containers
+    (0, 51, 53, 57, 83),  # fruit and vegetables
+    (22, 39, 40, 86, 87),  # household electrical devices
+    (5, 20, 25, 84, 94),  # household furniture
+    (6, 7, 14, 18, 24),  # insects
+    (3, 42, 43, 88, 97),  # large carnivores
+    (12, 17, 37, 68, 76),  # large man-made outdoor things
+    (23, 33, 49, 60, 71),  # large natural outdoor scenes
+    (15, 19, 21, 31, 38),  # large omnivores and herbivores
+    (34, 63, 64, 66, 75),  # medium-sized mammals
+    (26, 45, 77, 79, 99),  # non-insect invertebrates
+    (2, 11, 35, 46, 98),  # people
+    (27, 29, 44, 78, 93),  # reptiles
+    (36, 50, 65, 74, 80),  # small mammals
+    (47, 52, 56, 59, 96),  # trees
+    (8, 13, 48, 58, 90),  # vehicles 1
+    (41, 69, 81, 85, 89),  # vehicles 2
+)
 
 
 def symmetric_transition(classes: int, noise_rate: float) -> Matrix:
@@ -80,25 +115,79 @@ def pair_transition(classes: int, noise_rate: float) -> Matrix:
     return (1 - noise_rate) * identity + noise_rate * np.roll(identity, 1, axis=1)
 
 
-def class_dependent_transition(classes: int, generator: np.random.Generator | int) -> Matrix:
+def asymmetric_transition(classes: int, noise_rate: float, pairs: Mapping[int, int]) -> Matrix:
+    """Make the matrix that turns some classes each into one that is easily confused with it.
+
+    The noise rate is that of the classes that are mistaken: with `CIFAR10_PAIRS`, five of ten
+    equally frequent classes, half as many labels are wrong in all.
+
+    Args:
+        classes: Number of classes k, >= 2.
+        noise_rate: Share of wrong labels among the samples of a mistaken class, in [0, 1).
+        pairs: True class → the class it is mistaken for; classes left out are always right.
+
+    Returns:
+        (k, k) float64.
+
+    Raises:
+        ParameterError: Fewer than two classes, a rate outside [0, 1), or a pair that leads out of
+            the classes or to itself.
+
+    >>> asymmetric_transition(3, 0.4, {0: 2}).tolist()
+    [[0.6, 0.0, 0.4], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    _check_setting(classes, 2, noise_rate)
+    transition = np.eye(classes)
+    for true, mistaken in pairs.items():
+        if true == mistaken or not (0 <= true < classes and 0 <= mistaken < classes):
+            raise ParameterError(
+                f"The pair {true} → {mistaken} must lead to another class within 0..{classes - 1}.",
+                "Number the classes from 0, and leave out those that are always right.",
+            )
+        transition[true, true], transition[true, mistaken] = 1 - noise_rate, noise_rate
+    return transition
+
+
+def cyclic_pairs(groups: Iterable[Iterable[int]]) -> dict[int, int]:
+    """Pair each class with the next one of its group, the last with the first.
+
+    With `CIFAR100_SUPER_CLASSES` it gives the usual asymmetric noise of CIFAR-100. A class alone in
+    its group has no pair.
+
+    >>> cyclic_pairs([(0, 2, 5), (1, 3), (4,)])
+    {0: 2, 2: 5, 5: 0, 1: 3, 3: 1}
+    """
+    pairs: dict[int, int] = {}
+    for group in groups:
+        ordered = list(group)
+        if len(ordered) > 1:
+            pairs |= dict(zip(ordered, [*ordered[1:], ordered[0]], strict=True))
+    return pairs
+
+
+def class_dependent_transition(
+    classes: int, generator: np.random.Generator | int, noise_rate: float = 0.2
+) -> Matrix:
     """Make a matrix in which classes differ in how often, and into what, they are mistaken.
 
-    The noise rates of the classes are spaced evenly from 0.05 to 0.35 (mean 0.20) and dealt at
-    random; every class has two random targets, which take 60 % and 40 % of its wrong labels.
+    The noise rates of the classes are spaced evenly from a quarter to seven quarters of the mean
+    and dealt at random; every class has two random targets, which take 60 % and 40 % of its wrong
+    labels.
 
     Args:
         classes: Number of classes k, >= 3.
         generator: Source of randomness, or its seed.
+        noise_rate: Mean of the classes' noise rates, in [0, 4/7).
 
     Returns:
         (k, k) float64, three entries in each row.
 
     Raises:
-        ParameterError: Fewer than three classes.
+        ParameterError: Fewer than three classes, or a rate with which a class would be all wrong.
     """
-    _check_setting(classes, 3, 0.2)
+    _check_setting(classes, 3, 7 / 4 * noise_rate)
     random = np.random.default_rng(generator)
-    rates = random.permutation(np.linspace(0.05, 0.35, classes))
+    rates = random.permutation(np.linspace(noise_rate / 4, 7 / 4 * noise_rate, classes))
     transition = np.diag(1 - rates)
     for true, rate in enumerate(rates):
         others = np.delete(np.arange(classes), true)

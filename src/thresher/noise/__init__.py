@@ -2,7 +2,8 @@
 
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
-['auto', 'co-teaching', 'elr', 'gce', 'sce', 'selfie', 'standard']
+['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
+'prestopping', 'sce', 'selfie', 'standard']
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thresher.noise.auto import Auto
+    from thresher.noise.bootstrap import Bootstrap
     from thresher.noise.co_teaching import CoTeaching
     from thresher.noise.criterion import Criterion
     from thresher.noise.elr import ELR
     from thresher.noise.gce import GCE
+    from thresher.noise.jocor import JoCoR
+    from thresher.noise.label_smoothing import LabelSmoothing
     from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+    from thresher.noise.mixup import Mixup
+    from thresher.noise.morph import MORPH
+    from thresher.noise.prestopping import Prestopping
     from thresher.noise.sce import SCE
     from thresher.noise.selfie import SELFIE
     from thresher.noise.standard import Standard
@@ -25,17 +32,23 @@ __all__ = [
     "ELR",
     "GCE",
     "METHODS",
+    "MORPH",
     "SCE",
     "SELFIE",
     "Auto",
     "Batch",
+    "Bootstrap",
     "Change",
     "CoTeaching",
     "Criterion",
     "Decision",
+    "JoCoR",
+    "LabelSmoothing",
     "Method",
+    "Mixup",
     "Parts",
     "Plan",
+    "Prestopping",
     "Standard",
     "Step",
     "make_method",
@@ -45,19 +58,31 @@ __all__ = [
 METHODS = {
     "auto": "Auto",
     "standard": "Standard",
+    "label-smoothing": "LabelSmoothing",
+    "bootstrap": "Bootstrap",
+    "mixup": "Mixup",
     "gce": "GCE",
     "sce": "SCE",
     "elr": "ELR",
     "co-teaching": "CoTeaching",
+    "jocor": "JoCoR",
     "selfie": "SELFIE",
+    "prestopping": "Prestopping",
+    "morph": "MORPH",
 }
 
 _MODULES = {
     "Auto": "auto",
+    "Bootstrap": "bootstrap",
     "CoTeaching": "co_teaching",
     "Criterion": "criterion",
     "ELR": "elr",
     "GCE": "gce",
+    "JoCoR": "jocor",
+    "LabelSmoothing": "label_smoothing",
+    "MORPH": "morph",
+    "Mixup": "mixup",
+    "Prestopping": "prestopping",
     "SCE": "sce",
     "SELFIE": "selfie",
     "Standard": "standard",
@@ -93,9 +118,10 @@ def make_method(name: str, *, noise_rate: float | None = None) -> Method:
         from thresher.ranges import check_rate
 
         check_rate(noise_rate)
+        takers = [each for each, its in METHODS.items() if "noise_rate" in __getattr__(its).needs]
         raise ParameterError(
             f'The method "{name}" takes no noise rate, got {noise_rate:g}.',
-            "Leave --noise-rate at auto, or choose one that does: co-teaching, selfie.",
+            f"Leave --noise-rate at auto, or choose one that does: {', '.join(takers)}.",
         )
     made: Method = kind()
     return made

@@ -9,6 +9,7 @@ mistakes, so one filters what the other would confirm to itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from thresher.history import Column
 from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
@@ -40,6 +41,7 @@ class CoTeaching(Method):
     needs = ("noise_rate",)
     networks = 2
     state = ("rate",)
+    settled_share: ClassVar[float] = 0.0  # below which the noise rate is not estimated
 
     def __init__(self, noise_rate: float | None = None, *, ramp: int | None = None) -> None:
         self.noise_rate = check_rate(noise_rate)
@@ -64,5 +66,5 @@ class CoTeaching(Method):
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Estimate the noise rate anew, unless it is known."""
         if self.noise_rate is None:
-            self.rate = estimate_rate(self.history, self.rate)
+            self.rate = estimate_rate(self.history, self.rate, settled_share=self.settled_share)
         return None

@@ -1,0 +1,71 @@
+"""JoCoR: two networks that must agree, trained together on what both find easy.
+
+One joint loss adds to the cross-entropies how far the two predictions are apart. Two networks
+seldom agree on a wrong label by chance, so a small joint loss speaks for the label; both learn from
+the same samples, and agreeing is a part of what they learn.
+
+    joint = (1 - λ) (CE₁ + CE₂) + λ (KL(p₁‖p₂) + KL(p₂‖p₁))
+    R(t)  = 1 - τ min(1, t / T_k)       share of a batch with the smallest joint loss that is kept
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from thresher.noise.co_teaching import CoTeaching
+from thresher.noise.method import Decision, Step
+from thresher.noise.small_loss import small_loss
+from thresher.ranges import check_positive
+
+__all__ = ["JoCoR", "divergence_from_peer"]
+
+
+def divergence_from_peer(logits: Tensor) -> Tensor:
+    """KL(p₁‖p₂) in row 0 and KL(p₂‖p₁) in row 1, for logits (2, B, k); returns (2, B), >= 0."""
+    log_probability = torch.log_softmax(logits, -1)
+    return (log_probability.exp() * (log_probability - log_probability.flip(0))).sum(-1)
+
+
+class JoCoR(CoTeaching):
+    """Train two networks together on the samples on which both agree with the label.
+
+    Args:
+        noise_rate: τ, share of wrong labels, in [0, 1). None estimates it after every epoch.
+        ramp: T_k, epochs until the full share τ is dropped, > 0. Default 10 (Wei et al. 2020), or
+            a quarter of a shorter run.
+        agreement: λ, weight of agreeing, in (0, 1]. Default 0.9 (the same, CIFAR-10; 0.85 there
+            for CIFAR-100).
+
+    Raises:
+        ParameterError: a value out of range.
+
+    Cost: two networks. Hurts when: τ is far off, or classes are many and the training short: at
+    λ = 0.9 labels count a tenth, which Adam makes up for and plain gradient descent does not.
+    Source: Wei, Feng, Chen, An, Combating Noisy Labels by Agreement: A Joint Training Method with
+    Co-Regularization, CVPR 2020. Deviations: as in Co-teaching, whose schedule it shares; τ is
+    estimated once half of the samples have settled.
+    """
+
+    name = "jocor"
+    source = "Wei et al., CVPR 2020"
+    settled_share = 0.5  # dropped samples are not learned and go on disagreeing: begin carefully
+
+    def __init__(
+        self, noise_rate: float | None = None, *, ramp: int | None = None, agreement: float = 0.9
+    ) -> None:
+        super().__init__(noise_rate, ramp=ramp)
+        check_positive("agreement", agreement, below=1)
+        self.agreement = agreement
+
+    def sample_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Each network's part of the joint loss, (2, B); the parts of a sample add up to it."""
+        cross_entropy = super().sample_loss(logits, targets)
+        apart = divergence_from_peer(logits)
+        return (1 - self.agreement) * cross_entropy + self.agreement * apart
+
+    def decide(self, step: Step) -> Decision:
+        """Both networks learn from the samples with the smallest joint loss."""
+        joint = step.losses.sum(0, keepdim=True)  # (1, G)
+        chosen = small_loss(joint, self.keep_rate(step.epoch), step.eligible)[0]
+        return Decision(chosen.to(step.losses.dtype))

@@ -1,0 +1,154 @@
+"""MORPH: learn from everything until as many samples are memorised as are clean; then from those.
+
+Training switches by itself from *seeding*, on all samples, to *evolution*, on the maximal safe set:
+the memorised samples of every batch. As the network gets cleaner, right samples enter the set and
+wrong ones leave it. All that has to be known of the labels is how often they are wrong, and that
+can be estimated.
+
+    switch  when |M| ≥ (1 - τ - δ) N         M = memorised samples (memorised.py)
+    loss    = (1 / |S|) Σ_S CE(x, given) + (w(t) / b) Σ ‖p(x) - p(x')‖²
+    S       = M in the batch,  w(t) = w_max exp(-5 (1 - u)²),  u = min(1, (t - t_switch) / ramp)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from thresher.errors import ParameterError
+from thresher.history import Column
+from thresher.noise.memorised import label_history, memorised_share, safe_set
+from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
+from thresher.noise.rate import MIXTURE_COLUMNS, RATE_COLUMNS, SETTLED, estimate_rate, mixture_rate
+from thresher.ranges import check_positive, check_rate
+
+__all__ = ["MORPH", "ramp_up", "squared_distance"]
+
+FIRST_SWITCH = 2  # epochs: the losses of the first one say little
+SEEDING_SHARE = 0.5  # of the run, after which the switch is forced
+
+
+def ramp_up(progress: float) -> float:
+    """exp(-5 (1 - u)²), the Gaussian ramp (Laine & Aila 2017), held at 1 from u = 1 on.
+
+    >>> round(ramp_up(0), 4), ramp_up(1), ramp_up(2)
+    (0.0067, 1.0, 1.0)
+    """
+    return math.exp(-5 * (1 - min(1.0, progress)) ** 2)
+
+
+def squared_distance(logits: Tensor, other: Tensor) -> Tensor:
+    """‖p - p'‖² between the predictions of two views: two (J, B, k) with graph; (J, B)."""
+    return (logits.softmax(-1) - other.softmax(-1)).square().sum(-1)
+
+
+class MORPH(Method):
+    """Switch by itself from learning everything to learning from what is safely memorised.
+
+    Args:
+        noise_rate: τ, share of wrong labels, in [0, 1). None estimates it after every epoch until
+            the switch.
+        window: q, predictions remembered, >= 1. Default 10 (Song et al. 2021).
+        margin: δ, how much earlier than at the crossing it switches, in [0, 1). Default 0.1: after
+            an early switch the safe set grows back, after a late one wrong labels stay in it.
+        cap: Keep at most the share 1 - τ of a batch, those memorised most firmly. Default False.
+        estimate: What τ is estimated from: "settled", how often samples whose prediction has
+            settled contradict their label (rate.py), or "mixture", two Gaussians in the mean
+            losses, as in the paper. Default "settled": the mixture takes hard samples for wrong.
+        consistency: w_max, weight of agreement between two random views of every sample, those
+            outside the safe set included, >= 0. Default 0: one view, as data without augmentation
+            allow; the paper's variant takes about 5.
+        ramp: Epochs until the full weight of consistency, > 0. Default 10, or a quarter of a
+            shorter run.
+
+    Raises:
+        ParameterError: a value out of range.
+
+    Cost: 2 q + 8 bytes a sample; with consistency a second forward and backward pass. Hurts when:
+    the network has hardly learned when it switches: classes it does not predict yet are lost.
+    Source: Song, Kim, Park, Shin, Lee, Robust Learning by Self-Transition for Handling Noisy
+    Labels, KDD 2021. Deviations: the estimate of τ; histories count as soon as they hold a
+    prediction; the margin; the cap, which is Prestopping's; if some labels are known to be wrong,
+    half of the run forces the switch; the length of the ramp is our choice.
+    """
+
+    name = "morph"
+    source = "Song et al., KDD 2021"
+    needs = ("noise_rate",)
+    observe_first = True
+    state = ("rate", "switched_at")
+
+    def __init__(
+        self,
+        noise_rate: float | None = None,
+        *,
+        window: int = 10,
+        margin: float = 0.1,
+        cap: bool = False,
+        estimate: Literal["settled", "mixture"] = "settled",
+        consistency: float = 0.0,
+        ramp: int | None = None,
+    ) -> None:
+        self.noise_rate = check_rate(noise_rate)
+        check_positive("window", window)
+        check_positive("ramp", ramp)
+        if not 0 <= margin < 1:
+            raise ParameterError(
+                f"margin must be in [0, 1), got {margin:g}.", "Leave it out to use the default."
+            )
+        if not consistency >= 0:
+            raise ParameterError(
+                f"consistency must be 0 or more, got {consistency:g}.", "Use 0 for a single view."
+            )
+        if estimate not in ("settled", "mixture"):
+            raise ParameterError(
+                f'estimate must be "settled" or "mixture", got "{estimate}".', 'Use "settled".'
+            )
+        self.window, self.margin, self.cap, self.estimate = window, margin, cap, estimate
+        self.consistency, self.ramp = consistency, ramp
+        self.views = 2 if consistency else 1
+        self.rate = noise_rate or 0.0
+        self.switched_at = -1  # first epoch of evolution; -1 = still seeding
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """The last predictions of every sample, and its losses where τ has to be estimated."""
+        self.ramp_epochs = shortened(self.ramp, 10, quarter(plan.epochs))
+        self.settled_after = shortened(None, SETTLED, quarter(plan.epochs))
+        read = {"settled": RATE_COLUMNS, "mixture": MIXTURE_COLUMNS}[self.estimate]
+        return (*label_history(self.window), *(read if self.noise_rate is None else ()))
+
+    def decide(self, step: Step) -> Decision:
+        """Every sample while seeding; then the safe set, and consistency for the whole batch."""
+        if self.switched_at < 0:
+            return Decision()
+        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None)
+        weights = safe.to(step.losses.dtype)
+        if step.rest is None or not self.consistency:
+            return Decision(weights)
+        weight = self.consistency * ramp_up((step.epoch - self.switched_at) / self.ramp_epochs)
+        # divided by |S| with the rest of the loss, and meant to be by the batch
+        trained = step.ones() if step.eligible is None else step.eligible
+        scale = weight * float(weights.sum() / trained.sum().clamp(min=1))
+        return Decision(weights, penalty=scale * squared_distance(step.logits, step.rest))
+
+    def estimated_rate(self) -> float:
+        """τ̂ after this epoch; the mixture's is believed anew each time, as published."""
+        if self.estimate == "mixture":
+            return mixture_rate(self.history)
+        return estimate_rate(self.history, self.rate, settled_after=self.settled_after)
+
+    def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
+        """While seeding: estimate τ, and switch once as many samples are memorised as are clean."""
+        done = self.history.epoch + 1
+        if self.switched_at >= 0 or done < FIRST_SWITCH:
+            return None
+        if self.noise_rate is None:
+            self.rate = self.estimated_rate()
+        half = math.inf if self.plan.epochs is None else SEEDING_SHARE * self.plan.epochs
+        crossed = memorised_share(self.history) >= 1 - self.rate - self.margin
+        if crossed or (done >= half and self.rate > 0):
+            self.switched_at = done
+        return None

@@ -1,0 +1,151 @@
+"""Prestopping: go back to before wrong labels were memorised, and learn on from what was.
+
+Phase I is standard training, watched on held-out rows. When their error has stopped falling, or
+the training error has fallen to the noise rate, so that wrong labels must be among what was
+learned, the network goes back to the epoch with the smallest held-out error. Phase II learns from
+the memorised samples of a batch only, a set that grows as right labels become easy.
+
+    phase I ends  when training error ≤ τ, or the held-out error has had no new minimum for p epochs
+    goes back to  the last minimum of the held-out error with training error > τ
+    phase II      mean CE over at most floor(b (1 - τ)) memorised samples, the firmest first
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from thresher.history import Column
+from thresher.noise.memorised import label_history, safe_set
+from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
+from thresher.noise.rate import RATE_COLUMNS, estimate_rate
+from thresher.ranges import check_positive, check_rate
+
+__all__ = ["Prestopping", "stop_rule"]
+
+FIRST_STOP = 2  # epochs: a network of one epoch is not worth going back to
+
+
+def stop_rule(
+    held_out_error: float,
+    trained_error: float,
+    *,
+    lowest: float,
+    waited: int,
+    patience: int,
+    noise_rate: float | None,
+) -> Literal["save", "stop", "wait"]:
+    """What to do after an epoch of phase I.
+
+    Args:
+        held_out_error: In [0, 1]; NaN where no rows are held out.
+        trained_error: Error of the trained rows on their given labels, in [0, 1].
+        lowest: The smallest held-out error so far.
+        waited: Epochs since it, this one included.
+        patience: p, epochs without a new minimum that end phase I.
+        noise_rate: τ, or None when it is not known.
+
+    >>> stop_rule(0.3, 0.45, lowest=0.4, waited=1, patience=5, noise_rate=0.4)
+    'save'
+    >>> stop_rule(0.3, 0.39, lowest=0.4, waited=1, patience=5, noise_rate=0.4)
+    'stop'
+    """
+    if noise_rate is not None and trained_error <= noise_rate:
+        return "stop"
+    if held_out_error < lowest:
+        return "save"
+    return "stop" if waited >= patience else "wait"
+
+
+class Prestopping(Method):
+    """Stop before wrong labels are memorised, and train on from the memorised samples alone.
+
+    Args:
+        noise_rate: τ, share of wrong labels, in [0, 1). None estimates it while phase I lasts, for
+            the cap; phase I then ends by patience alone.
+        window: q, predictions remembered, >= 1. Default 10 (Song et al. 2020).
+        patience: p, epochs without a new minimum of the held-out error that end phase I, > 0.
+            Default 10, or a quarter of a shorter run.
+        cap: Keep at most the share 1 - τ of a batch, those memorised most firmly. Default True, as
+            in the authors' code; their formula has no cap.
+
+    The held-out error is that of the rows held out of training, on their given labels, or the
+    one that a loop measures on clean ones: ``end_epoch({"validation_accuracy": …})``. Without
+    either, phase I ends when the training error has fallen to τ, and nothing goes back.
+
+    Raises:
+        ParameterError: a value out of range.
+
+    Cost: 2 q + 4 bytes a sample, a copy of the network, the patience. Hurts when: hard right
+    samples are never memorised early; a tenth of the rows (at most 2000) teach nothing.
+    Source: Song, Kim, Park, Lee, How Does Early Stopping Help Generalization against Label Noise?,
+    ICML 2020 workshop. Deviations: held-out labels may be as wrong as the others; phase I ends by
+    patience instead of being trained to the end and thrown away; equally firm samples are kept by
+    their loss; if phase I ends before anything was saved, training goes on from where it is.
+    """
+
+    name = "prestopping"
+    source = "Song et al., ICML 2020 workshop"
+    needs = ("held_out", "noise_rate")
+    observe_first = True
+    state = ("rate", "stopped_at", "lowest", "lowest_at")
+    rolled_back = ("predictions", "pushes")
+
+    def __init__(
+        self,
+        noise_rate: float | None = None,
+        *,
+        window: int = 10,
+        patience: int | None = None,
+        cap: bool = True,
+    ) -> None:
+        self.noise_rate = check_rate(noise_rate)
+        check_positive("window", window)
+        check_positive("patience", patience)
+        self.window, self.patience, self.cap = window, patience, cap
+        self.rate = noise_rate or 0.0
+        self.stopped_at = -1  # first epoch of phase II; -1 = phase I
+        self.lowest, self.lowest_at = 1.0, 0  # held-out error; epochs done when it was reached
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """The last predictions of every sample, and what τ is estimated from."""
+        self.patience_epochs = shortened(self.patience, 10, quarter(plan.epochs))
+        runs = RATE_COLUMNS if self.noise_rate is None else ()
+        return (*label_history(self.window), Column("last_prediction", "class", fill=-1), *runs)
+
+    def decide(self, step: Step) -> Decision:
+        """Every sample in phase I; the firmest memorised ones in phase II."""
+        if self.stopped_at < 0:
+            return Decision()
+        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None)
+        return Decision(safe.to(step.losses.dtype))
+
+    def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
+        """In phase I: keep the network at a new minimum, go back to it when it is over."""
+        if self.stopped_at >= 0:
+            return None
+        if self.noise_rate is None:
+            self.rate = estimate_rate(self.history, self.rate)
+        done = self.history.epoch + 1
+        if done < FIRST_STOP:
+            self.lowest_at = done
+            return None
+        eligible = self.history["eligible"]
+        validation = measured.get("validation_accuracy", self.history.accuracy(~eligible))
+        known_rate = self.rate if math.isnan(validation) else self.noise_rate
+        todo = stop_rule(
+            1 - validation,
+            1 - self.history.accuracy(eligible),
+            lowest=self.lowest,
+            waited=done - self.lowest_at,
+            patience=self.patience_epochs,
+            noise_rate=known_rate,
+        )
+        if todo == "save":
+            self.lowest, self.lowest_at = 1 - validation, done
+            return Change(save="stop")
+        if todo == "stop":
+            self.stopped_at = done
+            return Change(restore="stop") if self.lowest < 1 else None
+        return None

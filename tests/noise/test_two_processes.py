@@ -1,0 +1,60 @@
+"""Two processes on halves of every batch: methods with phases, joint losses or own passes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from noise.methods_in_two_processes import train
+
+SCRIPT = Path(__file__).with_name("methods_in_two_processes.py")
+
+
+def whole(batch):
+    return torch.cat([batch[0::2], batch[1::2]])
+
+
+HALVES = [lambda batch: batch[0::2], lambda batch: batch[1::2]]
+
+#: How one process cuts its batches to see what two do.
+ALONE = {
+    "jocor": [whole],
+    "morph": [whole],
+    "prestopping": [whole],
+    "mixup": HALVES,  # each process mixes its own rows
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What each of two processes came to, by every method."""
+    folder = tmp_path_factory.mktemp("two")
+    files = [folder / f"{rank}.pt" for rank in range(2)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, str(rank), folder / "meeting", files[rank], *ALONE],
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    return [torch.load(file) for file in files]
+
+
+@pytest.mark.parametrize("name", list(ALONE))
+def test_two_processes_keep_the_history_and_the_weights_of_one(results, name):
+    """Both hold the same; rounding aside, it is what one process comes to."""
+    first, second = (each[name] for each in results)
+    alone = train(name, ALONE[name])
+    for key, values in alone["history"].items():
+        assert torch.equal(first["history"][key], second["history"][key]), key
+        if values.is_floating_point():
+            torch.testing.assert_close(first["history"][key], values, rtol=1e-4, atol=1e-5)
+        else:
+            assert torch.equal(first["history"][key], values), key
+    for key, values in alone["model"].items():
+        torch.testing.assert_close(first["model"][key], values, rtol=1e-4, atol=1e-5)
