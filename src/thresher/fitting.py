@@ -53,6 +53,7 @@ def fit(
     *,
     label: str | None = None,
     image: str | None = None,
+    longest_side: int = 224,
     text: Sequence[str] | str = (),
     encoder: str | None = None,
     labels: str | Path | None = None,
@@ -98,6 +99,7 @@ def fit(
         data=None if named is None else str(named),
         label=label,
         image=image,
+        longest_side=longest_side,
         text=(text,) if isinstance(text, str) else tuple(text),
         encoder=encoder,
         labels=None if labels is None else str(labels),
@@ -267,6 +269,7 @@ def read(
         group=settings.group,
         scratch=scratch,
         progress=listener.reading,
+        longest_side=settings.longest_side,
     )
     if settings.limit is not None and settings.limit < len(samples):
         labels = torch.from_numpy(samples.labels)

@@ -32,6 +32,7 @@ class FitSettings:
         data: Path of the training data, or None for arrays in memory.
         label: Column (or array) that holds the labels.
         image: Column (or array) that holds the images.
+        longest_side: Most pixels of the longer side of images, >= 1; larger ones are scaled down.
         text: Columns of free text to learn from.
         encoder: What turns texts into vectors, a sentence encoder on this machine or
             "package.module:factory"; None = character n-grams.
@@ -58,6 +59,7 @@ class FitSettings:
     data: str | None = None
     label: str | None = None
     image: str | None = None
+    longest_side: int = 224
     text: tuple[str, ...] = ()
     encoder: str | None = None
     labels: str | None = None
@@ -86,6 +88,7 @@ class FitSettings:
         check_rate(self.noise_rate)
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
+        self._at_least("longest_side", 1)
         self._at_least("batch_size", 2)
         if not 0 <= self.seed < 2**63:
             raise ParameterError(

@@ -30,6 +30,10 @@ def fit(
     image: Annotated[
         str | None, typer.Option(help="Column with encoded images. Default: the only such one.")
     ] = None,
+    longest_side: Annotated[
+        int | None,
+        typer.Option(help="Scale larger images down to so many pixels. Default: 224."),
+    ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(help="Column of free text to learn from; may be given several times."),
@@ -123,6 +127,7 @@ def fit(
     given: dict[str, Any] = {
         "label": label,
         "image": image,
+        "longest_side": longest_side,
         "text": tuple(text) if text else None,
         "encoder": encoder,
         "labels": labels,

@@ -1,4 +1,4 @@
-"""Columns: one column of an Arrow table as float32 numbers or as categories."""
+"""Columns: one column of an Arrow table as float32 numbers, as categories or as free texts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from thresher.errors import DataError
 __all__ = [
     "MISSING_MARKERS",
     "Texts",
+    "as_float32",
+    "count_distinct",
     "dense",
     "image_bytes",
     "is_number",
     "read_numbers",
     "read_texts",
     "refuse_infinite",
+    "trimmed",
     "type_of",
 ]
 
@@ -29,7 +32,7 @@ MISSING_MARKERS = frozenset(
     ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-"]
 )
 
-TypeOf = Literal["number", "text", "date", "image", "empty", "other"]
+TypeOf = Literal["number", "text", "date", "vector", "image", "empty", "other"]
 
 
 def type_of(kind: pa.DataType) -> TypeOf:
@@ -37,15 +40,18 @@ def type_of(kind: pa.DataType) -> TypeOf:
     types = pa.types
     if types.is_null(kind):
         return "empty"
-    if types.is_duration(kind) or types.is_interval(kind) or types.is_temporal(kind):
+    if types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind):
         return "date"
     if (
         types.is_integer(kind)
         or types.is_floating(kind)
         or types.is_boolean(kind)
         or types.is_decimal(kind)
+        or types.is_duration(kind)
     ):
         return "number"
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return "vector" if type_of(kind.value_type) == "number" else "other"
     if types.is_dictionary(kind):
         inner = type_of(kind.value_type)
         return "text" if inner in ("text", "number") else inner
@@ -93,8 +99,8 @@ def image_bytes(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArr
 def read_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
     """Read a column as (N,) float32; missing = NaN.
 
-    A text column is read as numbers too, where each cell is one or marks a missing value; that is
-    how test data may differ from the training data.
+    Durations are read in seconds. A text column is read as numbers too, where each cell is one or
+    marks a missing value; that is how test data may differ from the training data.
 
     Raises:
         DataError: An infinity, a number beyond float32, or a text that is no number.
@@ -107,16 +113,29 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
             f"Column {quoted(name)} holds values of type {column.type}, expected numbers.",
             "Write the column as numbers, as in the training data.",
         )
+    values = as_float32(column)
+    refuse_infinite(values, f"Column {quoted(name)}")
+    return values
+
+
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in a second
+
+
+def as_float32(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """Bring numbers, booleans and durations (in seconds) to (N,) float32; null = NaN."""
+    units = 1
+    if pa.types.is_duration(column.type):
+        units = UNITS[column.type.unit]
+        column = column.cast(pa.int64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         column = column.cast(pa.float64())  # booleans, decimals, an empty column
     values = np.empty(len(column), np.float32)
     start = 0
     for chunk in column.chunks:
         part = chunk.to_numpy(zero_copy_only=False)  # nulls become NaN
-        with np.errstate(over="ignore"):  # refused below
-            values[start : start + len(part)] = part
+        with np.errstate(over="ignore"):  # found by refuse_infinite
+            values[start : start + len(part)] = part / units if units > 1 else part
         start += len(part)
-    refuse_infinite(values, f"Column {quoted(name)}")
     return values
 
 
@@ -135,14 +154,32 @@ def refuse_infinite(values: NDArray[np.float32], where: str, first_row: int = 0)
         )
 
 
+def trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take white space off texts, and make null of the usual marks of a missing value.
+
+    Args:
+        column: (N,) texts of any layout; other values are written as text.
+
+    Returns:
+        (N,) large strings.
+    """
+    cells = pc.utf8_trim_whitespace(dense(column).cast(pa.large_string()))
+    missing = pc.is_in(cells, value_set=pa.array(sorted(MISSING_MARKERS), cells.type))
+    return pc.if_else(missing, pa.scalar(None, cells.type), cells)
+
+
+def count_distinct(column: pa.ChunkedArray) -> int:
+    """Count the different texts of a column, white space and missing cells aside."""
+    unique = pa.chunked_array([column.unique()])
+    return int(pc.count_distinct(trimmed(unique), mode="only_valid").as_py())
+
+
 def _numbers_in_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim_whitespace(column)
-    missing = pc.is_in(trimmed, value_set=pa.array(sorted(MISSING_MARKERS), trimmed.type))
-    trimmed = pc.if_else(missing, pa.scalar(None, trimmed.type), trimmed)
+    cells = trimmed(column)
     try:
-        return trimmed.cast(pa.float64())
+        return cells.cast(pa.float64())
     except pa.ArrowInvalid:
-        row, cell = _first_non_number(trimmed)
+        row, cell = _first_non_number(cells)
         raise DataError(
             f"Column {quoted(name)} holds the text {quoted(cell)} in row {row} (counting from 0), "
             "expected a number.",
@@ -150,8 +187,8 @@ def _numbers_in_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         ) from None
 
 
-def _first_non_number(trimmed: pa.ChunkedArray) -> tuple[int, str]:
-    for row, cell in enumerate(trimmed.to_pylist()):
+def _first_non_number(cells: pa.ChunkedArray) -> tuple[int, str]:
+    for row, cell in enumerate(cells.to_pylist()):
         if cell is not None:
             try:
                 pa.scalar(cell).cast(pa.float64())

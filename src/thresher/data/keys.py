@@ -21,7 +21,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["bytes_key", "float_words", "mix", "row_keys", "sample_ids", "text_words"]
+__all__ = [
+    "bytes_key",
+    "conflicting",
+    "float_words",
+    "mix",
+    "repeated",
+    "row_keys",
+    "sample_ids",
+    "text_words",
+]
 
 Words = NDArray[np.uint64]
 
@@ -129,3 +138,44 @@ def _copies(keys: Words, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     copies = np.empty(len(keys), np.int64)
     copies[order] = np.arange(len(keys)) - np.repeat(first, lengths)
     return copies
+
+
+def conflicting(
+    keys: Words, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find rows whose content occurs again under another label.
+
+    Args:
+        keys: (N,) uint64, equal for rows of equal content.
+        labels: (N,) int64; rows without a label (-1) take no part.
+
+    Returns:
+        (M,) rows, ascending, and for each of them (M,) the first row of the same content with the
+        lowest other label.
+
+    Cost: one sort.
+    """
+    labelled = np.flatnonzero(labels >= 0)
+    order = labelled[np.lexsort((labels[labelled], keys[labelled]))]  # stable: rows ascend
+    key, label = keys[order], labels[order]
+    same = key[1:] == key[:-1]
+    other = same & (label[1:] != label[:-1])  # where a second, third, … label of a content begins
+    if not other.any():
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    content = np.concatenate([[0], np.cumsum(~same)])  # number of the content of each place
+    first = np.flatnonzero(np.concatenate([[True], ~same]))  # its first place
+    begins = np.flatnonzero(other) + 1
+    second = np.full(len(first), -1)
+    second[content[begins[::-1]]] = begins[::-1]  # the first that begins is written last
+    within = np.flatnonzero(second[content] >= 0)
+    lowest = label[within] == label[first[content[within]]]
+    place = np.where(lowest, second[content[within]], first[content[within]])
+    rows = order[within]
+    ascending = np.argsort(rows)
+    return rows[ascending], order[place][ascending]
+
+
+def repeated(keys: Words) -> int:
+    """Count the rows whose content occurred in an earlier row."""
+    ordered = np.sort(keys)
+    return int((ordered[1:] == ordered[:-1]).sum())

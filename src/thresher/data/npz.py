@@ -1,11 +1,11 @@
-"""NumPy archives: arrays by name, mapped into memory where they lie uncompressed."""
+"""NumPy files: arrays of an archive by name, or one alone, mapped into memory where they can be."""
 
 from __future__ import annotations
 
 import math
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from thresher.data.files import reading
 from thresher.data.wording import listed, quoted
 from thresher.errors import DataError, nearest
 
-__all__ = ["array_names", "read_array"]
+__all__ = ["array_names", "labels_beside", "read_array", "read_npy"]
 
+LABEL_WORDS = {
+    "x": "y",
+    **dict.fromkeys(("inputs", "images", "features", "embeddings"), "labels"),
+}
 LOCAL_HEADER = 30  # bytes before the name in a member's local header
 
 
@@ -53,11 +57,54 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
                 "Store it as numbers or as fixed-width texts: array.astype(str).",
             )
         if header.start is not None:
-            mapped = np.memmap(path, header.dtype, "c", header.start, header.shape)
-            return mapped.view(np.ndarray)
+            return _mapped(path, header)
         with np.load(path, allow_pickle=False) as archive:
             array: NDArray[Any] = archive[name]
             return array
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Read an .npy file, mapped into memory copy-on-write where its rows lie in order.
+
+    Raises:
+        DataError: It holds Python objects, or is damaged.
+    """
+    with reading(path, "a NumPy array (.npy)"):
+        with path.open("rb") as file:
+            shape, column_major, dtype, begin = _described(file)
+        if dtype.hasobject:
+            raise DataError(
+                f"{path} holds Python objects, which are never unpickled.",
+                "Store it as numbers or as fixed-width texts: array.astype(str).",
+            )
+        if column_major or math.prod(shape) == 0:
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return array
+        if path.stat().st_size < begin + math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"it ends before the last of {math.prod(shape):,} numbers")
+        return _mapped(path, _Header(shape, dtype, begin))
+
+
+def labels_beside(path: Path) -> Path | None:
+    """Find the labels of the inputs in an .npy file among the files beside it.
+
+    In this order: the name with the word for inputs replaced (X_train.npy → y_train.npy,
+    train_images.npy → train_labels.npy), the name with "_labels" behind it, labels.npy, y.npy.
+
+    >>> labels_beside(Path("nowhere/X.npy")) is None
+    True
+    """
+    words = path.stem.split("_")
+    names = [
+        "_".join([*words[:place], LABEL_WORDS[word.lower()], *words[place + 1 :]])
+        for place, word in enumerate(words)
+        if word.lower() in LABEL_WORDS
+    ]
+    for name in (*names, f"{path.stem}_labels", "labels", "y"):
+        beside = path.with_name(f"{name}.npy")
+        if beside != path and beside.is_file():
+            return beside
+    return None
 
 
 class _Header(NamedTuple):
@@ -66,16 +113,31 @@ class _Header(NamedTuple):
     start: int | None  # where the numbers begin in the file, if they can be mapped
 
 
+def _described(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Read an array's header: shape, whether columns lie in order, type, where numbers begin."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, column_major, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, column_major, dtype, file.tell()
+
+
+def _mapped(path: Path, header: _Header) -> NDArray[Any]:
+    """Map an array: writable without reaching the file, or read-only where it outgrows memory."""
+    assert header.start is not None
+    try:
+        mapped = np.memmap(path, header.dtype, "c", header.start, header.shape)
+    except OSError:  # the system counts what might be written against its memory
+        mapped = np.memmap(path, header.dtype, "r", header.start, header.shape)
+    return mapped.view(np.ndarray)
+
+
 def _header(path: Path, member: str) -> _Header:
     with zipfile.ZipFile(path) as archive:
         found = archive.getinfo(member)
         with archive.open(found) as file:
-            version = np.lib.format.read_magic(file)
-            if version == (1, 0):
-                shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
-            else:
-                shape, column_major, dtype = np.lib.format.read_array_header_2_0(file)
-            begin = file.tell()
+            shape, column_major, dtype, begin = _described(file)
     size = math.prod(shape) * dtype.itemsize
     stored = found.compress_type == zipfile.ZIP_STORED and found.file_size == begin + size
     if not stored or column_major or size == 0:

@@ -14,7 +14,7 @@ from thresher.data.files import READABLE, reading
 from thresher.data.wording import listed, quoted
 from thresher.errors import DataError
 
-__all__ = ["part_files", "read_parquet"]
+__all__ = ["SPLIT_NAME", "part_files", "read_parquet"]
 
 SPLIT_NAME = re.compile(r"(train|training|test|val|valid|validation|dev)(?![a-z])", re.IGNORECASE)
 
@@ -23,6 +23,7 @@ def read_parquet(path: Path) -> pa.Table:
     """Read a Parquet file, or all part files below a folder in the order of their paths.
 
     Folders named key=value become columns. Parts may lack columns that others have (null there).
+    A path whose last part holds "*", such as train-*.parquet, is read as the files it matches.
 
     Raises:
         DataError: No part files, parts of different splits, or a damaged file.
@@ -31,7 +32,10 @@ def read_parquet(path: Path) -> pa.Table:
         with reading(path, "Parquet"):
             # buffering ahead pays on networks only, and doubles the memory
             return pq.read_table(path, partitioning=None, pre_buffer=False)
-    parts = part_files(path)
+    pattern = "*" in path.name
+    parts = sorted(path.parent.glob(path.name)) if pattern else part_files(path)
+    if not parts:
+        raise DataError(f"No file matches {path}.", "Check the path.")
     schemas = []
     for part in parts:
         with reading(part, "Parquet"):
@@ -42,7 +46,7 @@ def read_parquet(path: Path) -> pa.Table:
             [str(part) for part in parts],
             format="parquet",
             partitioning=pa.dataset.partitioning(flavor="hive"),
-            partition_base_dir=str(path),
+            partition_base_dir=str(path.parent if pattern else path),
         )
         schemas.append(open_parts().schema)  # knows the columns that folders name
         schema = pa.unify_schemas(schemas, promote_options="permissive")
@@ -65,7 +69,7 @@ def part_files(folder: Path) -> list[Path]:
     if not parts:
         others = [quoted(each.name) for each in below if each.suffix.lower() in READABLE]
         raise DataError(
-            f"The folder {folder} holds no Parquet files.",
+            f"The folder {folder} holds no Parquet files and no images.",
             f"Name one of its files: {listed(others)}."
             if others
             else f"Name a file that ends in {listed(READABLE)}.",

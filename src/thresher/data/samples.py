@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from thresher.data.encoding import Encoding
@@ -107,6 +108,11 @@ class Samples:
         if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             owner.madvise(mmap.MADV_DONTNEED)
 
+    def __getitem__(self, row: int) -> tuple[NDArray[Any], int]:
+        """One sample as a loader of batches wants it: a copy of the input, and its label."""
+        # a copy, as PyTorch warns of arrays that it cannot write to, such as a read-only map
+        return np.array(self.inputs[row]), int(self.labels[row])
+
     def take(self, rows: NDArray[Any]) -> Samples:
         """Select samples, in the order asked for.
 
@@ -115,15 +121,23 @@ class Samples:
         """
         chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         index = pa.array(chosen)
+        ids = self.sample_id.take(index)
         return replace(
             self,
             inputs=self.inputs[chosen],
             labels=self.labels[chosen],
-            sample_id=self.sample_id.take(index),
+            sample_id=ids,
             paths=None if self.paths is None else self.paths.take(index),
             groups=None if self.groups is None else self.groups[chosen],
             texts=None if self.texts is None else self.texts.take(index),
+            conflicts=None if self.conflicts is None else _within(self.conflicts, ids),
         )
+
+
+def _within(conflicts: pa.Table, ids: pa.StringArray) -> pa.Table:
+    """Keep the conflicts of which both sides were taken."""
+    here = (pc.is_in(conflicts[name], value_set=ids) for name in ("sample_id", "duplicate_of"))
+    return conflicts.filter(pc.and_(*here))
 
 
 def _little_endian(block: NDArray[Any]) -> memoryview:

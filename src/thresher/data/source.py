@@ -1,76 +1,57 @@
-"""Source: a file, a table or arrays become samples.
+"""Source: whatever form labelled data have, they become samples.
 
-files    source.py → delimited.py | json_lines.py | parquet.py → roles.py → labels.py
-         → table.py | images.py → keys.py → samples.py
-arrays   source.py → npz.py → labels.py → arrays.py → keys.py → samples.py
+tables   source.py → delimited.py | json_lines.py | parquet.py → assembly.py → roles.py
+         → label_file.py → labels.py → table.py | images.py → keys.py → samples.py
+images   source.py → folders.py → encoded.py → assembly.py → label_file.py → labels.py → images.py
+         → pixels.py, scratch.py → keys.py → samples.py
+arrays   source.py → npz.py | cifar.py | datasets.py → assembly.py → label_file.py → labels.py
+         → arrays.py → keys.py → samples.py
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from thresher.data.arrays import (
     as_array,
-    choose_array_columns,
-    encode_array,
-    flat_features,
-    image_array,
-    is_image_array,
 )
-from thresher.data.columns import image_bytes
+from thresher.data.assembly import Request, from_array, from_files, from_table
+from thresher.data.cifar import Place, find_cifar, read_cifar
+from thresher.data.datasets import (
+    hugging_face_table,
+    is_hugging_face,
+    is_map_style,
+    read_items,
+    refuse_stream,
+)
 from thresher.data.delimited import read_delimited
+from thresher.data.encoded import ImageFiles
 from thresher.data.encoding import CategoryColumn, Encoding
-from thresher.data.files import READABLE, existing, one_line
-from thresher.data.images import Decoded, decode_images
+from thresher.data.files import IMAGE_SUFFIXES, READABLE, existing, one_line
+from thresher.data.folders import Listing, list_images, read_image_folder
+from thresher.data.images import LONGEST_SIDE, Progress
 from thresher.data.json_lines import read_json_lines
-from thresher.data.keys import row_keys, sample_ids
-from thresher.data.labels import Labels, array_column, read_labels, refuse_untrainable
-from thresher.data.npz import array_names, read_array
+from thresher.data.labels import array_column
+from thresher.data.npz import array_names, labels_beside, read_array, read_npy
 from thresher.data.parquet import read_parquet
 from thresher.data.roles import (
     ID_NAME,
     LABEL_NAMES,
-    class_codes,
-    file_paths,
-    find_groups,
-    find_image,
-    find_label,
-    given_ids,
-    refuse_unusable,
 )
-from thresher.data.samples import SKIPPED, Samples
-from thresher.data.table import choose_columns, encode_table
+from thresher.data.samples import Samples
 from thresher.data.wording import listed, quoted
-from thresher.errors import DataError
+from thresher.errors import DataError, ParameterError
 
 __all__ = ["open_data"]
 
 IN_MEMORY = "arrays in memory"
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What the caller of ``open_data`` asked for."""
-
-    source: str
-    label: str | None
-    image: str | None
-    encoding: Encoding | None
-    classes: tuple[str, ...] | None
-    labelled: bool
-    text: tuple[str, ...] = ()
-    encoder: str | None = None
-    group: str | None = None
-    labels: str | None = None
-    scratch: Path | None = None
 
 
 def open_data(
@@ -86,14 +67,20 @@ def open_data(
     classes: Sequence[str] | None = None,
     labelled: bool = True,
     scratch: Path | None = None,
+    longest_side: int = LONGEST_SIDE,
+    progress: Progress | None = None,
 ) -> Samples:
-    """Read samples from a file, a table in memory, or arrays.
+    """Read samples from files, a table, arrays, or another library's data set.
 
     Args:
-        data: The path of a .csv, .tsv, .parquet, .jsonl, .ndjson or .npz file, or of a folder of
-            Parquet part files; a table with the Arrow C stream (pandas, polars, pyarrow); an array
-            X (N, …), of uint8 and three or four dimensions for images; or a pair (X, y) of a table
-            or array with its labels.
+        data: A path: a .csv, .tsv, .parquet, .jsonl, .ndjson, .npz or .npy file; a folder of
+            images with a folder for each class, or with metadata.csv, .jsonl or .parquet beside
+            them; a folder of Parquet part files, or part-*.parquet; CIFAR's folder or archive; to
+            predict, any folder of images or one image. Or an object: a table with the Arrow C
+            stream (pandas, polars, pyarrow); an array X (N, …), of uint8 and three or four
+            dimensions for images; a map-style data set of pairs (x, y) or dictionaries; a Hugging
+            Face data set; a list of paths of images; or a pair (X, y) of one of them with its
+            labels.
         label: The column, or the array of an .npz, that holds the labels. None takes the only
             column called label, labels, target, class or y; in an .npz, y.
         image: The column of encoded images, or the array of an .npz that holds the inputs. None
@@ -101,18 +88,29 @@ def open_data(
         text: The columns of free text that are learned from.
         encoder: What turns texts into vectors; None = character n-grams.
         group: The column that names the group a sample belongs to; groups are never split.
-        labels: A file that holds the labels of the rows in their order, "file" or "file:name".
+        labels: A file that holds the labels of the rows in their order, "file" or "file:name"
+            (.npy, .npz, .csv, .parquet, .jsonl, .pt). They are used instead of the source's own,
+            which are compared with the clean labels of the file, if it has any, and dropped.
         encoding: Of the training data, for test and new data. None chooses one here.
         classes: Class names of the training data, for test data. None finds them here.
         labelled: False for data to predict: a label column may be lacking, and is dropped.
-        scratch: A folder for memory-mapped copies of large inputs; None keeps them in memory.
+        scratch: A folder for copies of more than 256 MiB of decoded images, which are mapped into
+            memory and found again by a run that is resumed; None keeps them in memory.
+        longest_side: Most pixels of the longer side of images, >= 1; larger ones are scaled down.
+        progress: Called with (images decoded, images in all) now and then.
 
     Raises:
         DataError: The data cannot be read, or do not hold what they must.
         LabelError: The labels cannot be learned from, or hold a class unknown from training.
+        ParameterError: longest_side is below 1.
+        RunError: A copy cannot be written to ``scratch``.
     """
+    if longest_side < 1:
+        raise ParameterError(
+            f"longest_side must be 1 or more, got {longest_side}.", "Leave it at 224."
+        )
     known = None if classes is None else tuple(classes)
-    request = _Request(
+    request = Request(
         IN_MEMORY,
         label,
         image,
@@ -124,6 +122,8 @@ def open_data(
         group,
         labels,
         scratch,
+        longest_side,
+        progress,
     )
     if isinstance(data, (str, os.PathLike)):
         return _open_path(Path(data), replace(request, source=os.fspath(data)))
@@ -136,16 +136,35 @@ def open_data(
         data, given = data
     column = array_column(given) if given is not None and labelled else None
     if hasattr(data, "__arrow_c_stream__"):
-        return _from_table(_arrow_table(data), request, column, ())
-    return _from_array(as_array(data), request, column)
+        return from_table(_arrow_table(data), request, column, ())
+    paths = _path_list(data)
+    if paths is not None:
+        return from_files(ImageFiles(None, paths), request, column, "y", ())
+    refuse_stream(data)
+    if is_hugging_face(data):
+        return from_table(hugging_face_table(data), request, column, ())
+    if is_map_style(data):
+        return _from_items(data, request, column)
+    return from_array(as_array(data), request, column)
 
 
-def _open_path(path: Path, request: _Request) -> Samples:
-    existing(path)
+def _open_path(path: Path, request: Request) -> Samples:
+    if place := find_cifar(path):
+        return _open_cifar(place, request)
+    if "*" not in path.name:
+        existing(path)
+    if path.is_dir():
+        found = list_images(path)
+        if len(found) > found.data_files:
+            return _open_folder(path, found, request)
     kind = ".parquet" if path.is_dir() else path.suffix.lower()
     notes: tuple[str, ...] = ()
     if kind == ".npz":
         return _open_npz(path, request)
+    if kind == ".npy":
+        return _open_npy(path, request)
+    if kind in IMAGE_SUFFIXES:
+        return _open_image(path, request)
     if kind in (".csv", ".tsv"):
         table, notes = read_delimited(path, _stays_text(request))
     elif kind in (".jsonl", ".ndjson"):
@@ -157,18 +176,21 @@ def _open_path(path: Path, request: _Request) -> Samples:
             f"{path} ends in {quoted(kind)}, a format that is not read.",
             f"Give a file that ends in {listed(READABLE)}.",
         )
-    samples = _from_table(table, request, None, notes)
+    samples = from_table(table, request, None, notes)
     del table
     pa.default_memory_pool().release_unused()  # Arrow keeps what it frees, and training needs it
     return samples
 
 
-def _stays_text(request: _Request) -> Callable[[str], bool]:
-    """Tell the columns of a CSV that must not become numbers: labels, ids, known categories."""
+# ---------------------------------------------------------------------- tables
+def _stays_text(request: Request) -> Callable[[str], bool]:
+    """Tell the columns of a CSV that stay text: labels, ids, free text, known categories."""
     encoding = request.encoding
     names = {ID_NAME, request.label or (encoding.label if encoding else None)}
     if encoding:
         names |= {each.name for each in encoding.columns if isinstance(each, CategoryColumn)}
+        names |= set(encoding.texts)
+    names |= set(request.text)
     guess = request.label is None
 
     def stays_text(name: str) -> bool:
@@ -187,12 +209,48 @@ def _arrow_table(data: Any) -> pa.Table:
         ) from error
 
 
-def _open_npz(path: Path, request: _Request) -> Samples:
+# ---------------------------------------------------------------------- images
+def _open_folder(path: Path, found: Listing, request: Request) -> Samples:
+    folder = read_image_folder(
+        path, found, labelled=request.labelled, optional=request.labels is not None
+    )
+    unlabelled = request.labelled and request.labels is None and folder.labels is None
+    if unlabelled or folder.table.num_columns > 1:
+        return from_table(folder.table, request, None, folder.notes, folder.files)
+    name = f"The folder {path}"
+    return from_files(folder.files, request, folder.labels, name, folder.notes)
+
+
+def _open_image(path: Path, request: Request) -> Samples:
+    if request.labelled:
+        raise DataError(
+            f"{path} is one image, which can be predicted; training needs many.",
+            "Give a folder that holds a folder of images for each class.",
+        )
+    files = ImageFiles(path.parent, pa.array([path.name]))
+    return from_files(files, request, None, "", ())
+
+
+def _path_list(data: Any) -> pa.StringArray | None:
+    """Take a list of paths of images: Path objects, or texts of which the first is an image."""
+    if not isinstance(data, (list, np.ndarray)) or len(data) == 0:
+        return None
+    first = data[0]
+    if not isinstance(first, os.PathLike) and not (
+        isinstance(first, str) and Path(first).suffix.lower() in IMAGE_SUFFIXES
+    ):
+        return None
+    return pa.array([os.fspath(each) for each in data], pa.string())
+
+
+# ---------------------------------------------------------------------- arrays
+def _open_npz(path: Path, request: Request) -> Samples:
     names = array_names(path)
     encoding = request.encoding
     inputs = request.image or _first((encoding.image if encoding else None, "X", "x"), names)
     labels = request.label or _first((encoding.label if encoding else None, "y"), names)
-    if inputs is None or (labels is None and request.labelled):
+    unlabelled = labels is None and request.labelled and request.labels is None
+    if inputs is None or unlabelled:
         lacking = "inputs, X or x" if inputs is None else "labels, y"
         raise DataError(
             f"{path} has no array of {lacking}; it holds {listed(map(quoted, names))}.",
@@ -202,214 +260,54 @@ def _open_npz(path: Path, request: _Request) -> Samples:
     if request.labelled and labels is not None:
         column = array_column(read_array(path, labels), labels)
     array = as_array(read_array(path, inputs), inputs)
-    return _from_array(array, replace(request, image=inputs, label=labels), column)
+    return from_array(array, replace(request, image=inputs, label=labels), column)
+
+
+def _open_npy(path: Path, request: Request) -> Samples:
+    """Open inputs in one file, their labels in another one beside it."""
+    array = as_array(read_npy(path), path.name)
+    if not request.labelled or request.labels is not None:
+        return from_array(array, request, None)
+    beside = labels_beside(path)
+    if beside is None:
+        raise DataError(
+            f"There are no labels beside {path}: no {path.stem}_labels.npy, labels.npy or y.npy.",
+            "Name their file with labels, or give the pair (X, y).",
+        )
+    column = array_column(read_npy(beside), beside.name)
+    samples = from_array(array, request, column)
+    note = f"The labels are taken from {beside.name}."
+    return replace(samples, notes=(note, *samples.notes))
 
 
 def _first(wanted: Sequence[str | None], names: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in names), None)
 
 
-def _from_array(array: NDArray[Any], request: _Request, column: pa.ChunkedArray | None) -> Samples:
-    """Assemble samples from an array of features or pixels and a column of labels."""
-    if column is None and request.labelled:
-        raise DataError("There are no labels: X came alone.", "Give the pair (X, y).")
-    name = request.image or "X"
+def _open_cifar(place: Place, request: Request) -> Samples:
+    label = request.label or (request.encoding.label if request.encoding else None)
+    found = read_cifar(place, label)
+    column = pa.chunked_array([found.labels]) if request.labelled else None
+    return from_array(
+        found.images, replace(request, label=found.label), column, codes=found.classes
+    )
+
+
+def _from_items(data: Any, request: Request, column: pa.ChunkedArray | None) -> Samples:
+    """Assemble samples from the rows of a map-style data set."""
     encoding = request.encoding
-    labels = _labels(column, request.label or "y", len(array), request, _codes(encoding))
-    inputs: NDArray[Any]
-    notes: tuple[str, ...] = ()
-    if is_image_array(array):
-        inputs = image_array(array, name)
-        encoding = _image_array_encoding(inputs, request, name)
-        keys = row_keys(inputs)
-    else:
-        _refuse_kind(encoding, "features", name)
-        flat = flat_features(array, name)
-        if encoding is None:
-            columns = choose_array_columns(flat, name)
-            encoding = Encoding("features", columns, label=request.label, image=request.image)
-        features = encode_array(flat, encoding, name)
-        inputs, keys, notes = features.inputs, features.keys, features.notes
-    return Samples(
-        inputs=inputs,
-        labels=labels.values,
-        classes=labels.classes,
-        sample_id=sample_ids(keys, labels.values),
-        paths=None,
-        encoding=encoding,
-        skipped=SKIPPED.empty_table(),
-        notes=(*labels.notes, *notes),
-        source=request.source,
+    items = read_items(
+        data,
+        image=request.image or (encoding.image if encoding else None),
+        label=request.label or (encoding.label if encoding else None),
+        labelled=request.labelled,
+        size=encoding.size if encoding else None,
+        channels=encoding.channels if encoding else None,
+        longest_side=request.longest_side,
+        scratch=request.scratch,
+        progress=request.progress,
     )
-
-
-def _image_array_encoding(inputs: NDArray[Any], request: _Request, name: str) -> Encoding:
-    """Describe pixels as they are, or check them against the training data's."""
-    height, width, channels = inputs.shape[1:]
-    if request.encoding is None:
-        return Encoding(
-            "images",
-            size=(height, width),
-            channels=channels,
-            label=request.label,
-            image=request.image,
-        )
-    _refuse_kind(request.encoding, "images", name)
-    size, expected = request.encoding.size, request.encoding.channels
-    if size != (height, width) or expected != channels:
-        raise DataError(
-            f"{name} holds images of shape {(height, width, channels)}, the training data of "
-            f"{(*(size or ()), expected)} (height, width, channels).",
-            "Resize or convert the images as the training data were.",
-        )
-    return request.encoding
-
-
-def _refuse_kind(encoding: Encoding | None, kind: str, name: str) -> None:
-    if encoding is not None and encoding.kind != kind:
-        raise DataError(
-            f"{name} holds {kind}, the model was trained on {encoding.kind}.",
-            "Give uint8 images of shape (N, H, W) or (N, H, W, C) for images, and rows of numbers "
-            "or a table for features.",
-        )
-
-
-def _codes(encoding: Encoding | None) -> tuple[str, ...]:
-    return encoding.class_codes if encoding else ()
-
-
-def _labels(
-    column: pa.ChunkedArray | None, name: str, rows: int, request: _Request, codes: Sequence[str]
-) -> Labels:
-    """Read the labels, or -1 for every row of data to predict."""
-    if column is None or not request.labelled:
-        return Labels(np.full(rows, -1, np.int64), request.classes or (), ())
-    if len(column) != rows:
-        raise DataError(
-            f"{name} holds {len(column):,} labels for {rows:,} rows.", "Give one label per row."
-        )
-    labels = read_labels(column, name=name, classes=request.classes, codes=codes)
-    if request.classes is None:
-        refuse_untrainable(labels, name)
-    return labels
-
-
-def _from_table(
-    table: pa.Table, request: _Request, given: pa.ChunkedArray | None, notes: tuple[str, ...]
-) -> Samples:
-    """Assemble samples from an Arrow table; labels come from a column of it, or are given."""
-    refuse_unusable(table, request.source)
-    label, column, name = None, given, "y"
-    if given is None:
-        label, said = find_label(table, request.label, request.encoding, request.labelled)
-        notes += said
-        if label is not None:
-            column, name = table[label], f"Column {quoted(label)}"
-    codes = class_codes(table, label) or _codes(request.encoding)
-    labels = _labels(column, name, table.num_rows, request, codes)
-    image, said = find_image(table, request.image, request.encoding, label)
-    notes += said
-    if image is not None:
-        return _from_images(
-            table, request, _Roles(label, image, column, name, codes), labels, notes
-        )
-    encoding = request.encoding
-    if encoding is None:
-        reserved = (label, ID_NAME, request.group)
-        features = [each for each in table.column_names if each not in reserved]
-        columns, said = choose_columns(table, features)
-        encoding = Encoding("features", columns, label=label, class_codes=tuple(codes))
-        notes += said
-    _refuse_kind(encoding, "features", request.source)
-    ids = given_ids(table, label)
-    used = {label, ID_NAME, *(each.name for each in encoding.columns)}
-    identifying = [each for each in table.column_names if each not in used] if ids is None else []
-    encoded = encode_table(table, encoding, identifying)
-    return Samples(
-        inputs=encoded.inputs,
-        labels=labels.values,
-        classes=labels.classes,
-        sample_id=sample_ids(encoded.keys, labels.values) if ids is None else ids,
-        paths=None,
-        encoding=encoding,
-        skipped=SKIPPED.empty_table(),
-        notes=(*notes, *labels.notes, *encoded.notes),
-        source=request.source,
-        groups=find_groups(table, request.group),
-    )
-
-
-@dataclass(frozen=True)
-class _Roles:
-    """What a table with images holds where."""
-
-    label: str | None
-    image: str
-    column: pa.ChunkedArray | None  # of labels
-    name: str  # what errors call it
-    codes: Sequence[str]
-
-
-def _from_images(
-    table: pa.Table, request: _Request, roles: _Roles, labels: Labels, notes: tuple[str, ...]
-) -> Samples:
-    """Assemble samples from a column of encoded images; broken ones are set aside."""
-    column, beside = image_bytes(table[roles.image])
-    paths = file_paths(table, beside)
-    ids = given_ids(table, roles.label)
-    groups = find_groups(table, request.group)
-    if request.encoding is None:
-        used = {roles.label, roles.image, ID_NAME, request.group}
-        other = [quoted(name) for name in table.column_names if name not in used]
-        if other:
-            notes += (f"Not used, as the samples are images: {listed(other)}.",)
-    asked = request.encoding
-    decoded = decode_images(
-        column, asked.size if asked else None, asked.channels if asked else None
-    )
-    if ids is None:
-        ids = _path_ids(paths)
-    if ids is None:
-        ids = sample_ids(decoded.keys, labels.values)
-    rows = pa.array(decoded.rows)
-    if decoded.errors and roles.column is not None:
-        labels = _labels(
-            roles.column.take(rows), roles.name, len(decoded.rows), request, roles.codes
-        )
-    elif decoded.errors:
-        labels = replace(labels, values=labels.values[decoded.rows])
-    height, width, channels = decoded.images.shape[1:]
-    return Samples(
-        inputs=decoded.images,
-        labels=labels.values,
-        classes=labels.classes,
-        sample_id=ids.take(rows),
-        paths=None if paths is None else paths.take(rows),
-        encoding=asked
-        or Encoding(
-            "images",
-            size=(height, width),
-            channels=channels,
-            label=roles.label,
-            image=roles.image,
-            class_codes=tuple(roles.codes),
-        ),
-        skipped=_skipped(decoded, ids, paths),
-        notes=(*notes, *labels.notes, *decoded.notes),
-        source=request.source,
-        groups=None if groups is None else groups[decoded.rows],
-    )
-
-
-def _path_ids(paths: pa.StringArray | None) -> pa.StringArray | None:
-    """Use the paths as ids if each row has its own."""
-    unique = paths is not None and not paths.null_count and len(paths.unique()) == len(paths)
-    return paths if unique else None
-
-
-def _skipped(decoded: Decoded, ids: pa.StringArray, paths: pa.StringArray | None) -> pa.Table:
-    rows = pa.array(sorted(decoded.errors), pa.int64())
-    missing = pa.nulls(len(rows), pa.string())
-    found = missing if paths is None else paths.take(rows)
-    errors = pa.array([decoded.errors[row] for row in rows.to_pylist()], pa.string())
-    return pa.table([rows, ids.take(rows), found, errors], schema=SKIPPED)
+    if column is None and items.labels is not None and request.labelled:
+        column = array_column(items.labels, request.label or "y")
+    samples = from_array(items.inputs, request, column, codes=items.codes)
+    return replace(samples, notes=(*items.notes, *samples.notes))

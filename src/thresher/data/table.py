@@ -1,32 +1,80 @@
-"""Table: columns of numbers and categories become (N, d) float32 features.
+"""Table: columns of every kind become (N, d) float32 features, by one rule.
 
     choose_columns   looks at the training table once and decides what each column is
     encode_table     makes features by that decision, for the training table and any later one
 
-Missing numbers are filled with the column's median and flagged in a feature of their own, so that
-"unknown" can be learned as a value; a category gets one 0/1 feature per value.
+The rule, by what a column holds:
+
+    numbers      as they are; booleans as 0 and 1, durations in seconds
+    categories   a 0/1 feature for each value, the 100 most frequent of many, and one for the rest
+    dates        days since the first, year, month, day, weekday and hour, as far as they vary, as
+                 numbers and cyclic pairs; also texts that are dates in ISO 8601
+    vectors      lists of numbers of one length: each place a feature
+    free text    named by the user, several columns as one: 128 features of its n-grams, or the
+                 vector of an encoder
+    left out     ids (whole numbers called so that never repeat, texts that hardly ever do), row
+                 counters, free text that nobody named, bytes, structures; always said aloud
+
+A missing number, date or vector is filled with the median (vectors: the mean) of the training data,
+a missing category or text sets nothing; where training data had missing cells, a feature of its own
+tells them apart, so that "unknown" can be learned as a value. Nothing looks at the labels: a
+feature made of them would carry the wrong ones to the network.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from thresher.data.columns import Texts, is_number, read_numbers, read_texts, type_of
-from thresher.data.encoding import CategoryColumn, Column, Encoding, NumberColumn
-from thresher.data.keys import MISSING, Words, bytes_key, float_words, mix, text_words
+from thresher.data.categories import MOST_CATEGORIES, choose_category, set_categories
+from thresher.data.columns import (
+    MISSING_MARKERS,
+    dense,
+    read_numbers,
+    read_texts,
+    trimmed,
+    type_of,
+)
+from thresher.data.dates import NO_DATE, choose_date, date_features, holds_dates, read_dates
+from thresher.data.encoder import embed_texts, load_encoder
+from thresher.data.encoding import (
+    CategoryColumn,
+    Column,
+    DateColumn,
+    EmbeddedColumn,
+    Encoding,
+    NumberColumn,
+    TextColumn,
+    VectorColumn,
+)
+from thresher.data.keys import (
+    MISSING,
+    Words,
+    bytes_key,
+    float_words,
+    mix,
+    row_keys,
+    text_words,
+)
+from thresher.data.text import fit_text, joined_texts, read_free_texts, text_vectors
+from thresher.data.vectors import choose_vector, read_vectors, vector_width
 from thresher.data.wording import counted, listed, quoted
 from thresher.errors import DataError, nearest
 
 __all__ = ["Features", "choose_columns", "encode_table", "missing_notes"]
 
-MOST_CATEGORIES = 100
 COUNTER_NAMES = frozenset(["", "id", "idx", "index", "row", "row_id", "rowid", "unnamed: 0"])
 INDEX_PREFIX = "__index_level_"  # how pandas stores a table's index in Arrow
+ID_NAME = re.compile(r"(?i:(.*[^a-z])?(id|uuid|guid))|.*[a-z](Id|ID)", re.DOTALL)
+FEW_ROWS = 20  # whose whole numbers may all differ
 
 
 @dataclass(frozen=True)
@@ -45,82 +93,117 @@ class Features:
 
 
 def choose_columns(
-    table: pa.Table, names: Sequence[str]
+    table: pa.Table,
+    names: Sequence[str],
+    text: Sequence[str] = (),
+    encoder: str | None = None,
 ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
     """Decide what each column of the training table is used as.
 
     Args:
         table: At least one row.
         names: The columns to look at, without label and ids.
+        text: Those of them that are free text to learn from.
+        encoder: Turns free text into vectors, by its name; None = character n-grams.
 
     Returns:
-        The columns in the table's order, and notes about those that were left out: texts and ids
-        (more than 100 different values, or more than half of more than 20), dates, row counters,
-        lists and structures.
+        The texts as one column, the others in the table's order, and notes about what was left out.
 
     Raises:
-        DataError: A column is empty or holds an infinity, or no column is left.
+        DataError: A column is empty or holds an infinity, a column named as text is lacking or
+            holds none, or no column is left.
+        ModelError, MissingPackageError: The encoder cannot be loaded.
     """
-    columns: list[Column] = []
+    for name in text:
+        if name not in names:
+            raise DataError(f"There is no column {quoted(name)}.", nearest(name, names))
+    texts = tuple(dict.fromkeys(text))
+    columns: list[Column] = [_text_column(table, texts, encoder)] if texts else []
     left_out: dict[str, list[str]] = {}
     for name in names:
-        column = table[name]
-        use = type_of(column.type)
-        if _is_counter(name, column):
-            left_out.setdefault("counter", []).append(quoted(name))
+        if name in texts:
             continue
-        if use == "empty" or column.null_count == len(column):
-            raise _empty(name)
-        if use == "number":
-            columns.append(_number_column(name, read_numbers(column, name)))
-        elif use == "text":
-            chosen = _category_column(name, column)
-            if isinstance(chosen, str):
-                left_out.setdefault(chosen, []).append(quoted(name))
-            else:
-                columns.append(chosen)
+        chosen = _choose(name, table[name])
+        if isinstance(chosen, str):
+            left_out.setdefault(chosen, []).append(name)
         else:
-            left_out.setdefault(use, []).append(quoted(name))
-    notes = tuple(LEFT_OUT[why].format(listed(found)) for why, found in left_out.items())
+            columns.append(chosen)
+    notes = tuple(
+        LEFT_OUT[why].format(
+            listed(map(quoted, found)), options=" ".join(f"--text {shlex.quote(n)}" for n in found)
+        )
+        for why, found in left_out.items()
+    )
     if not columns:
         raise DataError(
             " ".join(["No column is left to learn from.", *notes]),
-            "Add a column of numbers or of categories (at most 100 different texts).",
+            "Name the text to learn from."
+            if "free text" in left_out
+            else "Add a column of numbers, of categories, or of text that is named as such.",
+        )
+    many = [quoted(c.name) for c in columns if isinstance(c, CategoryColumn) and c.rest]
+    if many:
+        notes += (
+            f"Categories beyond the {MOST_CATEGORIES} most frequent share one feature: "
+            f"{listed(many)}.",
         )
     return tuple(columns), notes
 
 
 LEFT_OUT = {
-    "text": "Left out, as they look like text or ids: {}.",
+    "free text": "Left out, as it looks like free text: {}; to learn from it, name it: {options}.",
+    "ids": "Left out, as they look like ids: {}.",
     "numbers as text": "Left out, as they look like ids, written as text: {}; to use one, store "
     "it as a number.",
-    "date": "Left out, as they are dates or times: {}; to use one, convert it to a number, such "
-    "as the days since a fixed day.",
     "counter": "Left out, as they only number the rows, or have no name: {}.",
     "image": "Left out, as they hold bytes: {}.",
+    "lists": "Left out, as their lists are of different lengths: {}.",
     "other": "Left out, as they are neither numbers nor categories: {}; to use one, give each of "
     "its parts a column.",
 }
 
 
-def _number_column(name: str, values: NDArray[np.float32]) -> NumberColumn:
+def _choose(name: str, column: pa.ChunkedArray) -> Column | str:
+    """Return what a column is used as, or the reason to leave it out."""
+    use = type_of(column.type)
+    if _is_counter(name, column):
+        return "counter"
+    if use == "empty" or column.null_count == len(column):
+        raise _empty(name)
+    if use == "number":
+        return "ids" if _is_id(name, column) else _number_column(name, column)
+    if use == "text":
+        if trimmed(column).null_count == len(column):
+            raise _empty(name)
+        if not holds_dates(column):
+            return choose_category(name, column)
+        use = "date"
+    if use == "date":
+        return choose_date(name, column)
+    if use == "vector":
+        width = vector_width(column)
+        return choose_vector(name, column, width) if width else "lists"
+    return use
+
+
+def _number_column(name: str, column: pa.ChunkedArray) -> NumberColumn:
+    values = read_numbers(column, name)
     present = values[~np.isnan(values)]
     if not len(present):
         raise _empty(name)
     return NumberColumn(name, float(np.median(present)), flagged=len(present) < len(values))
 
 
-def _category_column(name: str, column: pa.ChunkedArray) -> CategoryColumn | str:
-    """Return the column's categories, or the reason to leave it out."""
-    head = read_texts(column.slice(0, 10_000), name)  # spares a long text column its full pass
-    texts = head if len(head.values) > MOST_CATEGORIES else read_texts(column, name)
-    present = int((texts.codes >= 0).sum())
-    if not present:
-        raise _empty(name)
-    distinct = len(texts.values)
-    if distinct > MOST_CATEGORIES or (present > 20 and distinct > present / 2):
-        return "numbers as text" if all(map(is_number, texts.values)) else "text"
-    return CategoryColumn(name, texts.values, flagged=present < len(texts.codes))
+def _text_column(table: pa.Table, names: tuple[str, ...], encoder: str | None) -> Column:
+    for name in names:
+        blank = read_free_texts(table[name], name).null_count
+        if blank == table.num_rows:
+            raise _empty(name)
+    texts = joined_texts(table, names)
+    if encoder is None:
+        return fit_text(names, texts)
+    first = embed_texts(encoder, load_encoder(encoder), texts.drop_null().slice(0, 1))
+    return EmbeddedColumn(names, encoder, first.shape[1], flagged=texts.null_count > 0)
 
 
 def _is_counter(name: str, column: pa.ChunkedArray) -> bool:
@@ -136,6 +219,14 @@ def _is_counter(name: str, column: pa.ChunkedArray) -> bool:
         return False
     steps = np.diff(column.to_numpy())
     return bool((steps == 1).all())
+
+
+def _is_id(name: str, column: pa.ChunkedArray) -> bool:
+    """Recognise whole numbers that are called an id and never repeat."""
+    if not pa.types.is_integer(column.type) or not ID_NAME.fullmatch(name.strip()):
+        return False
+    present = len(column) - column.null_count
+    return bool(present > FEW_ROWS and pc.count_distinct(column).as_py() == present)
 
 
 def _empty(name: str) -> DataError:
@@ -155,14 +246,15 @@ def encode_table(table: pa.Table, encoding: Encoding, identifying: Sequence[str]
             with equal features are often different samples with a name of their own.
 
     Raises:
-        DataError: A column is lacking (names the nearest), holds an infinity, or text for numbers.
+        DataError: A column is lacking (names the nearest), or holds what does not fit.
+        ModelError, MissingPackageError: The encoder of a text cannot be loaded, or fails.
     """
     present = set(table.column_names)
-    for column in encoding.columns:
-        if column.name not in present:
+    for name in encoding.sources:
+        if name not in present:
             raise DataError(
-                f"Column {quoted(column.name)} is lacking; the model was trained with it.",
-                nearest(column.name, present),
+                f"Column {quoted(name)} is lacking; the model was trained with it.",
+                nearest(name, present),
             )
     starts = encoding.starts
     inputs = np.zeros((table.num_rows, starts[-1]), np.float32)
@@ -170,29 +262,22 @@ def encode_table(table: pa.Table, encoding: Encoding, identifying: Sequence[str]
     missing: dict[str, int] = {}
     unseen: dict[str, tuple[str, ...]] = {}
     for column, start in zip(encoding.columns, starts[:-1], strict=True):
-        source = table[column.name]
-        salt = np.uint64(bytes_key(column.name.encode()))
-        if isinstance(column, NumberColumn):
-            values = read_numbers(source, column.name)
-            keys += mix(float_words(values) ^ salt)
-            absent = np.isnan(values)
-            values[absent] = column.median
-            inputs[:, start] = values
+        width = len(column.features) - column.flagged
+        into = inputs[:, start : start + width]
+        if isinstance(column, TextColumn | EmbeddedColumn):
+            cells = _encode_texts(column, table, into)
         else:
-            texts = read_texts(source, column.name)
-            keys += mix(_words(texts) ^ salt)
-            absent = texts.codes < 0
-            new = _set_category(inputs, texts, column, int(start))
-            if new:
-                unseen[column.name] = new
-        if absent.any():
-            missing[column.name] = int(absent.sum())
+            cells = _encode(column, table[column.name], into)
+        keys += mix(cells.words ^ _salt(column.name))
+        if cells.absent.any():
+            missing[column.name] = int(cells.absent.sum())
             if column.flagged:
-                inputs[absent, start + len(column.features) - 1] = 1.0
+                inputs[cells.absent, start + width] = 1.0
+        if cells.unseen:
+            unseen[column.name] = cells.unseen
     for name in identifying:
         if type_of(table.schema.field(name).type) == "text":
-            salt = np.uint64(bytes_key(name.encode()))
-            keys += mix(_words(read_texts(table[name], name)) ^ salt)
+            keys += mix(_words(table[name]) ^ _salt(name))
     notes = [*missing_notes(encoding, missing)]
     if unseen:
         named = (f"{quoted(name)} ({listed(map(quoted, new), 3)})" for name, new in unseen.items())
@@ -200,21 +285,81 @@ def encode_table(table: pa.Table, encoding: Encoding, identifying: Sequence[str]
     return Features(inputs, mix(keys), tuple(notes))
 
 
-def _words(texts: Texts) -> Words:
-    words = np.append(text_words(texts.values), MISSING)
-    return words[texts.codes]
+def _salt(name: str) -> np.uint64:
+    return np.uint64(bytes_key(name.encode()))
 
 
-def _set_category(
-    inputs: NDArray[np.float32], texts: Texts, column: CategoryColumn, start: int
-) -> tuple[str, ...]:
-    """Set the 0/1 features of one column; return the categories that training did not have."""
-    place = {value: position for position, value in enumerate(column.values)}
-    known = np.array([*(place.get(value, -1) for value in texts.values), -1], np.int64)
-    feature = known[texts.codes]
-    rows = np.flatnonzero(feature >= 0)
-    inputs[rows, start + feature[rows]] = 1.0
-    return tuple(value for value in texts.values if value not in place)
+class _Cells(NamedTuple):
+    """What a column's cells hold beside their features."""
+
+    words: Words  # (N,) hashes of the cells
+    absent: NDArray[np.bool_]  # (N,) whether a cell is missing
+    unseen: tuple[str, ...] = ()  # categories that training did not have
+
+
+def _encode(
+    column: NumberColumn | CategoryColumn | DateColumn | VectorColumn,
+    source: pa.ChunkedArray,
+    into: NDArray[np.float32],
+) -> _Cells:
+    """Write the features of one column, the flag aside: (N, number of features), zeros before."""
+    name = column.name
+    match column:
+        case NumberColumn():
+            values = read_numbers(source, name)
+            absent = np.isnan(values)
+            into[:, 0] = np.where(absent, np.float32(column.median), values)
+            return _Cells(float_words(values), absent)
+        case CategoryColumn():
+            texts = read_texts(source, name)
+            words = np.append(text_words(texts.values), MISSING)[texts.codes]
+            return _Cells(words, texts.codes < 0, set_categories(column, texts, into))
+        case DateColumn():
+            moments = read_dates(source, name)
+            absent = moments == NO_DATE
+            into[absent] = column.medians
+            into[~absent] = date_features(moments[~absent], column.parts, column.first)
+            return _Cells(moments.view(np.uint64).copy(), absent)
+        case VectorColumn():
+            vectors = read_vectors(source, name, len(column.means))
+            lacking = np.isnan(vectors)
+            into[:] = np.where(lacking, np.array(column.means, np.float32), vectors)
+            return _Cells(row_keys(vectors), np.any(lacking, axis=1))
+
+
+def _encode_texts(
+    column: TextColumn | EmbeddedColumn, table: pa.Table, into: NDArray[np.float32]
+) -> _Cells:
+    texts = joined_texts(table, column.names)
+    if isinstance(column, TextColumn):
+        text_vectors(column, texts, into)
+    else:
+        into[:] = _embedded(column, texts)
+    words = np.zeros(table.num_rows, np.uint64)
+    for name in column.names:
+        words += mix(_words(table[name]) ^ _salt(name))
+    return _Cells(words, np.asarray(texts.is_null().to_numpy(), bool))
+
+
+def _words(texts: pa.ChunkedArray) -> Words:
+    """Hash texts: (N,) uint64, of missing ones all alike."""
+    encoded = dense(texts).dictionary_encode().combine_chunks()
+    values = (value.strip() for value in encoded.dictionary.to_pylist())
+    words = [MISSING if each in MISSING_MARKERS else bytes_key(each.encode()) for each in values]
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    hashed: Words = np.array([*words, MISSING], np.uint64)[codes]
+    return hashed
+
+
+def _embedded(column: EmbeddedColumn, texts: pa.ChunkedArray) -> NDArray[np.float32]:
+    vectors = embed_texts(column.encoder, load_encoder(column.encoder), texts)
+    if vectors.shape[1] != column.width:
+        raise DataError(
+            f"The encoder {quoted(column.encoder)} gives {vectors.shape[1]:,} numbers a text, in "
+            f"training it gave {column.width:,}.",
+            "Use the encoder that the model was trained with.",
+        )
+    return vectors
 
 
 def missing_notes(encoding: Encoding, missing: dict[str, int]) -> tuple[str, ...]:
@@ -227,15 +372,30 @@ def missing_notes(encoding: Encoding, missing: dict[str, int]) -> tuple[str, ...
     found: dict[str, list[str]] = {}
     for column in encoding.columns:
         if column.name in missing:
-            what = MISSING_CELLS[isinstance(column, NumberColumn), column.flagged]
+            what = MISSING_CELLS[type(column)][column.flagged]
             count = counted(missing[column.name], "row")
             found.setdefault(what, []).append(f"{quoted(column.name)} ({count})")
     return tuple(f"{what}: {listed(columns)}." for what, columns in found.items())
 
 
-MISSING_CELLS = {  # (numbers, flagged)
-    (True, True): "Missing numbers are filled with the column's median and flagged",
-    (True, False): "Missing numbers are filled with the median of the training data",
-    (False, True): "Missing categories have a feature of their own",
-    (False, False): "Missing categories, unknown from training, are taken as none",
+_TEXTS = ("Missing texts are taken as empty", "Missing texts have a feature of their own")
+MISSING_CELLS: dict[type[Column], tuple[str, str]] = {  # without and with a flag
+    NumberColumn: (
+        "Missing numbers are filled with the median of the training data",
+        "Missing numbers are filled with the column's median and flagged",
+    ),
+    CategoryColumn: (
+        "Missing categories, unknown from training, are taken as none",
+        "Missing categories have a feature of their own",
+    ),
+    DateColumn: (
+        "Missing dates are filled with the medians of the training data",
+        "Missing dates are filled with the column's medians and flagged",
+    ),
+    VectorColumn: (
+        "Missing vectors are filled with the mean of the training data",
+        "Missing vectors are filled with the column's mean and flagged",
+    ),
+    TextColumn: _TEXTS,
+    EmbeddedColumn: _TEXTS,
 }

@@ -27,7 +27,8 @@ class AttachedCriterion:
         criterion: From `Method.start`.
 
     Raises:
-        ParameterError: the method begins anew with a fresh network; a trainer's schedule does not.
+        ParameterError: the method begins anew with a fresh network, which a trainer's schedule
+            does not; or it makes forward passes of its own, or wants further views of a sample.
     """
 
     def __init__(self, criterion: Criterion) -> None:
@@ -36,6 +37,12 @@ class AttachedCriterion:
                 f"{criterion.method.name} begins anew within a run; the trainer's schedule of the "
                 "learning rate does not.",
                 "Leave restarts out, or train in a loop of your own.",
+            )
+        if criterion.method.step is not None or criterion.method.views > 1:
+            raise ParameterError(
+                f"{criterion.method.name} needs more than the outputs of a batch, and the trainer "
+                "makes the forward pass.",
+                "Choose another method, or train in a loop of your own.",
             )
         self.criterion = criterion
         self._resumed: Mapping[str, Any] | None = None
