@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from thresher.data import open_data
+from thresher.data.encoded import ImageCells
 from thresher.data.images import decode_images
 from thresher.errors import DataError, LabelError
 
@@ -21,7 +22,7 @@ def encode(pixels, format="PNG", **settings):
 
 
 def column(*cells):
-    return pa.chunked_array([pa.array(cells, pa.large_binary())])
+    return ImageCells(pa.chunked_array([pa.array(cells, pa.large_binary())]))
 
 
 def table(cells, **columns):
@@ -232,3 +233,57 @@ def test_images_in_parquet_are_read(tmp_path):
     pq.write_table(table([encode(noise(seed)) for seed in range(4)]), tmp_path / "a.parquet")
     samples = open_data(tmp_path / "a.parquet")
     np.testing.assert_array_equal(np.stack([noise(seed) for seed in range(4)]), samples.inputs)
+
+
+def test_sizes_that_vary_take_the_median(tmp_path):
+    cells = [encode(noise(seed, 10 + seed, 20 + 2 * seed)) for seed in range(5)]
+    decoded = decode_images(column(*cells))
+    assert (5, 12, 24, 3) == decoded.images.shape
+    (note,) = decoded.notes
+    assert "4 images of 5 resized to 24 x 12 pixels" in note
+    assert "the median height and width" in note
+
+
+def test_large_images_are_scaled_down_aloud():
+    smooth = Image.fromarray(noise(0)).resize((640, 480), Image.Resampling.BICUBIC)
+    cells = [encode(smooth, "JPEG", quality=95)] * 3
+    decoded = decode_images(column(*cells))
+    assert (3, 168, 224, 3) == decoded.images.shape
+    expected = np.asarray(smooth.resize((224, 168), Image.Resampling.BILINEAR))
+    assert 4 > np.abs(decoded.images[0].astype(int) - expected).mean()  # JPEG loses that much
+    (note,) = decoded.notes
+    assert "(640 x 480) scaled down to 224 pixels on the longer side" in note or (
+        "(480 x 640) scaled down" in note
+    )
+    assert (3, 480, 640, 3) == decode_images(column(*cells), longest_side=640).images.shape
+
+
+def test_a_jpeg_decoded_small_is_turned_upright():
+    upright = Image.fromarray(noise(0)).resize((200, 600), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    decoded = decode_images(column(encode(turned, "JPEG", quality=95, exif=exif)), (60, 20))
+    expected = np.asarray(upright.resize((20, 60), Image.Resampling.BILINEAR))
+    assert 4 > np.abs(decoded.images[0].astype(int) - expected).mean()
+
+
+def test_progress_is_told_after_every_block(monkeypatch):
+    monkeypatch.setattr("thresher.data.images.MOST_IMAGES", 4)
+    told = []
+    cells = [encode(noise(seed)) for seed in range(10)]
+    cells[9] = b"rubbish"
+    decode_images(column(*cells), progress=lambda *each: told.append(each))
+    assert [(4, 10), (8, 10), (10, 10)] == told
+
+
+def test_pictures_named_by_absolute_paths_are_read_where_bytes_lack(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(noise(1)))
+    cells = [{"bytes": None, "path": str(path)}] * 2 + [
+        {"bytes": encode(noise(2)), "path": "b"}
+    ] * 2
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.table({"image": pa.array(cells, kind), "label": list("abab")})
+    expected = np.stack([noise(1), noise(1), noise(2), noise(2)])
+    np.testing.assert_array_equal(expected, open_data(images).inputs)

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from thresher.data.keys import float_words, mix, row_keys, sample_ids
+from thresher.data.keys import (
+    conflicting,
+    float_words,
+    mix,
+    repeated,
+    row_keys,
+    sample_ids,
+)
 
 ROWS = hnp.arrays(
     np.float32,
@@ -112,3 +119,32 @@ def test_correcting_a_label_renames_only_rows_alike_in_everything_else(rows, see
 def test_keys_do_not_depend_on_memory_layout(dtype):
     rows = np.arange(60).reshape(12, 5).astype(dtype)
     np.testing.assert_array_equal(row_keys(rows), row_keys(np.asfortranarray(rows)))
+
+
+def slow_conflicts(keys, labels):
+    """Compare every row with every other one."""
+    found = []
+    for row in range(len(keys)):
+        others = [
+            (labels[other], other)
+            for other in range(len(keys))
+            if keys[other] == keys[row] and 0 <= labels[other] != labels[row]
+        ]
+        if labels[row] >= 0 and others:
+            found.append((row, min(others)[1]))
+    return found
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3)), min_size=0, max_size=30),
+)
+def test_conflicts_are_those_of_a_slow_comparison(rows):
+    keys = np.array([key for key, _ in rows], np.uint64)
+    labels = np.array([label for _, label in rows], np.int64)
+    found, others = conflicting(keys, labels)
+    assert slow_conflicts(keys, labels) == list(zip(found.tolist(), others.tolist(), strict=True))
+
+
+def test_rows_that_repeat_earlier_ones_are_counted():
+    assert 3 == repeated(np.array([5, 1, 5, 5, 1, 2], np.uint64))
+    assert 0 == repeated(np.zeros(0, np.uint64))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from thresher.data import open_data
+from thresher.data.npz import labels_beside
 from thresher.errors import DataError, LabelError
 
 X = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -115,3 +116,88 @@ def test_a_damaged_member_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"data\.npz cannot be read"):
         open_data(path)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels"),
+    [
+        ("X", "y"),
+        ("X_train", "y_train"),
+        ("train_images", "train_labels"),
+        ("embeddings", "labels"),
+        ("vectors", "vectors_labels"),
+        ("vectors", "labels"),
+        ("vectors", "y"),
+    ],
+)
+def test_an_array_alone_finds_its_labels_beside_it(tmp_path, inputs, labels):
+    np.save(tmp_path / f"{inputs}.npy", X)
+    np.save(tmp_path / f"{labels}.npy", Y)
+    samples = open_data(tmp_path / f"{inputs}.npy")
+    assert open_data((X, Y)).fingerprint == samples.fingerprint
+    assert f"The labels are taken from {labels}.npy." == samples.notes[0]
+
+
+def test_the_nearest_name_wins_and_no_array_labels_itself(tmp_path):
+    for name in ("X_train", "y", "y_train", "labels"):
+        np.save(tmp_path / f"{name}.npy", Y)
+    assert "y_train.npy" == labels_beside(tmp_path / "X_train.npy").name
+    assert "y.npy" == labels_beside(tmp_path / "labels.npy").name
+
+
+def test_an_array_without_labels_says_where_they_were_looked_for(tmp_path):
+    np.save(tmp_path / "vectors.npy", X)
+    with pytest.raises(DataError, match=r"no vectors_labels\.npy, labels\.npy or y\.npy"):
+        open_data(tmp_path / "vectors.npy")
+    trained = open_data((X, Y))
+    new = open_data(
+        tmp_path / "vectors.npy",
+        encoding=trained.encoding,
+        classes=trained.classes,
+        labelled=False,
+    )
+    assert 6 == len(new)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_arrays_in_files_are_mapped_without_a_copy(tmp_path, dtype):
+    array = (np.arange(96).reshape(6, 4, 4) % 7).astype(dtype)
+    np.save(tmp_path / "X.npy", array)
+    np.save(tmp_path / "y.npy", Y)
+    before = (tmp_path / "X.npy").read_bytes()
+    samples = open_data(tmp_path / "X.npy")
+    base = samples.inputs
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    samples.inputs[:] = 1
+    assert before == (tmp_path / "X.npy").read_bytes()
+
+
+def test_column_major_files_keep_their_rows(tmp_path):
+    np.save(tmp_path / "X.npy", np.asfortranarray(X))
+    np.save(tmp_path / "y.npy", Y)
+    np.testing.assert_array_equal(X, open_data(tmp_path / "X.npy").inputs)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no array", "cannot be read as a NumPy array"),
+        (b"\x93NUMPY\x01\x00", "cannot be read as a NumPy array"),
+    ],
+)
+def test_broken_array_files_are_refused(tmp_path, content, words):
+    (tmp_path / "X.npy").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        open_data(tmp_path / "X.npy")
+
+
+def test_array_files_cut_short_or_of_objects_are_refused(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    (tmp_path / "X.npy").write_bytes((tmp_path / "X.npy").read_bytes()[:-4])
+    with pytest.raises(DataError, match="ends before the last of 24 numbers"):
+        open_data(tmp_path / "X.npy")
+    np.save(tmp_path / "X.npy", np.array([{}, None]), allow_pickle=True)
+    with pytest.raises(DataError, match="holds Python objects"):
+        open_data(tmp_path / "X.npy")

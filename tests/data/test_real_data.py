@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from thresher.data import open_data
+from thresher.errors import LabelError
 
 pytestmark = pytest.mark.realdata
 
@@ -70,3 +71,42 @@ def test_fashion_mnist_is_read_by_the_names_of_its_arrays(folder):
     assert (20_000, 28, 28, 1) == samples.inputs.shape
     assert (5_000, 28, 28, 1) == tested.inputs.shape
     assert tuple("0123456789") == samples.classes
+
+
+def test_label_files_of_cifar_follow_the_order_of_the_data(folder, tmp_path):
+    """A file as CIFAR-10N's, made of the columns; its clean labels vouch for the order."""
+    import torch
+
+    path = folder / "cifar10" / "train.parquet"
+    table = pq.read_table(path)
+    names = ("aggre", "worse", "random1", "random2", "random3")
+    arrays = {f"{name}_label": table[f"label_{name}"].to_numpy().astype(np.int64) for name in names}
+    clean = table["label"].to_numpy().astype(np.int64)
+    torch.save({"clean_label": clean, **arrays}, tmp_path / "human.pt")
+    samples = open_data(
+        path, image="image", label="label", labels=f"{tmp_path}/human.pt:worse_label"
+    )
+    assert "airplane" == samples.classes[0]
+    assert 0.40573 == pytest.approx((samples.labels != clean).mean(), abs=5e-6)
+    assert arrays["worse_label"].tolist() == samples.labels.tolist()
+    turned = clean[::-1].copy()
+    torch.save({"clean_label": turned, **arrays}, tmp_path / "turned.pt")
+    with pytest.raises(LabelError, match="in another order than the data"):
+        open_data(path, image="image", label="label", labels=f"{tmp_path}/turned.pt:aggre_label")
+    rates = [0.09007, 0.40573, 0.17123, 0.18273, 0.17957]
+    found = [(arrays[f"{name}_label"] != clean).mean() for name in names]
+    np.testing.assert_allclose(rates, found, atol=5e-6)
+
+
+@pytest.mark.parametrize("source", ["cifar10", "gtsrb", "fashion_mnist", "sign_digits"])
+def test_real_images_are_read_without_a_loss(folder, source):
+    if source == "fashion_mnist":
+        path, names = folder / source / "fashion_mnist_20k.npz", ("train_images", "train_labels")
+        samples = open_data(path, image=names[0], label=names[1])
+    else:
+        file = {"sign_digits": "sign_digits_64"}.get(source, "test")
+        samples = open_data(folder / source / f"{file}.parquet", label="label")
+    assert 0 == len(samples.skipped)
+    assert "images" == samples.kind
+    labels = samples.labels[np.isin(samples.sample_id, samples.conflicts["sample_id"])]
+    assert len(samples.conflicts) == len(labels)

@@ -74,8 +74,8 @@ def test_an_encoding_survives_its_json(encoding):
 
 def test_an_encoding_of_another_version_or_torn_is_refused():
     stored = Encoding("images", size=(2, 2), channels=1).to_json()
-    with pytest.raises(DataError, match="schema version 2"):
-        Encoding.from_json({**stored, "schema": 2})
+    with pytest.raises(DataError, match="schema version 99"):
+        Encoding.from_json({**stored, "schema": 99})
     with pytest.raises(DataError, match="incomplete"):
         Encoding.from_json({"schema": 1, "kind": "images"})
 
@@ -99,3 +99,34 @@ def test_the_package_offers_what_it_lists():
     assert all(hasattr(thresher.data, name) for name in thresher.data.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = thresher.data.nothing
+
+
+def test_rows_of_equal_content_and_other_labels_are_listed():
+    doubled = np.concatenate([X, X[:2]])
+    samples = open_data((doubled, [0, 1, 0, 1, 0, 1, 1, 1]))
+    ids = samples.sample_id.to_pylist()
+    assert [ids[0], ids[6]] == samples.conflicts["sample_id"].to_pylist()
+    assert [ids[6], ids[0]] == samples.conflicts["duplicate_of"].to_pylist()
+    assert ["0", "1"] == samples.conflicts["given_label"].to_pylist()
+    assert ["1", "0"] == samples.conflicts["other_label"].to_pylist()
+    notes = [note for note in samples.notes if "equal another one of a different label" in note]
+    assert [f'such as "{ids[0]}" ("0") and "{ids[6]}" ("1")' in note for note in notes] == [True]
+    assert any("2 samples of 8 repeat an earlier one" in note for note in samples.notes)
+    assert 2 == len(samples.take(np.array([6, 0])).conflicts)
+    assert 0 == len(samples.take(np.array([0, 1, 2])).conflicts)
+
+
+def test_columns_that_are_not_learned_from_do_not_hide_conflicts():
+    table = pa.table({"id": ["p", "q", "r", "s"], "a": [1.0, 1, 2, 3], "label": list("xyxy")})
+    encoding = open_data(table.drop_columns("id")).encoding
+    samples = open_data(table, encoding=encoding, classes=("x", "y"))
+    assert 2 == len(samples.conflicts)
+
+
+def test_rows_are_handed_out_as_copies():
+    samples = open_data((X, Y))
+    inputs, label = samples[3]
+    inputs[:] = -1
+    np.testing.assert_array_equal([6, 7], samples.inputs[3])
+    assert 1 == label
+    assert 6 == len(list(samples))

@@ -77,16 +77,18 @@ def test_a_category_unknown_from_training_sets_no_feature():
     assert any("unknown from training, are taken as none" in note for note in new.notes)
 
 
-def test_texts_dates_lists_and_row_counters_are_left_out_aloud():
+def test_what_teaches_nothing_about_new_rows_is_left_out_aloud():
     rows = 200
     samples = open_data(
         pa.table(
             {
                 "id": np.arange(rows),
+                "customer_id": 7919 * np.arange(rows) % 1009,
                 "name": [f"name {row}" for row in range(rows)],
                 "half": [f"{row // 2 + row % 2 * (row % 4)}" for row in range(rows)],
-                "when": [datetime.date(2020, 1, 1)] * rows,
-                "list": [[1, 2]] * rows,
+                "story": [f"once upon a time, {row}" for row in range(rows)],
+                "ragged": [[1, 2][: 1 + row % 2] for row in range(rows)],
+                "struct": [{"a": 1}] * rows,
                 "x": np.arange(rows) * 0.5,
                 "label": ["p", "q"] * (rows // 2),
             }
@@ -94,11 +96,28 @@ def test_texts_dates_lists_and_row_counters_are_left_out_aloud():
     )
     said = " ".join(samples.notes)
     assert ("x",) == samples.encoding.features
-    assert 'text or ids: "name"' in said
+    assert 'look like ids: "customer_id", "name"' in said
     assert 'ids, written as text: "half"' in said
-    assert 'dates or times: "when"; to use one, convert it to a number' in said
-    assert 'neither numbers nor categories: "list"' in said
+    assert 'looks like free text: "story"; to learn from it, name it: --text story' in said
+    assert 'lists are of different lengths: "ragged"' in said
+    assert 'neither numbers nor categories: "struct"' in said
     assert 'only number the rows, or have no name: "id"' in said
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "user_id", "User Id", "PassengerId", "uuid"])
+def test_whole_numbers_called_an_id_that_never_repeat_are_left_out(name):
+    cells = 7919 * np.arange(60) % 1009
+    table = {name: cells, "x": np.arange(60.0), "label": ["p", "q"] * 30}
+    assert ("x",) == open_data(pa.table(table)).encoding.features
+    again = cells.copy()
+    again[0] = again[1]
+    assert (name, "x") == open_data(pa.table(table | {name: again})).encoding.features
+
+
+@pytest.mark.parametrize("name", ["width", "paid", "grid", "amount"])
+def test_whole_numbers_of_another_name_may_all_differ(name):
+    table = {name: 7919 * np.arange(60) % 1009, "label": ["p", "q"] * 30}
+    assert (name,) == open_data(pa.table(table)).encoding.features
 
 
 def test_a_whole_number_called_id_that_does_not_count_is_a_feature():
@@ -120,11 +139,34 @@ def test_few_rows_may_all_differ(count, kept):
     assert kept == any(isinstance(each, CategoryColumn) for each in samples.encoding.columns)
 
 
-@pytest.mark.parametrize(("count", "kept"), [(100, True), (101, False)])
-def test_a_hundred_categories_are_the_most(count, kept):
-    cells = [f"c{row % count}" for row in range(1000)]
+@pytest.mark.parametrize(("count", "many"), [(100, False), (101, True)])
+def test_categories_beyond_the_hundredth_share_a_feature(count, many):
+    cells = [f"c{row % count:03}" for row in range(1000)]
     samples = open_data(pa.table({"c": cells, "x": range(1000), "label": ["p", "q"] * 500}))
-    assert kept == any(isinstance(each, CategoryColumn) for each in samples.encoding.columns)
+    assert many == ("c other" in samples.encoding.features)
+    assert many == any('100 most frequent share one feature: "c"' in n for n in samples.notes)
+    assert 102 - (not many) == len(samples.encoding.features)
+    assert 1000 == samples.inputs[:, :-1].sum()  # each row sets one
+
+
+def test_the_most_frequent_categories_keep_their_own_feature():
+    common = [f"c{place:03}" for place in range(120) for _ in range(2 + place)]
+    table = pa.table({"c": [*common, None], "label": [*"pq" * (len(common) // 2), "p"]})
+    samples = open_data(table)
+    (column,) = samples.encoding.columns
+    assert tuple(f"c{place:03}" for place in range(20, 120)) == column.values
+    assert ("c other", "c missing") == samples.encoding.features[-2:]
+    assert sum(2 + place for place in range(20)) == samples.inputs[:, -2].sum()
+    new = pa.table({"c": ["never seen", "c119", None]})
+    read = open_data(new, encoding=samples.encoding, labelled=False)
+    assert [[1, 0], [0, 0], [0, 1]] == read.inputs[:, -2:].tolist()
+    assert not any("unknown from training" in note for note in read.notes)
+
+
+def test_numbers_written_as_text_that_repeat_are_categories():
+    cells = [f"{row % 150:05}" for row in range(1000)]  # as postal codes
+    samples = open_data(pa.table({"c": cells, "label": ["p", "q"] * 500}))
+    assert samples.encoding.columns[0].rest
 
 
 @pytest.mark.parametrize(
@@ -136,7 +178,7 @@ def test_a_hundred_categories_are_the_most(count, kept):
         ({"a": [np.nan] * 4}, 'Column "a" is empty'),
         ({"a": ["", "NA", None, "?"]}, 'Column "a" is empty'),
         ({}, "No column is left to learn from"),
-        ({"when": [datetime.date(2020, 1, 1)] * 4}, "No column is left to learn from"),
+        ({"s": [{"a": 1}] * 4}, "No column is left to learn from"),
         ({"sample_id": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]}, r'"sample_id" names "a" 2 times'),
         ({"sample_id": ["a", None, "b", "c"], "x": [1, 2, 3, 4]}, "no id in row 1 "),
         ({"sample_id": [0.5, 1, 2, 3], "x": [1, 2, 3, 4]}, "expected texts or whole numbers"),
@@ -316,6 +358,15 @@ CELLS = {
     "number": st.one_of(st.none(), st.floats(-1e6, 1e6, width=32)),
     "whole": st.one_of(st.none(), st.integers(-1000, 1000)),
     "category": st.one_of(st.none(), st.sampled_from(["a", "b", "ü", "?", " c "])),
+    "date": st.one_of(st.none(), st.dates()),
+    "vector": st.one_of(st.none(), st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2)),
+}
+PRESENT = {
+    "number": 1.0,
+    "whole": 1,
+    "category": "a",
+    "date": datetime.date(2020, 2, 29),
+    "vector": [0.5, 1],
 }
 
 
@@ -327,7 +378,7 @@ def tables(draw):
         for place, kind in enumerate(draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=1)))
     }
     for name, cells in columns.items():  # no column is empty
-        cells.append("a" if name.startswith("cat") else 1.0 if name.startswith("num") else 1)
+        cells.append(PRESENT[name.split()[0]])
     labels = draw(st.lists(st.sampled_from("pq"), min_size=rows - 4, max_size=rows - 4))
     return pa.table({**columns, "label": [*labels, "p", "p", "q", "q"]})
 
@@ -367,3 +418,14 @@ def test_ids_survive_new_orders_and_corrected_labels(data, seed):
 def test_number_columns_and_category_columns_name_their_features():
     assert ("a", "a missing") == NumberColumn("a", 1.0, flagged=True).features
     assert ("c=x",) == CategoryColumn("c", ("x",)).features
+    assert ("c=x", "c other", "c missing") == CategoryColumn("c", ("x",), True, True).features
+
+
+def test_encodings_of_earlier_releases_are_read():
+    columns = [
+        {"number": "a", "median": 1.5, "flagged": False},
+        {"category": "c", "values": ["x", "y"], "flagged": True},
+    ]
+    written = open_data(table(a=[1, 2, 3, 4])).encoding.to_json()
+    found = Encoding.from_json({**written, "schema": 1, "columns": columns})
+    assert (NumberColumn("a", 1.5), CategoryColumn("c", ("x", "y"), True)) == found.columns
