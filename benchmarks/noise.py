@@ -61,9 +61,12 @@ def main() -> int:
     """Parse, compute what is missing, and say whether all went well."""
     options = parse()
     if options.task == "table":
+        from compare_table import write_comparison
         from noise_table import write_tables
 
-        write_tables(newest(read_lines(options.results)), options.results.with_suffix(".md"))
+        lines = newest(read_lines(options.results))
+        write_tables(lines, options.results.with_suffix(".md"))
+        write_comparison(lines, options.results.with_name("compare.md"))
         return 0
     needs_data = options.task in ("vectors", "cifar", "compare", "gtsrb")
     if needs_data and options.data_folder is None:

@@ -23,7 +23,18 @@ WORTH_SAYING = 0.005  # by which auto is behind another of our methods
 
 #: Rows and sections appear in this order, whichever cell was done first.
 ORDER = {
-    "data": ("toy", "digits", "letter", "fashion", "cifar"),
+    "data": (
+        "toy",
+        "digits",
+        "letter",
+        "fashion",
+        "cifar",
+        "magic",
+        "segment",
+        "hausa",
+        "sign",
+        "gtsrb",
+    ),
     "noise": (
         "symmetric",
         "pair",
@@ -33,6 +44,10 @@ ORDER = {
         "pair 30 %",
         "worse",
         "aggre",
+        "symmetric 40 %",
+        "symmetric 30 %",
+        "class-dependent 30 %",
+        "real",
         "none",
     ),
     "method": (
@@ -45,6 +60,17 @@ ORDER = {
         "co-teaching, estimated",
         "selfie",
         "selfie, estimated",
+        "jocor",
+        "jocor, estimated",
+        "morph",
+        "morph, estimated",
+        "morph, mixture",
+        "prestopping",
+        "prestopping, estimated",
+        "label-smoothing",
+        "bootstrap",
+        "bootstrap, soft",
+        "mixup",
         PEER,
     ),
 }

@@ -351,7 +351,11 @@ class Job:
         self.samples.unload()  # the audit needs the memory, and hardly any input
         verdicts = judge(record)
         table = build_table(
-            record, verdicts, sample_ids=self.samples.sample_id, paths=self.samples.paths
+            record,
+            verdicts,
+            sample_ids=self.samples.sample_id,
+            paths=self.samples.paths,
+            texts=self.samples.joined_texts(),
         )
         return Audited(verdicts, table, summarise(record, verdicts))
 
@@ -424,10 +428,13 @@ class Job:
         return buffer.getvalue()
 
     def _cells(self, row: int) -> dict[str, str]:
-        names = self.samples.encoding.features
+        samples = self.samples
+        texts = {} if samples.texts is None else samples.texts.slice(row, 1).to_pylist()[0]
+        numbers = samples.inputs[row]
+        places = samples.encoding.readable
         return {
-            name: f"{value:.4g}"
-            for name, value in zip(names, self.samples.inputs[row], strict=False)
+            **{name: text or "" for name, text in texts.items()},
+            **{name: f"{numbers[place]:.4g}" for name, place in places.items()},
         }
 
 

@@ -8,6 +8,7 @@
     p_given            float32          p_suggested       float32
     in_training        bool             reason            code of `thresher.audit.reasons`
     path               string           only where samples are files
+    text               string           only where samples hold free text
     aum, confidence, variability, correctness   float32   diagnostics of the whole run
     forgetting, visits                          int32
 
@@ -57,6 +58,7 @@ def build_table(
     *,
     sample_ids: Sequence[Any] | NDArray[Any] | pa.Array,
     paths: Sequence[str | None] | NDArray[Any] | pa.Array | None = None,
+    texts: Sequence[str | None] | NDArray[Any] | pa.Array | None = None,
 ) -> pa.Table:
     """Lay out record and verdicts as the audit table.
 
@@ -65,6 +67,7 @@ def build_table(
         verdicts: What `thresher.audit.verdicts.judge` made of it.
         sample_ids: N identifiers; anything that is no string is written as one.
         paths: N file paths, None where a sample has none.
+        texts: N texts, None where a sample has none.
 
     Returns:
         A table of N rows with the columns named at the top of this file.
@@ -90,6 +93,8 @@ def build_table(
     }
     if paths is not None:
         columns["path"] = _strings("paths", paths, n)
+    if texts is not None:
+        columns["text"] = _strings("texts", texts, n)
     columns.update(_diagnostics(record))
     facts = {
         "schema": SCHEMA_VERSION,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["audit", "exceeds"]
 
+TEXT = 80  # characters of a text
 WIDE = 100  # columns; a narrower terminal is not shown the two probabilities
 
 
@@ -51,6 +52,7 @@ def audit(
                 "p_given",
                 "p_suggested",
                 "reason",
+                *(name for name in ("text",) if name in table.column_names),
             ]
         )
         .to_pylist()
@@ -137,6 +139,8 @@ def print_suspects(
     if out.width < WIDE:
         titles.remove("p given")
         titles.remove("p suggested")
+    if "text" in suspects[0]:
+        titles.insert(2, "text")
     table = Table(box=None, pad_edge=False)
     for title in titles:
         right = title in ("rank", "score", "p given", "p suggested")
@@ -146,6 +150,7 @@ def print_suspects(
         cells = {
             "rank": str(each["rank"]),
             "sample": visible(each["sample_id"]),
+            "text": shortened(visible(each.get("text") or "")),
             "given": visible(each["given_label"]),
             "suggested": visible(each["suggested_label"]),
             "score": f"{each['label_score']:.3f}",
@@ -155,6 +160,15 @@ def print_suspects(
         }
         table.add_row(*(cells[title] for title in titles))
     out.print(table, soft_wrap=False)
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text.
+
+    >>> shortened("a" * 100)[-2:], len(shortened("a" * 100))
+    ('a…', 80)
+    """
+    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
 
 
 def describe_rate(rate: dict[str, Any]) -> str:

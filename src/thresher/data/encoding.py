@@ -356,6 +356,16 @@ class Encoding:
         return (*plain, *self.texts)
 
     @property
+    def as_read(self) -> NDArray[np.int64]:
+        """Positions of the features that are the same on every machine: none made of texts."""
+        kept = [
+            np.arange(start, end)
+            for column, start, end in zip(self.columns, self.starts, self.starts[1:], strict=False)
+            if not isinstance(column, TextColumn | EmbeddedColumn)
+        ]
+        return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+    @property
     def readable(self) -> dict[str, int]:
         """Features that tell a person something: name → position; no parts of texts or vectors."""
         return {

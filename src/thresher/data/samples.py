@@ -35,6 +35,7 @@ CONFLICTS = pa.schema(
         ("other_label", pa.string()),  # and its label, which differs
     ]
 )
+HASHED_TEXTS = 1 << 14  # texts hashed at a time
 HASHED_BYTES = 1 << 24  # bytes of inputs hashed at a time
 
 
@@ -86,16 +87,28 @@ class Samples:
     def fingerprint(self) -> str:
         """128-bit BLAKE2b of inputs, labels and class names, as 32 hex digits.
 
-        The same data give the same fingerprint on every machine, whatever file they came from.
+        The same data give the same fingerprint on every machine, whatever file they came from:
+        texts are taken as read, since machines round differently what is made of them.
         Cost: one pass over the inputs at first use, in blocks.
         """
         shape = [list(self.inputs.shape), str(self.inputs.dtype), list(self.classes)]
         digest = hashlib.blake2b(json.dumps(shape).encode(), digest_size=16)
         rows = max(1, HASHED_BYTES // max(1, self.inputs[:1].nbytes))
+        kept = slice(None) if self.texts is None else self.encoding.as_read
         for start in range(0, len(self), rows):
-            digest.update(_little_endian(self.inputs[start : start + rows]))
+            digest.update(_little_endian(self.inputs[start : start + rows, kept]))
+        for batch in [] if self.texts is None else self.texts.to_batches(HASHED_TEXTS):
+            digest.update(json.dumps(batch.to_pydict()).encode())
         digest.update(_little_endian(self.labels))
         return digest.hexdigest()
+
+    def joined_texts(self) -> pa.StringArray | None:
+        """The texts of each sample as one, (N,) Arrow strings; None where there are none."""
+        if self.texts is None:
+            return None
+        columns = [pc.fill_null(column.cast(pa.string()), "") for column in self.texts.columns]
+        joined = pc.binary_join_element_wise(*columns, " ") if len(columns) > 1 else columns[0]
+        return pa.concat_arrays(joined.chunks) if len(joined) else pa.array([], pa.string())
 
     def unload(self) -> None:
         """Give back the memory of inputs mapped from a file; the next use reads them again.
