@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,14 +43,13 @@ def test_the_readme_fits_audits_and_predicts():
 def test_the_readme_loop_trains():
     """The second Python block, in a loop as a user has it."""
     x, y = torch.randn(60, 4), torch.randint(3, (60,))
-    data = TensorDataset(torch.arange(60), x, y)
+    data = TensorDataset(x, y)
     model = torch.nn.Linear(4, 3)
     before = model.weight.detach().clone()
     names = {
         "data": data,
         "classes": 3,
         "epochs": 8,
-        "loader": DataLoader(data, batch_size=16),
         "model": model,
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
     }
