@@ -171,6 +171,17 @@ def _several_labels(table: pa.Table, request: Request) -> bool:
     )
 
 
+def _further_labels(features: Sequence[str]) -> tuple[str, ...]:
+    """Say that a column is learned from whose name is one of labels."""
+    suspect = [quoted(name) for name in features if name.strip().lower() in LABEL_NAMES]
+    if not suspect:
+        return ()
+    return (
+        f"Learned from, though their names are those of labels: {listed(suspect)}; remove them if "
+        "they hold the answer.",
+    )
+
+
 def _labels(
     column: pa.ChunkedArray | None, name: str, rows: int, request: Request, codes: Sequence[str]
 ) -> Labels:
@@ -224,6 +235,7 @@ def from_table(
     if encoding is None:
         reserved = (label, ID_NAME, request.group)
         features = [each for each in table.column_names if each not in reserved]
+        notes += _further_labels(features)
         columns, said = choose_columns(table, features, request.text, request.encoder)
         encoding = Encoding("features", columns, label=label, class_codes=tuple(codes))
         notes += said

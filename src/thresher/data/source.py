@@ -52,6 +52,7 @@ from thresher.errors import DataError, ParameterError
 __all__ = ["open_data"]
 
 IN_MEMORY = "arrays in memory"
+TEXT_NAME = "text"  # the column that a list of texts becomes
 
 
 def open_data(
@@ -79,7 +80,7 @@ def open_data(
             predict, any folder of images or one image. Or an object: a table with the Arrow C
             stream (pandas, polars, pyarrow); an array X (N, …), of uint8 and three or four
             dimensions for images; a map-style data set of pairs (x, y) or dictionaries; a Hugging
-            Face data set; a list of paths of images; or a pair (X, y) of one of them with its
+            Face data set; a list of paths of images, or of texts; or a pair (X, y) of one of them with its
             labels.
         label: The column, or the array of an .npz, that holds the labels. None takes the only
             column called label, labels, target, class or y; in an .npz, y.
@@ -135,6 +136,9 @@ def open_data(
             )
         data, given = data
     column = array_column(given) if given is not None and labelled else None
+    texts = _text_list(data)
+    if texts is not None:
+        return from_table(texts, replace(request, text=(TEXT_NAME,)), column, ())
     if hasattr(data, "__arrow_c_stream__"):
         return from_table(_arrow_table(data), request, column, ())
     paths = _path_list(data)
@@ -241,6 +245,18 @@ def _path_list(data: Any) -> pa.StringArray | None:
     ):
         return None
     return pa.array([os.fspath(each) for each in data], pa.string())
+
+
+def _text_list(data: Any) -> pa.Table | None:
+    """Take a list, a NumPy array or a series of texts as a table of one column of free text."""
+    values = data.to_numpy() if type(data).__name__ == "Series" else data
+    if not isinstance(values, (list, np.ndarray)) or np.ndim(values) != 1 or len(values) == 0:
+        return None
+    if not all(isinstance(each, str) or each is None for each in values):
+        return None
+    if isinstance(values[0], str) and Path(values[0]).suffix.lower() in IMAGE_SUFFIXES:
+        return None  # paths
+    return pa.table({TEXT_NAME: pa.array(values, pa.string())})
 
 
 # ---------------------------------------------------------------------- arrays
