@@ -80,8 +80,8 @@ def open_data(
             predict, any folder of images or one image. Or an object: a table with the Arrow C
             stream (pandas, polars, pyarrow); an array X (N, …), of uint8 and three or four
             dimensions for images; a map-style data set of pairs (x, y) or dictionaries; a Hugging
-            Face data set; a list of paths of images, or of texts; or a pair (X, y) of one of them with its
-            labels.
+            Face data set; a list of paths of images, or of texts; or a pair (X, y) of one of these
+            with its labels.
         label: The column, or the array of an .npz, that holds the labels. None takes the only
             column called label, labels, target, class or y; in an .npz, y.
         image: The column of encoded images, or the array of an .npz that holds the inputs. None
