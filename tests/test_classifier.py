@@ -233,7 +233,7 @@ def test_what_cannot_be_learned_from_is_refused_with_the_reason():
     X, y = load_iris(return_X_y=True)
     frame, kinds = mixed_frame()
     refused(X, np.zeros(150), "one class only")
-    refused(X, np.where(np.arange(150) == 3, 5, y), "class 5 has one sample only|class np.int64.5.")
+    refused(X, np.where(np.arange(150) == 3, 5, y), 'class "5" has one sample only')
     refused(X, X[:, 0], "continuous")
     refused(X, np.where(np.arange(150) == 3, np.nan, y), "NaN")
     refused(np.full((150, 2), np.nan), y, "empty")
@@ -241,6 +241,7 @@ def test_what_cannot_be_learned_from_is_refused_with_the_reason():
     refused(frame, kinds[:-1], "inconsistent numbers of samples")
     refused(frame.assign(size=np.inf), kinds, "infinite")
     refused(X.reshape(150, 2, 2), y, "3")
+    refused(X, y, "text names the column title, and X has no names", text="title")
 
 
 def test_settings_are_checked_by_fit_and_not_before():

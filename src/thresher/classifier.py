@@ -30,7 +30,7 @@ from sklearn.utils.validation import (
 
 from thresher.data import Samples, open_data
 from thresher.data.arrays import is_image_array
-from thresher.errors import DataError, LabelError
+from thresher.errors import DataError, LabelError, ParameterError
 from thresher.job import Job
 from thresher.models import build_model
 from thresher.settings import FitSettings
@@ -143,6 +143,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             seed=drawn_seed(self.random_state),
         )
         inputs, given = self._checked(X, y)
+        if settings.text and self._fitted_to != "table":
+            raise ParameterError(
+                f"text names the column {settings.text[0]}, and X has no names.",
+                "Pass X as a data frame, or leave text out.",
+            )
         known = LabelEncoder().fit(given)
         notes = Notes()
         samples = labelled_samples(
@@ -314,12 +319,12 @@ def labelled_samples(
     """
     if len(classes) < 2:
         raise LabelError(
-            f"y holds one class only: {classes[0]!r}.", "A classifier needs two or more classes."
+            f'y holds one class only: "{classes[0]}".', "A classifier needs two or more classes."
         )
     single = np.flatnonzero(np.bincount(codes) == 1)
     if len(single):
         raise LabelError(
-            f"The class {classes[single[0]]!r} has one sample only.",
+            f'The class "{classes[single[0]]}" has one sample only.',
             "Merge it with another class, or remove it; a class needs two samples or more.",
         )
     # open_data sorts texts by their letters: as numbers of one length they keep their order

@@ -81,3 +81,11 @@ def test_the_draw_belongs_to_the_seed():
     labels = np.arange(500) % 5
     assert (drawn(labels, seed=3) == drawn(labels, seed=3)).all()
     assert (drawn(labels, seed=3) != drawn(labels, seed=4)).any()
+
+
+def test_few_rows_of_a_class_do_not_stop_the_draw_of_groups():
+    """The splitter wants a class with a row for every fold; there are fewer folds then."""
+    labels = np.arange(8) % 2
+    held = drawn(labels, groups=np.arange(8))
+    assert 0 < held.sum() < 8
+    assert set(labels[~held]) == {0, 1}

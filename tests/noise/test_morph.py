@@ -177,6 +177,17 @@ def test_consistency_counts_the_whole_batch_whatever_is_safe():
     torch.testing.assert_close(loss, supervised + 5 * apart)
 
 
+def test_held_out_rows_do_not_teach_by_consistency_either():
+    """Neither of their views gets a gradient; both views of the others do."""
+    held_out = torch.tensor([False, False, True, True])
+    criterion = MORPH(0.2, consistency=5.0).start(4, 3, epochs=40, held_out=held_out)
+    criterion.method.switched_at = 0
+    outputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    criterion(torch.arange(4), outputs, outputs[:4].argmax(1)).backward()
+    learned = outputs.grad.view(2, 4, 3).abs().sum(2) > 0
+    assert learned.tolist() == [[True, True, False, False]] * 2
+
+
 def test_one_view_where_two_are_compared_is_refused():
     """With what to pass."""
     criterion = MORPH(0.2, consistency=5.0).start(4, 3)

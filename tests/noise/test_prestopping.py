@@ -44,9 +44,10 @@ def test_patience_ends_phase_one_without_a_noise_rate():
 
 
 def test_without_held_out_rows_it_stops_at_the_noise_rate():
-    """Nothing is saved: NaN is below nothing."""
+    """Nothing is saved: NaN is below nothing. Nor is there a minimum to wait for."""
     nan = float("nan")
     assert follow([nan] * 4, [0.6, 0.5, 0.4, 0.3], noise_rate=0.4) == (None, 3)
+    assert follow([nan] * 4, [0.6, 0.5, 0.4, 0.3], patience=2, noise_rate=0.1) == (None, None)
 
 
 def tell(criterion, trained_hits, held_out_hits, measured=None):

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from thresher.data import Indexed
 from thresher.errors import ParameterError
-from thresher.noise import ELR, MORPH, SELFIE, Change, Decision, Method, Mixup, Standard
+from thresher.noise import ELR, SELFIE, Change, Decision, Method, Standard
 from thresher.training.accumulation import Accumulation
 from thresher.training.snapshots import Snapshots
 
@@ -144,13 +144,6 @@ def test_a_run_resumed_from_a_checkpoint_equals_the_whole(tmp_path):
     whole = train(tmp_path, Rollback(), checkpoint=checkpoint)
     resumed = train(tmp_path, Rollback(), seed=9, resume=tmp_path / "epoch=1.ckpt")
     assert_same(whole, resumed, exactly=True)
-
-
-def test_a_method_that_makes_its_own_forward_passes_is_refused():
-    """The trainer makes them."""
-    for method in (Mixup(), MORPH(consistency=1.0)):
-        with pytest.raises(ParameterError, match="needs more than the outputs of a batch"):
-            RobustCallback(method.start(N, K, epochs=4))
 
 
 def test_a_method_with_restarts_is_refused():

@@ -15,7 +15,13 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from own_loop_process import CASES, CLASSES, EPOCHS, SAMPLES, as_one_process, data, network
 from thresher.data import Indexed
-from thresher.errors import LabelError, MissingPackageError, ParameterError, RecordError
+from thresher.errors import (
+    LabelError,
+    MissingPackageError,
+    ModelError,
+    ParameterError,
+    RecordError,
+)
 from thresher.history import SampleHistory
 from thresher.noise import ELR, SELFIE, Decision, Method, Standard, make_method
 from thresher.training.accumulation import Accumulation
@@ -188,6 +194,14 @@ def test_a_step_that_learns_from_nothing_leaves_no_gradient():
         accumulation.loss(criterion.parts(batch, model(x[batch]), y[batch])).backward()
     accumulation.scale()
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_networks_that_cannot_be_told_apart_are_refused_before_the_first_step():
+    """Each network's gradients are scaled by its own total."""
+    criterion = make_method("co-teaching").start(SAMPLES, CLASSES)
+    with pytest.raises(ModelError, match="trains 2 networks, and Linear does not hold 2") as found:
+        Accumulation(nn.Linear(2, 2), criterion)
+    assert "thresher.models.Networks" in found.value.fix
 
 
 @pytest.mark.parametrize("method", [Standard(), EveryThird()])
@@ -374,6 +388,12 @@ def test_outputs_of_another_shape_are_refused(shape):
     """Of fewer rows, more, another width, and without rows or classes."""
     with pytest.raises(ParameterError, match=rf"standard expects outputs \(4, {CLASSES}\), got"):
         start()(torch.arange(4), torch.zeros(shape), batch(range(4))[1])
+
+
+def test_labels_of_another_length_are_refused_at_the_start():
+    """With both lengths."""
+    with pytest.raises(ParameterError, match=rf"labels must be \({SAMPLES},\) int64, got \(4,\)"):
+        start(labels=torch.zeros(4, dtype=torch.int64))
 
 
 def test_places_in_the_batch_are_noticed_at_the_end_of_the_epoch():

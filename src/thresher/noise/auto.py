@@ -79,11 +79,11 @@ class Auto(Method):
     def decide(self, step: Step) -> Decision:
         """Every sample with its given label; the early-learning penalty once it has fired."""
         if self.fired_at < 0:
-            return Decision(step.ones())
+            return Decision()
         ramp = min(1.0, (step.epoch - self.fired_at + 1) / RAMP_EPOCHS)
         targets = move_targets(self.history, step, self.beta)
         penalty = early_learning_penalty(step.logits[0], targets[step.here])
-        return Decision(step.ones(), penalty=ramp * self.strength * penalty)
+        return Decision(penalty=ramp * self.strength * penalty)
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Compare trained with held-out rows; after two epochs above the gap go back and fire."""

@@ -40,8 +40,7 @@ class CoTeaching(Method):
     source = "Han et al., NeurIPS 2018"
     needs = ("noise_rate",)
     networks = 2
-    state = ("rate",)
-    settled_share: ClassVar[float] = 0.0  # below which the noise rate is not estimated
+    state: ClassVar[tuple[str, ...]] = ("rate",)
 
     def __init__(self, noise_rate: float | None = None, *, ramp: int | None = None) -> None:
         self.noise_rate = check_rate(noise_rate)
@@ -66,5 +65,5 @@ class CoTeaching(Method):
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Estimate the noise rate anew, unless it is known."""
         if self.noise_rate is None:
-            self.rate = estimate_rate(self.history, self.rate, settled_share=self.settled_share)
+            self.rate = estimate_rate(self.history, self.rate)
         return None

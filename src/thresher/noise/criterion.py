@@ -6,8 +6,13 @@
         criterion(index, model(x), y).backward()
     criterion.end_epoch()
 
-The whole flow of a step is `Criterion.parts`: split the outputs, losses, gather, observe and
-decide, losses on the targets, weighted sums.
+A step, top to bottom, in the order of the methods below:
+
+    parts, step   from outputs, or from a batch and the network → checked → `_flow`
+    gather        outputs → losses against the given labels → the global batch: a `Step`
+    observe       the step → history
+    decide        the step → what the method answers: a `Decision`
+    weigh         losses on its targets, times its weights → `Parts`
 """
 
 from __future__ import annotations
@@ -22,14 +27,13 @@ from torch import Tensor, nn
 from thresher.distributed import gather_rows
 from thresher.errors import ParameterError, RecordError
 from thresher.history import AUDIT, SampleHistory, missing_index
-from thresher.models.logits import logits_of
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
-from thresher.noise.row_numbers import RowNumbers
+from thresher.noise.outputs import method_outputs
+from thresher.noise.row_numbers import RowNumbers, only_repeated
 
 __all__ = ["Criterion", "no_stream"]
 
-HALF = (torch.bfloat16, torch.float16)
 WINDOW_SKIP = 0.2  # the audit averages from this share of the epochs on
 
 
@@ -62,18 +66,26 @@ class Criterion:
         if audit:
             self.history.declare(*AUDIT)
         self._all_eligible = True
+        # labels that are given whole are checked once, so that `step` need not do it
+        self._labels_checked = labels is not None
+        if labels is not None:
+            self._check_given(labels)
         if held_out is None and "held_out" in method.needs:
             held_out = draw_held_out(plan, labels)
         if held_out is not None:
             self._hold_out(held_out)
-        # labels that were given whole are checked once, so that `step` need not do it
-        self._labels_checked = labels is not None
-        if labels is not None:
-            kept = labels >= 0
-            rows = torch.arange(plan.samples)
-            self.history.check_labels(rows[kept], labels[kept])
         self.epoch = 0
         self._change: Change | None = None
+
+    def _check_given(self, labels: Tensor) -> None:
+        if labels.shape != (self.plan.samples,):
+            raise ParameterError(
+                f"labels must be ({self.plan.samples},) int64, got {tuple(labels.shape)} "
+                f"{labels.dtype}.",
+                "Pass one label for every sample, -1 where there is none.",
+            )
+        rows = torch.nonzero(labels >= 0).flatten()
+        self.history.check_labels(rows, labels[rows])
 
     def _hold_out(self, held_out: Tensor) -> None:
         if held_out.shape != (self.plan.samples,) or held_out.dtype != torch.bool:
@@ -126,18 +138,7 @@ class Criterion:
                 "Call criterion.step(model, Batch(index, inputs, labels), no_stream).mean().",
             )
         self._check(index, labels)
-        return self._parts(index, outputs, labels, features)
-
-    def _parts(
-        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
-    ) -> Parts:
-        step, losses = self.gather(index, outputs, labels, features)
-        if self.method.observe_first:
-            self.observe(step)
-        decision = self._decide(step)
-        if not self.method.observe_first:
-            self.observe(step)
-        return self.weigh(step, decision, losses)
+        return self._flow(index, outputs, labels, features)
 
     def step(self, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]) -> Parts:
         """Forward pass and loss of one batch: the only thing a loop has to know of a method.
@@ -148,26 +149,25 @@ class Criterion:
             self._check(batch.index, batch.labels)
         if self.method.step is not None:
             return self.method.step(self, model, batch, draw)
-        return self._parts(batch.index, model(batch.inputs), batch.labels)
+        return self._flow(batch.index, model(batch.inputs), batch.labels)
 
     def _check(self, index: Tensor, labels: Tensor) -> None:
         self.history.check_labels(index, labels)
         if torch.is_grad_enabled():  # an evaluation belongs to no epoch
             self.numbers.check(index)
 
-    def _decide(self, step: Step) -> Decision:
-        """What the method answers; of rows that only fill up a batch it remembers nothing."""
-        if step.first is None:
-            return self.method.decide(step)
-        again = step.index[~step.first]
-        again = again[~torch.isin(again, step.index[step.first])]
-        before = {name: values[again] for name, values in self.history.state_dict().items()}
-        decision = self.method.decide(step)
-        for name, values in before.items():
-            self.history[name][again] = values
-        return decision
+    def _flow(
+        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
+    ) -> Parts:
+        step, losses = self.gather(index, outputs, labels, features)
+        if self.method.observe_first:
+            self.observe(step)
+        decision = self.decide(step)
+        if not self.method.observe_first:
+            self.observe(step)
+        return self.weigh(step, decision, losses)
 
-    # ---- what `parts` is made of, for methods that make forward passes of their own
+    # ---- what a step is made of, for methods too that make forward passes of their own
     def gather(
         self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
     ) -> tuple[Step, Tensor]:
@@ -177,22 +177,13 @@ class Criterion:
             The step as a method sees it, and the loss of this process's rows against their given
             labels, (J, B) with the graph of the outputs.
         """
-        if self._change is not None:
-            raise RecordError(
-                f"{self.method.name} asked for a change at the end of the last epoch: "
-                f"{self._change}.",
-                "Apply it: Snapshots(model, optimizer, criterion).apply(criterion.end_epoch()).",
-            )
-        method, rows = self.method, len(labels)
-        answered = logits_of(outputs)
-        answered = answered if answered.dim() == 3 else answered.unsqueeze(0)
-        if answered.dtype in HALF:  # of autocast; losses and history are float32
-            answered = answered.float()
-        self._check_outputs(answered, rows)
+        self._refuse_unapplied_change()
+        rows = len(labels)
+        answered = method_outputs(outputs, self.method, classes=self.plan.classes, rows=rows)
         logits = answered if answered.shape[1] == rows else answered[:, :rows]  # (J, B, k)
-        losses = method.sample_loss(logits, labels.expand(len(logits), rows))  # (J, B)
+        losses = self.method.sample_loss(logits, labels.expand(len(logits), rows))  # (J, B)
 
-        everyone, here = gather_rows(index)
+        everyone, here = gather_rows(index)  # (G,)
         first = self.numbers.first(everyone) if torch.is_grad_enabled() else None
         eligible = None if self._all_eligible else self.history["eligible"][everyone]
         if first is not None:
@@ -212,26 +203,6 @@ class Criterion:
         )
         return step, losses
 
-    def _check_outputs(self, outputs: Tensor, rows: int) -> None:
-        networks, width = self.method.networks, self.plan.classes
-        wanted = rows * self.method.views
-        if outputs.dim() == 3 and outputs.shape[::2] == (networks, width):
-            further = outputs.shape[1] - wanted
-            if further == 0 or (further > 0 and self.method.streams()):
-                return
-        if self.method.views > 1 and outputs.dim() == 3 and outputs.shape[1] == rows:
-            raise ParameterError(
-                f"{self.method.name} compares {self.method.views} random views of each sample, got "
-                f"the outputs of one, {tuple(outputs.shape)}.",
-                "Pass model(torch.cat([view, other_view])): the batch once more, augmented anew.",
-            )
-        expected = f"({rows}, {width})" if networks == 1 else f"({networks}, {rows}, {width})"
-        raise ParameterError(
-            f"{self.method.name} expects outputs {expected}, got {tuple(outputs.shape)}.",
-            "Use a model with one logit a class"
-            + (f", and {networks} of them in thresher.models.Networks." if networks > 1 else "."),
-        )
-
     def observe(self, step: Step) -> None:
         """Remember the predictions of a step, once a step; nothing while gradients are off.
 
@@ -240,22 +211,32 @@ class Criterion:
         """
         if not torch.is_grad_enabled():
             return
-        scores = step.scores
-        # several networks: the logits of their mean probability
-        mean = scores[0] if len(scores) == 1 else scores.softmax(2).mean(0).clamp(min=1e-30).log()
-        index, labels = step.index, step.labels
-        self.numbers.mark(index, step.here)
-        if step.first is not None:
-            index, mean, labels = index[step.first], mean[step.first], labels[step.first]
-        self.history.observe(index, mean, labels)
+        self.numbers.mark(step.index, step.here)
+        index, labels, first = step.index, step.labels, step.first
+        logits = step.scores[0]
+        if len(step.scores) > 1:
+            logits = step.probabilities().clamp(min=1e-30).log()
+        if first is not None:
+            index, labels, logits = index[first], labels[first], logits[first]
+        self.history.observe(index, logits, labels)
+
+    def decide(self, step: Step) -> Decision:
+        """Ask the method; what it remembers of rows that only fill up a batch is taken back."""
+        if step.first is None:
+            return self.method.decide(step)
+        columns, rows = self.history.state_dict(), only_repeated(step.index, step.first)
+        before = {name: values[rows] for name, values in columns.items()}
+        decision = self.method.decide(step)
+        for name, values in before.items():
+            columns[name][rows] = values
+        return decision
 
     def weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
         """Sum the losses of this process's rows, (J, B) with graph, as the method decided."""
-        if decision.targets is not None:
-            targets = decision.targets
+        targets, weights, penalty = decision.targets, decision.weights, decision.penalty
+        if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
             losses = self.method.sample_loss(step.logits, targets[:, step.here])
-        weights = decision.weights
         if weights is None and step.eligible is None:  # nothing to mask, which would cost 5 %
             sums = losses.sum(1)
             totals = torch.full_like(sums, len(step.labels), requires_grad=False)
@@ -268,15 +249,14 @@ class Criterion:
             # dropping is masking: 0 · inf would be NaN
             sums = torch.where(mine > 0, mine * losses, 0).sum(1)
             totals = weights.sum(1)
-        if decision.penalty is not None:
-            penalty = decision.penalty.expand(len(losses), -1)
-            if step.eligible is not None and penalty.shape[1] == losses.shape[1]:
+        if penalty is not None:
+            if step.eligible is not None:
                 penalty = torch.where(step.eligible[step.here], penalty, 0)
-            sums = sums + penalty.sum(1)
-        if decision.divisor == "weights":
-            return Parts(sums, totals)
-        count = len(step.labels) if step.eligible is None else int(step.eligible.sum())
-        return Parts(sums, torch.full_like(sums, count, requires_grad=False))
+            sums = sums + penalty.expand(len(losses), -1).sum(1)
+        if decision.divisor == "batch":
+            count = len(step.labels) if step.eligible is None else int(step.eligible.sum())
+            totals = torch.full_like(totals, count)
+        return Parts(sums, totals)
 
     # ------------------------------------------------------------------ an epoch
     def end_epoch(self, measured: Mapping[str, float] | None = None) -> Change | None:
@@ -294,6 +274,14 @@ class Criterion:
         self.epoch += 1
         self.history.epoch = self.epoch
         return self._change
+
+    def _refuse_unapplied_change(self) -> None:
+        if self._change is not None:
+            raise RecordError(
+                f"{self.method.name} asked for a change at the end of the last epoch: "
+                f"{self._change}.",
+                "Apply it: Snapshots(model, optimizer, criterion).apply(criterion.end_epoch()).",
+            )
 
     def applied(self, change: Change | None) -> None:
         """Told by whoever applied the change."""
@@ -321,9 +309,9 @@ class Criterion:
                 f"{sorted(self.method.state)}.",
                 "Resume with the method that the run was started with.",
             )
+        self.history.load_state_dict(state["history"])
         for name, value in state["method"].items():
             setattr(self.method, name, value)
-        self.history.load_state_dict(state["history"])
         self.epoch = self.history.epoch = int(state["epoch"])
         self.numbers = RowNumbers(self.plan.samples, repeats=self.numbers.repeats)
         self._change = None

@@ -24,9 +24,8 @@ AGREEMENT_LIMIT = 1 - 1e-4  # ln(1 - ⟨p, t⟩) must stay finite
 
 def move_targets(history: SampleHistory, step: Step, beta: float) -> Tensor:
     """t ← β t + (1 - β) p for every sample of the global batch; returns the new rows (G, k)."""
-    probability = step.scores[0].softmax(1)
     targets = history["targets"]
-    moved = torch.lerp(probability, targets[step.index], beta)
+    moved = torch.lerp(step.probabilities(), targets[step.index], beta)
     targets[step.index] = moved
     return moved
 
@@ -68,4 +67,4 @@ class ELR(Method):
         """Every sample with its given label, and the penalty of turning away from its average."""
         targets = move_targets(self.history, step, self.beta)
         penalty = early_learning_penalty(step.logits[0], targets[step.here])
-        return Decision(step.ones(), penalty=self.strength * penalty)
+        return Decision(penalty=self.strength * penalty)

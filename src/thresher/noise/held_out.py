@@ -71,7 +71,8 @@ def _whole_groups(
     """Choose whole groups of about `wanted` rows in all: one fold of scikit-learn's splitter."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = max(2, round(len(labels) / wanted))
+    # the splitter wants a class with a row for every fold
+    folds = min(max(2, round(len(labels) / wanted)), int(np.bincount(labels).max()))
     if len(np.unique(groups)) < folds:
         raise ParameterError(
             f"There are {len(np.unique(groups))} groups, too few to hold out one in {folds}.",

@@ -10,15 +10,23 @@ the same samples, and agreeing is a part of what they learn.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from thresher.history import Column
 from thresher.noise.co_teaching import CoTeaching
-from thresher.noise.method import Decision, Step
+from thresher.noise.elr import TARGETS, move_targets
+from thresher.noise.method import Change, Decision, Plan, Step
+from thresher.noise.rate import confident_rate, settled
 from thresher.noise.small_loss import small_loss
 from thresher.ranges import check_positive
 
 __all__ = ["JoCoR", "divergence_from_peer"]
+
+MEMORY = 0.7  # of the moving average of predictions, as ELR's: about three epochs
+ENOUGH_SETTLED = 0.5  # of the samples, before which τ is not estimated
 
 
 def divergence_from_peer(logits: Tensor) -> Tensor:
@@ -31,7 +39,8 @@ class JoCoR(CoTeaching):
     """Train two networks together on the samples on which both agree with the label.
 
     Args:
-        noise_rate: τ, share of wrong labels, in [0, 1). None estimates it after every epoch.
+        noise_rate: τ, share of wrong labels, in [0, 1). None estimates it after every epoch once
+            half of the samples have settled; t counts from then on.
         ramp: T_k, epochs until the full share τ is dropped, > 0. Default 10 (Wei et al. 2020), or
             a quarter of a shorter run.
         agreement: λ, weight of agreeing, in (0, 1]. Default 0.9 (the same, CIFAR-10; 0.85 there
@@ -40,16 +49,18 @@ class JoCoR(CoTeaching):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: two networks. Hurts when: τ is far off, or classes are many and the training short: at
-    λ = 0.9 labels count a tenth, which Adam makes up for and plain gradient descent does not.
+    Cost: two networks; k floats a sample while τ is estimated. Hurts when: τ is far off, or classes
+    are many and the training short: at λ = 0.9 labels count a tenth, which Adam makes up for and
+    plain gradient descent does not. A smaller agreement helps there.
     Source: Wei, Feng, Chen, An, Combating Noisy Labels by Agreement: A Joint Training Method with
-    Co-Regularization, CVPR 2020. Deviations: as in Co-teaching, whose schedule it shares; τ is
-    estimated once half of the samples have settled.
+    Co-Regularization, CVPR 2020. Deviations: as in Co-teaching, whose schedule it shares; an
+    unknown τ is the share of labels that averaged predictions contradict with confidence, because
+    networks that learn so slowly disagree with many labels that they have not learned yet.
     """
 
     name = "jocor"
     source = "Wei et al., CVPR 2020"
-    settled_share = 0.5  # dropped samples are not learned and go on disagreeing: begin carefully
+    state = ("rate", "ramp_start")
 
     def __init__(
         self, noise_rate: float | None = None, *, ramp: int | None = None, agreement: float = 0.9
@@ -57,6 +68,16 @@ class JoCoR(CoTeaching):
         super().__init__(noise_rate, ramp=ramp)
         check_positive("agreement", agreement, below=1)
         self.agreement = agreement
+        self.ramp_start = -1 if noise_rate is None else 0  # first epoch that drops; -1 = none yet
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """What the noise rate is estimated from, when it is not given."""
+        columns = super().begin(plan)
+        return (*columns, TARGETS) if self.noise_rate is None else columns
+
+    def keep_rate(self, epoch: int) -> float:
+        """R(t), where t counts the epochs since τ is known."""
+        return super().keep_rate(epoch - self.ramp_start)
 
     def sample_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Each network's part of the joint loss, (2, B); the parts of a sample add up to it."""
@@ -66,6 +87,19 @@ class JoCoR(CoTeaching):
 
     def decide(self, step: Step) -> Decision:
         """Both networks learn from the samples with the smallest joint loss."""
+        if self.noise_rate is None:
+            move_targets(self.history, step, MEMORY)
         joint = step.losses.sum(0, keepdim=True)  # (1, G)
         chosen = small_loss(joint, self.keep_rate(step.epoch), step.eligible)[0]
         return Decision(chosen.to(step.losses.dtype))
+
+    def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
+        """Estimate the noise rate anew, unless it is known or hardly anything has settled."""
+        history = self.history
+        if self.noise_rate is not None:
+            return None
+        if int(settled(history).sum()) >= ENOUGH_SETTLED * int(history["eligible"].sum()):
+            if self.ramp_start < 0:
+                self.ramp_start = history.epoch + 1
+            self.rate = confident_rate(history, history["targets"])
+        return None

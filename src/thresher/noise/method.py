@@ -70,7 +70,7 @@ class Step:
     labels: Tensor  # (G,) given labels
     losses: Tensor  # (J, G) against the given labels
     scores: Tensor  # (J, G, k) logits
-    eligible: Tensor | None  # (G,) bool, False = held out of training; None = all may train
+    eligible: Tensor | None  # (G,) bool, False = held out of training, or not `first`; None = all
     here: slice  # this process's rows in the global batch
     logits: Tensor  # (J, B, k) with graph
     rest: Tensor | None  # (J, P - B, …) outputs of further rows: second views, a second stream
@@ -81,6 +81,12 @@ class Step:
     def ones(self) -> Tensor:
         """Weights that trust every sample, (G,)."""
         return torch.ones_like(self.losses[0])
+
+    def probabilities(self) -> Tensor:
+        """What is predicted, (G, k): the mean of several networks."""
+        if len(self.scores) == 1:
+            return self.scores[0].softmax(1)
+        return self.scores.softmax(2).mean(0)
 
 
 @dataclass(frozen=True)

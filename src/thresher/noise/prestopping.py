@@ -43,7 +43,7 @@ def stop_rule(
         trained_error: Error of the trained rows on their given labels, in [0, 1].
         lowest: The smallest held-out error so far.
         waited: Epochs since it, this one included.
-        patience: p, epochs without a new minimum that end phase I.
+        patience: p, epochs without a new minimum that end phase I; without held-out rows none do.
         noise_rate: τ, or None when it is not known.
 
     >>> stop_rule(0.3, 0.45, lowest=0.4, waited=1, patience=5, noise_rate=0.4)
@@ -55,7 +55,7 @@ def stop_rule(
         return "stop"
     if held_out_error < lowest:
         return "save"
-    return "stop" if waited >= patience else "wait"
+    return "stop" if waited >= patience and not math.isnan(held_out_error) else "wait"
 
 
 class Prestopping(Method):

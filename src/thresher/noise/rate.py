@@ -7,18 +7,30 @@ this counts hard samples as wrong and misses wrong labels that are easily confus
 both: `benchmarks/noise.py rates`.
 
     τ̂ = max over epochs of  mean( settled label ≠ given label )
+
+A network that learns slowly settles on much that it has not learned yet. Where that is so, averaged
+predictions tell more (`confident_rate`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from thresher.history import Column, SampleHistory
 from thresher.mixture import fit_gaussian_mixture
-from thresher.noise_rate import disagreement
+from thresher.noise_rate import confident_counts, disagreement
 
-__all__ = ["MIXTURE_COLUMNS", "RATE_COLUMNS", "SETTLED", "estimate_rate", "mixture_rate"]
+__all__ = [
+    "MIXTURE_COLUMNS",
+    "RATE_COLUMNS",
+    "SETTLED",
+    "confident_rate",
+    "estimate_rate",
+    "mixture_rate",
+    "settled",
+]
 
 RATE_COLUMNS = (Column("run_label", "class", fill=-1), Column("run_length", torch.int16))
 MIXTURE_COLUMNS = (Column("loss_sum"), Column("visits", torch.int32))
@@ -28,28 +40,42 @@ ENOUGH = 50  # settled samples, below which the estimate is not moved
 MOST = 0.9
 
 
-def estimate_rate(
-    history: SampleHistory,
-    before: float,
-    *,
-    settled_after: int = SETTLED,
-    settled_share: float = 0.0,
-) -> float:
+def settled(history: SampleHistory, after: int = SETTLED) -> Tensor:
+    """Which trained samples were predicted alike so many times in a row, (N,) bool."""
+    return history["eligible"] & (history["run_length"] >= after)
+
+
+def estimate_rate(history: SampleHistory, before: float, *, settled_after: int = SETTLED) -> float:
     """The estimate after this epoch, at least the one before; both in [0, 0.9].
 
     Args:
         history: With RATE_COLUMNS; between two epochs.
         before: The last estimate, 0 at first.
         settled_after: Equal predictions in a row that settle a sample, fewer in a short warm-up.
-        settled_share: Of the trained samples, below which the estimate is not moved, in [0, 1]: a
-            network that learns slowly settles first on what it gets wrong.
     """
-    eligible = history["eligible"]
-    settled = eligible & (history["run_length"] >= settled_after)
-    if int(settled.sum()) < max(ENOUGH, settled_share * int(eligible.sum())):
+    rows = settled(history, settled_after)
+    if int(rows.sum()) < ENOUGH:
         return before
-    label, given = history["run_label"][settled], history["given"][settled]
+    label, given = history["run_label"][rows], history["given"][rows]
     return min(MOST, max(before, disagreement(label.cpu().numpy(), given.cpu().numpy()) or 0.0))
+
+
+def confident_rate(history: SampleHistory, beliefs: Tensor) -> float:
+    """Share of the given labels that the averaged predictions contradict with confidence.
+
+    A class is believed of a sample when it is as probable as it is on average for the samples
+    given as that class (confident learning, Northcutt et al. 2021). What a network has not learned
+    yet is seldom believed, and does not count as a wrong label.
+
+    Args:
+        history: Between two epochs.
+        beliefs: (N, k) averaged probabilities, >= 0; rows add up to the same sum, whatever it is.
+
+    Returns:
+        The share of the trained samples that were seen, in [0, 0.9].
+    """
+    given = torch.where(history["eligible"], history["given"].long(), -1)
+    return min(MOST, confident_counts(given.cpu().numpy(), beliefs.cpu().numpy()).class_rate)
 
 
 def mixture_rate(history: SampleHistory) -> float:

@@ -14,7 +14,21 @@ from torch import Tensor
 from thresher.distributed import processes
 from thresher.errors import RecordError
 
-__all__ = ["RowNumbers"]
+__all__ = ["RowNumbers", "only_repeated"]
+
+
+def only_repeated(everyone: Tensor, first: Tensor) -> Tensor:
+    """The rows of a global batch that came in an earlier batch, and only fill this one up.
+
+    >>> only_repeated(torch.tensor([5, 3, 5, 2]), torch.tensor([True, True, False, False]))
+    tensor([2])
+
+    Args:
+        everyone: (G,) int64, the global batch.
+        first: (G,) bool, from `RowNumbers.first`.
+    """
+    again = everyone[~first]
+    return again[~torch.isin(again, everyone[first])]
 
 
 class RowNumbers:

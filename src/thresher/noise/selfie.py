@@ -138,8 +138,8 @@ class SELFIE(Method):
         before = refurbished[step.index].long()
         if step.epoch - self.round_start < self.warmup_epochs:
             if self.round_start == 0:  # nothing is refurbished yet
-                return Decision(step.ones())
-            return Decision(step.ones(), torch.where(before >= 0, before, step.labels))
+                return Decision()
+            return Decision(targets=torch.where(before >= 0, before, step.labels))
         certain, label = self.settled(step.index)
         refurbished[step.index] = torch.where(certain, label, before).to(refurbished.dtype)
         if self.reuse:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from thresher.distributed import processes
+from thresher.errors import ModelError
 from thresher.noise.criterion import Criterion
 from thresher.noise.method import Parts
 
@@ -32,6 +33,9 @@ class Accumulation:
     Args:
         model: The network, or the module that holds several, as it was before it was wrapped.
         criterion: The criterion of the same training.
+
+    Raises:
+        ModelError: the method has several networks, and the model does not tell them apart.
     """
 
     def __init__(self, model: nn.Module, criterion: Criterion) -> None:
@@ -67,8 +71,15 @@ class Accumulation:
 
 def member_parameters(model: nn.Module, networks: int) -> list[list[nn.Parameter]]:
     """The parameters of each network: those of the members, or of the one model."""
-    members = getattr(model, "member_parameters", None)
-    if networks == 1 or members is None:
+    if networks == 1:
         return [list(model.parameters())]
-    found: list[list[nn.Parameter]] = members()
+    members = getattr(model, "member_parameters", None)
+    found: list[list[nn.Parameter]] = members() if members is not None else []
+    if len(found) != networks:
+        raise ModelError(
+            f"The method trains {networks} networks, and {type(model).__name__} does not hold "
+            f"{networks} that can be told apart.",
+            "Put them in thresher.models.Networks([first, second]), and pass that before anything "
+            "wraps it.",
+        )
     return found

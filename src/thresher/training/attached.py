@@ -54,6 +54,7 @@ class AttachedCriterion:
         if self._resumed is not None:
             self.criterion.load_state_dict(self._resumed["criterion"])
             self._snapshots.load_state_dict(self._resumed["snapshots"])
+            self._resumed = None  # a training that begins after this one goes on from where it is
 
     def loss(self, index: Tensor, outputs: object, labels: Tensor) -> Tensor:
         """A scalar for `backward`; with the arguments of `Criterion`."""

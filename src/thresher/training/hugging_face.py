@@ -38,7 +38,8 @@ class RobustTrainer(Trainer):  # type: ignore[misc]  # the types of transformers
             wrap it in `thresher.data.Indexed`, or add the column.
 
     Raises:
-        ParameterError: the method begins anew with a fresh network; a Trainer's schedule does not.
+        ParameterError: the method begins anew with a fresh network, and a Trainer's schedule does
+            not; or it makes forward passes of its own, or wants further views of a sample.
         RecordError: rows without an index, and what `Criterion` refuses.
     """
 

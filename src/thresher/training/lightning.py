@@ -35,7 +35,8 @@ class RobustCallback(Callback):  # type: ignore[misc]  # Lightning's types are n
         criterion: From `Method.start`. The callback goes into `Trainer(callbacks=[…])`.
 
     Raises:
-        ParameterError: the method begins anew with a fresh network; a Trainer's schedule does not.
+        ParameterError: the method begins anew with a fresh network, and a Trainer's schedule does
+            not; or it makes forward passes of its own, or wants further views of a sample.
     """
 
     def __init__(self, criterion: Criterion) -> None:
