@@ -419,3 +419,11 @@ def test_on_wrong_labels_it_beats_a_network_trained_to_the_end():
     plain.fit(X[train], given[train])
     robust = RobustClassifier(device="cpu", random_state=0).fit(X[train], given[train])
     assert robust.score(X[test], true[test]) > plain.score(X[test], true[test]) + 0.1
+
+
+@pytest.mark.parametrize(("method", "rows"), [("standard", 0), ("auto", 15)])
+def test_rows_are_held_out_only_where_the_method_needs_them(method, rows):
+    """Who uses scikit-learn has a validation of their own."""
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    classifier = RobustClassifier(method=method, epochs=1, random_state=0).fit(X, y)
+    assert (classifier.audit_["split"] == "held-out").sum() == rows

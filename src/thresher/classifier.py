@@ -33,6 +33,7 @@ from thresher.data.arrays import is_image_array
 from thresher.errors import DataError, LabelError, ParameterError
 from thresher.job import Job
 from thresher.models import build_model
+from thresher.noise import make_method
 from thresher.settings import FitSettings
 from thresher.trained_model import TrainedModel, choose_device
 
@@ -59,7 +60,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         weight_decay: L2 penalty, >= 0; None chooses by the kind of data.
         augment: "auto", "none", or some of crop, flip, joined by commas; for images.
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
-            at most.
+            at most, where the method needs them, and else none: scikit-learn's users validate
+            themselves.
         precision: "fp32", or "bf16" for the forward pass.
         text: Columns of free text in a data frame.
         encoder: What turns texts into vectors, a sentence encoder on this machine or
@@ -142,6 +144,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             device=self.device,
             seed=drawn_seed(self.random_state),
         )
+        if settings.validation is None and "held_out" not in make_method(settings.method).needs:
+            settings = replace(settings, validation=0.0)
         inputs, given = self._checked(X, y)
         if settings.text and self._fitted_to != "table":
             raise ParameterError(

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from thresher.ranges import check_positive, check_rate
 
 __all__ = ["PATHS", "FitSettings"]
 
+WHOLE = ("epochs", "limit", "longest_side", "batch_size")
 PRECISIONS = ("fp32", "bf16")
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 PATHS = ("data", "labels", "test")  # written relative to the run folder
@@ -126,6 +128,10 @@ class FitSettings:
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
+        if name in WHOLE and value is not None and not isinstance(value, Integral):
+            raise ParameterError(
+                f"{name} must be a whole number, got {value!r}.", f"Example: {name}={least + 8}."
+            )
         if value is not None and not value >= least:
             raise ParameterError(
                 f"{name} must be at least {least}, got {value:g}.",
