@@ -19,7 +19,8 @@ import torch
 
 import thresher
 from thresher.data import Samples, open_data
-from thresher.data.files import existing
+from thresher.data.cifar import find_cifar
+from thresher.data.files import as_path, existing
 from thresher.data.splits import training_and_test
 from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
@@ -306,7 +307,7 @@ def read(
 def new_folder(settings: FitSettings, out: str | Path | None, *, overwrite: bool) -> RunFolder:
     """Make the run folder, unless there is nothing to read."""
     for path in (settings.data, settings.test):
-        if path is not None:
+        if path is not None and find_cifar(as_path(path)) is None:  # a file in an archive is none
             existing(Path(path))
     return (
         dated_folder(settings.data) if out is None else RunFolder.create(out, overwrite=overwrite)

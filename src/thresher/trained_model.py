@@ -193,11 +193,13 @@ class Predictions:
         sample_id: (n,) names of the rows.
         classes: The k class names.
         probabilities: (n, k) float32.
+        notes: What must be said aloud of how the data were read, a sentence each.
     """
 
     sample_id: Sequence[str]
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -234,7 +236,10 @@ def predict(run: str | Path, data: Any, *, device: str = "auto") -> Predictions:
     model = TrainedModel.load(folder, place)
     samples = model.read(data)
     return Predictions(
-        samples.sample_id.to_pylist(), model.classes, model.probabilities(samples, place)
+        samples.sample_id.to_pylist(),
+        model.classes,
+        model.probabilities(samples, place),
+        samples.notes,
     )
 
 

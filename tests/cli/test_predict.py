@@ -11,6 +11,7 @@ import pytest
 
 import shipped
 import thresher
+from pictures import class_folders
 from thresher.data import open_data
 from thresher.trained_model import TrainedModel
 
@@ -194,3 +195,13 @@ def test_a_run_without_an_audit_predicts(call, tmp_path):
     done = call("audit", "run")
     assert done.code == 2
     assert "holds no audit.parquet" in done.complaint[0]
+
+
+def test_rows_that_cannot_be_read_are_said_aloud(call, tmp_path):
+    """There are fewer predictions than rows then."""
+    class_folders(tmp_path / "pictures", each=10)
+    assert call("fit", "pictures", "--epochs", "1", "--out", "seen").code == 0
+    (tmp_path / "pictures" / "cat" / "0.png").write_bytes(b"cut")
+    done = call("predict", "seen", "pictures")
+    assert len(done.out.splitlines()) == 1 + 19
+    assert '1 image of 20 left out as unreadable; the first "cat/0.png"' in done.err

@@ -167,3 +167,12 @@ def test_lists_of_rows_are_arrays():
     assert [[1, 2], [3, 4], [5, 6], [7, 8]] == open_data(
         ([[1, 2], [3, 4], [5, 6], [7, 8]], ["a", "b", "a", "b"])
     ).inputs.tolist()
+
+
+def test_images_of_another_type_than_uint8_are_said_to_be_features():
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 3))
+    samples = open_data((images, [0, 1, 0, 1]))
+    assert (4, 75) == samples.inputs.shape
+    assert any("75 features each; images are of type uint8" in note for note in samples.notes)
+    new = open_data(images, encoding=samples.encoding, labelled=False)
+    assert not any("features each" in note for note in new.notes)

@@ -196,3 +196,44 @@ def test_other_archives_are_refused(tmp_path):
     (tmp_path / "b.tar.gz").write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"b\.tar\.gz cannot be read"):
         open_data(tmp_path / "b.tar.gz")
+
+
+def test_links_in_an_archive_are_no_files(tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in ten(python_two).items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            if name == "data_batch_3":
+                member.type, member.linkname = tarfile.SYMTYPE, "../../etc/passwd"
+                archive.addfile(member)
+            else:
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(DataError, match='lacks "data_batch_3"'):
+        open_data(path)
+
+
+def test_bytes_that_are_no_archive_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "cifar-10-python.tar.gz"
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match="cannot be read as an archive") as caught:
+        open_data(path)
+    assert "\n" not in caught.value.cause
+
+
+@pytest.mark.parametrize("labels", [[[0]] * PER_BATCH, [0] * (PER_BATCH - 1)])
+def test_labels_of_another_shape_are_refused_with_their_file(tmp_path, labels):
+    files = ten(python_two)
+    files["data_batch_2"] = python_two({"data": batch(1)[0], "labels": labels})
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"data_batch_2 .* labels of shape .* for 20 images"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("names", [{"label_names": 3}, {"names": TEN}])
+def test_class_names_that_are_no_list_are_refused(tmp_path, names):
+    for name, content in (ten(python_two) | {"batches.meta": python_two(names)}).items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"batches\.meta .* holds no list label_names"):
+        open_data(tmp_path)

@@ -110,7 +110,7 @@ def test_rows_that_fail_are_named():
             raise KeyError("gone")
         return IMAGES[row], LABELS[row]
 
-    with pytest.raises(DataError, match=r"Row 2 of the Rows .* cannot be read: KeyError"):
+    with pytest.raises(DataError, match=r"Row 2 .* of the Rows cannot be read: KeyError"):
         open_data(Rows(make))
 
 
@@ -150,8 +150,8 @@ def test_data_to_predict_may_come_without_labels():
 
 
 def test_large_data_sets_are_mapped_from_the_scratch_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("thresher.data.datasets.IN_MEMORY_BYTES", 1)
-    monkeypatch.setattr("thresher.data.datasets.BLOCK", 4)
+    monkeypatch.setattr("thresher.data.items.IN_MEMORY_BYTES", 1)
+    monkeypatch.setattr("thresher.data.items.BLOCK", 4)
     data = Rows(lambda row: (IMAGES[row], LABELS[row]))
     told = []
     samples = open_data(data, scratch=tmp_path, progress=lambda *each: told.append(each))
@@ -263,3 +263,47 @@ def test_real_hugging_face_data_sets_are_read(tmp_path):
     from thresher.data.splits import training_and_test
 
     assert (data, data) == training_and_test(both)[:2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda row: (Image.fromarray(IMAGES[row]), LABELS[row]),
+        lambda row: {"x": IMAGES[row], "y": LABELS[row]},
+        lambda row: (torch.from_numpy(IMAGES[row]).permute(2, 0, 1), LABELS[row]),
+    ],
+    ids=["pair", "dictionary", "tensor"],
+)
+def test_a_list_of_samples_is_a_data_set(make):
+    samples = open_data([make(row) for row in range(6)])
+    np.testing.assert_array_equal(IMAGES, samples.inputs)
+    assert LABELS == samples.labels.tolist()
+
+
+@pytest.mark.parametrize("other", [IMAGES[0], None, "a.png"], ids=["array", "nothing", "text"])
+def test_what_is_no_image_among_images_is_named(other):
+    rows = Rows(lambda row: (other if row == 4 else Image.fromarray(IMAGES[row]), LABELS[row]))
+    with pytest.raises(DataError, match=r"Row 4 .* the first is a Pillow image"):
+        open_data(rows)
+
+
+def test_tensors_that_carry_gradients_are_numbers():
+    samples = open_data(Rows(lambda row: (torch.full((2,), row + 0.5).requires_grad_(), row % 2)))
+    assert [[row + 0.5] * 2 for row in range(6)] == samples.inputs.tolist()
+
+
+def test_what_a_data_set_cannot_say_of_itself_is_an_error_that_tells_so():
+    class Nameless(Rows):
+        @property
+        def classes(self):
+            raise RuntimeError("names are\nfetched later")
+
+    with pytest.raises(DataError, match=r"classes of the Nameless .* names are fetched later"):
+        open_data(Nameless(lambda row: (IMAGES[row], LABELS[row])))
+
+    class Endless(Rows):
+        def __len__(self):
+            raise TypeError("no length")
+
+    with pytest.raises(DataError, match="The length of the Endless cannot be read"):
+        open_data(Endless(lambda row: (IMAGES[row], LABELS[row])))

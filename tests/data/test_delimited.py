@@ -153,3 +153,15 @@ def test_quoted_line_breaks_are_kept_in_files_of_many_blocks(write):
     table = read(write("a,b\n" + f'1,"{cell}"\n' * 50_000))  # 4 MB; Arrow's blocks are of 1 MiB
     assert 50_000 == table.num_rows
     assert [cell] == table["b"].unique().to_pylist()
+
+
+def test_a_file_that_may_not_be_read_is_refused_in_our_words(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_text("a,label\n1,x\n")
+
+    def refuse(path, *settings, **more):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(DataError, match=r"a\.csv cannot be read: permission denied"):
+        open_data(path)

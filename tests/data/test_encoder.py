@@ -146,3 +146,10 @@ def test_texts_are_encoded_a_block_at_a_time(monkeypatch):
     monkeypatch.setattr("thresher.data.encoder.BLOCK_ROWS", 3)
     texts = pa.chunked_array([["a" * size for size in range(4)], ["b" * 9]], pa.large_string())
     assert [0, 1, 2, 3, 9] == embed_texts("x", Lengths(), texts)[:, 0].tolist()
+
+
+@pytest.mark.parametrize("answer", [np.zeros((2, 0)), np.zeros((2, 2, 2))])
+def test_vectors_without_a_number_are_refused(answer):
+    encoder = types.SimpleNamespace(encode=lambda texts: answer)
+    with pytest.raises(ModelError, match="answers 2 texts with an array of shape"):
+        embed_texts("x:y", encoder, pa.chunked_array([["a", "b"]]))

@@ -3,6 +3,7 @@ import zipfile
 import pyarrow as pa
 import pytest
 
+import thresher
 from thresher.data import open_data
 from thresher.data.files import reading
 from thresher.errors import DataError
@@ -57,3 +58,16 @@ def test_failures_to_read_are_told_on_one_line(tmp_path, error, words):
     assert "\n" not in caught.value.cause
     assert str(tmp_path / "a.csv") in caught.value.cause
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("", "name of the data is empty"), ("a\udcff.csv", "is not UTF-8 text")]
+)
+def test_names_that_are_none_are_refused(name, said, tmp_path, monkeypatch):
+    """An empty one, as of an unset variable of the shell, is not the current folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=said):
+        open_data(name)
+    with pytest.raises(DataError, match=said):
+        thresher.fit(name, out="run")
+    assert [] == list(tmp_path.iterdir())

@@ -272,7 +272,13 @@ def test_names_that_are_no_text_are_left_out_aloud(tmp_path):
         pytest.skip("the file system takes UTF-8 names only")
     samples = open_data(tmp_path)
     assert 6 == len(samples)
-    assert any("1 image whose names are not UTF-8 left out" in note for note in samples.notes)
+    assert any("1 image whose paths are not UTF-8 left out" in note for note in samples.notes)
+    (tmp_path / "cow").mkdir()
+    shutil.copy(tmp_path / "cat/0.png", tmp_path / "cow")
+    os.rename(os.fsencode(tmp_path / "cow"), os.fsencode(tmp_path) + b"/\xff")  # noqa: PTH104
+    assert ("cat", "dog") == open_data(tmp_path).classes
+    notes = open_data(tmp_path).notes
+    assert any("2 images whose paths are not UTF-8 left out" in note for note in notes)
 
 
 def test_identical_files_of_two_classes_are_reported(tmp_path):
@@ -360,3 +366,49 @@ def test_formats_and_modes_of_all_kinds_are_read_from_files(tmp_path):
     for name, pixels in by_name.items():
         expected = 90 if "sixteen" in name else red
         np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=4)
+
+
+def test_links_that_lead_to_themselves_and_pipes_are_unreadable_images(tmp_path):
+    class_folders(tmp_path, each=10)
+    (tmp_path / "cat" / "self.png").symlink_to("self.png")
+    os.mkfifo(tmp_path / "dog" / "pipe.png")
+    samples = open_data(tmp_path)
+    assert 20 == len(samples)
+    assert ["cat/self.png", "dog/pipe.png"] == samples.skipped["path"].to_pylist()
+    said = '2 images of 22 left out as unreadable; the first "cat/self.png": Too many levels'
+    assert any(note.startswith(said) for note in samples.notes)
+
+
+def test_images_that_a_table_names_and_that_are_lacking_are_told_as_lacking(tmp_path):
+    class_folders(tmp_path)
+    names = ["cat/0.png", "dog/0.png", "cat/9.png", ""]
+    rows = "".join(f"{name},{label}\n" for name, label in zip(names, "xyxy", strict=True))
+    (tmp_path / "metadata.csv").write_text("file_name,label\n" + rows)
+    with pytest.raises(DataError, match=r'2 images of 4 .* "cat/9\.png": No such file') as caught:
+        open_data(tmp_path)
+    assert "Check that they are there" in caught.value.fix
+
+
+def test_a_table_whose_names_of_files_are_no_texts_is_refused(tmp_path):
+    class_folders(tmp_path)
+    row = {"file_name": ["cat/0.png"], "label": "x"}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match='"file_name" holds values of type list'):
+        open_data(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_refused_in_our_words(tmp_path, monkeypatch):
+    def refuse(path, **settings):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.is_file", refuse)
+    with pytest.raises(DataError, match="cannot be read: permission denied"):
+        open_data(tmp_path)
+
+
+def test_a_class_of_which_one_readable_image_is_left_is_told_as_such(tmp_path):
+    class_folders(tmp_path, each=10)
+    write(tmp_path / "rare" / "0.png", picture(99))
+    (tmp_path / "rare" / "1.png").write_bytes(b"cut")
+    with pytest.raises(LabelError, match=r'\(unreadable images aside\): the class "rare" has one'):
+        open_data(tmp_path)

@@ -287,3 +287,20 @@ def test_pictures_named_by_absolute_paths_are_read_where_bytes_lack(tmp_path):
     images = pa.table({"image": pa.array(cells, kind), "label": list("abab")})
     expected = np.stack([noise(1), noise(1), noise(2), noise(2)])
     np.testing.assert_array_equal(expected, open_data(images).inputs)
+
+
+def test_paths_that_a_file_names_are_not_followed(tmp_path):
+    path = tmp_path / "secret.png"
+    path.write_bytes(encode(noise(1)))
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    cells = pa.array([{"bytes": None, "path": str(path)}] * 4, kind)
+    pq.write_table(pa.table({"image": cells, "label": list("abab")}), tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="4 images of 4 cannot be decoded"):
+        open_data(tmp_path / "rows.parquet")
+
+
+def test_no_program_is_started_for_postscript():
+    as_postscript = encode(noise(0), "EPS")
+    assert as_postscript.startswith(b"%!PS")
+    decoded = decode_images(column(*[encode(noise(seed)) for seed in range(10)], as_postscript))
+    assert {10: "not an image, or of an unknown format"} == decoded.errors

@@ -147,3 +147,22 @@ def test_an_archive_needs_no_labels_of_its_own(tmp_path):
     np.savez(tmp_path / "a.npz", X=X)
     samples = open_data(tmp_path / "a.npz", labels=human(tmp_path / "human.pt"))
     assert WORSE.tolist() == samples.labels.tolist()
+
+
+def test_a_refusal_of_a_pickle_does_not_advise_to_run_it(tmp_path):
+    class Program:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"labels": Program()}, tmp_path / "labels.pt")
+    with pytest.raises(DataError, match="Nothing was run") as caught:
+        read_label_file(str(tmp_path / "labels.pt"))
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_name_for_the_only_array_without_one_is_refused(tmp_path):
+    np.save(tmp_path / "y.npy", WORSE)
+    with pytest.raises(DataError, match='no labels "0": it holds one array without a name'):
+        read_label_file(f"{tmp_path / 'y.npy'}:0")
+    with pytest.raises(DataError, match="is a folder, which labels are not read from"):
+        read_label_file(str(tmp_path))

@@ -171,3 +171,9 @@ def test_arrays_of_labels_are_read_by_value(array, classes):
 def test_arrays_that_are_no_labels_are_refused(array, words):
     with pytest.raises(LabelError, match=words):
         array_column(array)
+
+
+def test_the_name_of_a_column_in_the_place_of_labels_is_refused_with_the_way_to_give_it():
+    with pytest.raises(LabelError, match=r"y has shape \(\)") as caught:
+        array_column("kind")
+    assert "named by label" in caught.value.fix

@@ -201,3 +201,16 @@ def test_array_files_cut_short_or_of_objects_are_refused(tmp_path):
     np.save(tmp_path / "X.npy", np.array([{}, None]), allow_pickle=True)
     with pytest.raises(DataError, match="holds Python objects"):
         open_data(tmp_path / "X.npy")
+
+
+@pytest.mark.parametrize("column_major", [False, True])
+def test_a_header_that_promises_more_than_follows_is_refused_before_room_is_made(
+    tmp_path, column_major
+):
+    described = {"descr": "<f4", "fortran_order": column_major, "shape": (10**11, 5)}
+    with (tmp_path / "X.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        file.write(bytes(80))
+    np.save(tmp_path / "y.npy", Y)
+    with pytest.raises(DataError, match="ends before the last of 500,000,000,000 numbers"):
+        open_data(tmp_path / "X.npy")

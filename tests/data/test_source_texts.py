@@ -1,11 +1,15 @@
 """Texts that come as a list, and columns that may give the answer away."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from thresher.data import open_data
+from thresher.errors import DataError
 
 TEXTS = ["a goal in the match", "the bank buys shares", "late goal wins match", "bank profit up"]
 LABELS = ["sport", "money", "sport", "money"]
@@ -35,3 +39,30 @@ def test_a_second_column_named_as_labels_are_is_said_aloud():
     notes = open_data(frame, label="noisy").notes
     assert any('"label"; remove them if they hold the answer' in note for note in notes)
     assert not any("hold the answer" in note for note in open_data(frame, label="label").notes)
+
+
+def test_texts_come_in_tuples_too_and_nan_is_a_missing_one():
+    """As a series of pandas marks it."""
+    samples = open_data(((*TEXTS, np.nan, None), [*LABELS, "sport", "money"]))
+    assert samples.texts["text"].to_pylist() == [*TEXTS, None, None]
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 2.0], [1.0]], []])
+def test_lists_of_numbers_are_no_texts(rows):
+    """Ragged or empty, they are told what arrays are told."""
+    with pytest.raises(DataError, match=r"X (cannot be read as an array|has shape)"):
+        open_data((rows, [0, 1]))
+
+
+@pytest.mark.parametrize("items", [["\ud800", "b"], [Path("a.png"), 3], [Path("\udcff.png")]])
+def test_items_that_are_neither_texts_nor_paths_are_refused(items):
+    """With the reason, and nothing of Arrow's."""
+    with pytest.raises(DataError, match="The list cannot be read"):
+        open_data((items, [0] * len(items)))
+
+
+@pytest.mark.parametrize("make", [pd.Series, pl.Series, lambda rows: pa.chunked_array([rows])])
+def test_one_column_of_numbers_is_one_feature(make):
+    """A series is no table."""
+    samples = open_data((make([1.0, 2.0, 3.0, 5.0]), LABELS))
+    assert samples.inputs.tolist() == [[1.0], [2.0], [3.0], [5.0]]

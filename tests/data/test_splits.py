@@ -47,7 +47,8 @@ def test_test_data_come_from_the_test_split_or_else_from_validation(tmp_path):
         (tmp_path / name).write_text("a,label\n1,x\n2,y\n1,x\n2,y\n")
     train, test, notes = training_and_test(tmp_path)
     assert ("train.csv", "test.csv") == (train.name, test.name)
-    assert ("Trained on the train split, tested on test.",) == notes
+    assert "Trained on the train split, tested on test." == notes[0]
+    assert 'Not used beside the train split: "val.csv".' == notes[1]
     (tmp_path / "test.csv").unlink()
     assert "val.csv" == training_and_test(str(tmp_path))[1].name
     (tmp_path / "val.csv").unlink()
@@ -57,7 +58,10 @@ def test_test_data_come_from_the_test_split_or_else_from_validation(tmp_path):
 def test_test_data_given_by_name_win(tmp_path):
     for name in ("train", "test"):
         class_folders(tmp_path / name)
-    assert (tmp_path / "train", "other", ()) == training_and_test(tmp_path, "other")
+    train, test, notes = training_and_test(tmp_path, "other")
+    assert (tmp_path / "train", "other") == (train, test)
+    assert ('Not used beside the train split: "test".',) == notes
+    assert () == training_and_test(tmp_path, tmp_path / "test")[2]
 
 
 def test_anything_else_is_left_as_it_is(tmp_path):
@@ -70,5 +74,15 @@ def test_mappings_of_data_sets_are_taken_apart():
     data = {"train": [1], "test": [2], "unsupervised": [3]}
     assert {"train": [1], "test": [2]} == dataset_splits(data)
     assert ([1], [2]) == training_and_test(data)[:2]
+    assert 'Not used beside the train split: "unsupervised".' == training_and_test(data)[2][-1]
     assert {} == dataset_splits({"x": [1], "y": [2]})
     assert {} == dataset_splits(Path("train"))
+
+
+def test_what_lies_beside_the_splits_and_is_not_used_is_said_aloud(tmp_path):
+    for name in ("train", "test", "val", "extra"):
+        class_folders(tmp_path / name)
+    (tmp_path / "metadata.csv").write_text("file_name,label\ntrain/cat/0.png,dog\n")
+    (tmp_path / "LICENSE").touch()
+    said = 'Not used beside the train split: "extra", "metadata.csv", "val".'
+    assert said == training_and_test(tmp_path)[2][1]

@@ -429,3 +429,54 @@ def test_encodings_of_earlier_releases_are_read():
     written = open_data(table(a=[1, 2, 3, 4])).encoding.to_json()
     found = Encoding.from_json({**written, "schema": 1, "columns": columns})
     assert (NumberColumn("a", 1.5), CategoryColumn("c", ("x", "y"), True)) == found.columns
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["u", "v"]), pl.String])
+def test_texts_of_polars_are_categories_and_can_be_selected(kind):
+    """Arrow can neither decode nor select the views that it hands out."""
+    frame = pl.DataFrame({"c": ["u", "v", None, "v"], "label": LABELS})
+    samples = open_data(frame.with_columns(pl.col("c").cast(kind)))
+    assert ("c=u", "c=v", "c missing") == samples.encoding.features
+    assert [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]] == samples.inputs.tolist()
+    texts = open_data(frame.with_columns(pl.col("c").cast(pl.String)), text=["c"])
+    assert ["v"] == texts.take(np.array([1])).texts["c"].to_pylist()
+
+
+def test_a_stream_that_breaks_is_an_error_of_one_line():
+    class Query:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise RuntimeError("connection\nlost")
+
+    with pytest.raises(DataError, match="The table cannot be read: connection lost"):
+        open_data(Query())
+    with pytest.raises(DataError, match="The table cannot be read"):
+        open_data(pd.DataFrame({"a": [10**30, 1], "label": ["p", "q"]}))
+
+
+@pytest.mark.parametrize(
+    "form", ["%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%B %d, %Y", "%Y/%m/%d %H:%M"]
+)
+def test_dates_in_another_form_are_left_out_as_what_they_are(form):
+    days = pd.date_range("2020-01-01", periods=60).strftime(form)
+    frame = pd.DataFrame({"d": days, "x": range(60), "label": ["p", "q"] * 30})
+    samples = open_data(frame)
+    assert ("x",) == samples.encoding.features
+    assert any(
+        'dates are written as 2026-11-05 or 2026-11-05 14:30: "d"' in n for n in samples.notes
+    )
+
+
+def test_numbers_with_a_text_among_them_are_left_out_as_what_they_are(tmp_path):
+    cells = ["soon", *map(str, range(59))]
+    rows = "".join(f"{cell},{row % 2},{'pq'[row % 2]}\n" for row, cell in enumerate(cells))
+    (tmp_path / "a.csv").write_text("a,x,label\n" + rows)
+    samples = open_data(tmp_path / "a.csv")
+    assert ("x",) == samples.encoding.features
+    assert any('numbers and texts that are none: "a"' in note for note in samples.notes)
+
+
+def test_a_table_of_images_alone_is_told_how_images_are_read():
+    names = [f"images/{row}.jpg" for row in range(60)]
+    with pytest.raises(DataError, match="No column is left") as caught:
+        open_data(pa.table({"file_name": names, "label": ["p", "q"] * 30}))
+    assert "call the table metadata.csv" in caught.value.fix

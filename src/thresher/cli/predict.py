@@ -34,7 +34,10 @@ def predict(
     from thresher.trained_model import predict as run_model
     from thresher.whole_file import whole_file
 
-    table = run_model(run, data, device=device).to_table()
+    predictions = run_model(run, data, device=device)
+    for sentence in predictions.notes:
+        say(f"note: {sentence}")
+    table = predictions.to_table()
     if out is not None:
         write = pyarrow.parquet.write_table if out.suffix == ".parquet" else pyarrow.csv.write_csv
         with whole_file(out) as aside:

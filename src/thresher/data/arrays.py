@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from thresher.data.columns import refuse_infinite
 from thresher.data.encoding import Encoding, NumberColumn
+from thresher.data.files import one_line
 from thresher.data.keys import row_keys
 from thresher.data.table import Features, missing_notes
 from thresher.errors import DataError
@@ -39,7 +40,7 @@ def as_array(data: Any, name: str = "X") -> NDArray[Any]:
         array = np.asarray(data)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a device, ragged lists
         raise DataError(
-            f"{name} cannot be read as an array: {' '.join(str(error).split())[:200]}",
+            f"{name} cannot be read as an array: {one_line(error)}",
             "Give a NumPy array of numbers; move tensors to the CPU and detach them.",
         ) from error
     if array.dtype.kind not in "biuf":

@@ -23,6 +23,7 @@ from thresher.data.arrays import (
     image_array,
     is_image_array,
 )
+from thresher.data.column_choice import choose_columns
 from thresher.data.columns import image_bytes
 from thresher.data.conflicts import with_conflicts
 from thresher.data.encoded import EncodedImages, ImageCells, ImageFiles
@@ -44,8 +45,8 @@ from thresher.data.roles import (
     refuse_unusable,
 )
 from thresher.data.samples import SKIPPED, Samples
-from thresher.data.table import choose_columns, encode_table
-from thresher.data.wording import listed, quoted
+from thresher.data.table import encode_table
+from thresher.data.wording import counted, listed, quoted
 from thresher.errors import DataError
 
 __all__ = ["Request", "from_array", "from_files", "from_table"]
@@ -53,7 +54,7 @@ __all__ = ["Request", "from_array", "from_files", "from_table"]
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller of ``open_data`` asked for."""
+    """What the caller of ``open_data`` asked for, of a path (on disk) or an object."""
 
     source: str
     label: str | None
@@ -68,6 +69,7 @@ class Request:
     scratch: Path | None = None
     longest_side: int = LONGEST_SIDE
     progress: Progress | None = None
+    on_disk: bool = False
 
 
 # ---------------------------------------------------------------------- arrays
@@ -95,6 +97,12 @@ def from_array(
     else:
         _refuse_kind(encoding, "features", name)
         flat = flat_features(array, name)
+        if array.ndim > 2 and encoding is None:
+            notes += (
+                f"The rows of {name}, of shape {array.shape[1:]}, are taken as "
+                f"{flat.shape[1]:,} features each; images are of type uint8, here it is "
+                f"{array.dtype}.",
+            )
         if encoding is None:
             columns = choose_array_columns(flat, name)
             encoding = Encoding(
@@ -105,7 +113,8 @@ def from_array(
                 class_codes=tuple(codes),
             )
         features = encode_array(flat, encoding, name)
-        inputs, keys, notes = features.inputs, features.keys, features.notes
+        inputs, keys = features.inputs, features.keys
+        notes += features.notes
     samples = Samples(
         inputs=inputs,
         labels=labels.values,
@@ -229,7 +238,8 @@ def from_table(
         cells, beside = image_bytes(table[image])
         roles = _Roles(label, image, column, name, codes)
         paths = file_paths(table, beside)
-        images = ImageCells(cells, _joined(beside))
+        # a path in a file could name any other file of this machine
+        images = ImageCells(cells, None if request.on_disk else _joined(beside))
         return _from_images(table, images, paths, request, roles, labels, notes)
     encoding = request.encoding
     if encoding is None:
@@ -324,10 +334,15 @@ def _from_images(
     if ids is None:
         ids = sample_ids(decoded.keys, labels.values)
     rows = pa.array(decoded.rows)
-    if decoded.errors and roles.column is not None:
-        labels = _labels(
-            roles.column.take(rows), roles.name, len(decoded.rows), request, roles.codes
+    if decoded.errors:
+        first, error = next(iter(decoded.errors.items()))
+        notes += (
+            f"{counted(len(decoded.errors), 'image')} of {len(encoded):,} left out as unreadable; "
+            f"the first {encoded.where(first)}: {error}.",
         )
+    if decoded.errors and roles.column is not None:
+        name = f"{roles.name} (unreadable images aside)"
+        labels = _labels(roles.column.take(rows), name, len(decoded.rows), request, roles.codes)
     elif decoded.errors:
         labels = replace(labels, values=labels.values[decoded.rows])
     height, width, channels = decoded.images.shape[1:]

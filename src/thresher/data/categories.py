@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thresher.data.columns import Texts, count_distinct, is_number, read_texts, trimmed
+from thresher.data.dates import looks_like_dates
 from thresher.data.encoding import CategoryColumn
 from thresher.data.text import looks_like_text
 
@@ -23,10 +24,10 @@ FEW_ROWS = 20  # may all differ
 
 
 def choose_category(name: str, column: pa.ChunkedArray) -> CategoryColumn | str:
-    """Find the categories of a column, or the reason to leave it out: a key of `table.LEFT_OUT`.
+    """Find the categories of a column, or the reason to leave it out.
 
-    Where more than half of the rows have a value that differs from all others, it names the row
-    and teaches nothing about new ones.
+    The reason is a key of `column_choice.LEFT_OUT`. Where more than half of the rows have a value
+    that differs from all others, it names the row and teaches nothing about new ones.
 
     Args:
         name: The column's.
@@ -35,8 +36,13 @@ def choose_category(name: str, column: pa.ChunkedArray) -> CategoryColumn | str:
     present = len(column) - trimmed(column).null_count
     if present > FEW_ROWS and count_distinct(column) > present / 2:
         head = read_texts(column.slice(0, 10_000), name)
-        if all(map(is_number, head.values)):
+        numbers = sum(map(is_number, head.values))
+        if numbers == len(head.values):
             return "numbers as text"
+        if numbers > len(head.values) / 2:
+            return "numbers and texts"
+        if looks_like_dates(column):
+            return "dates"
         return "free text" if looks_like_text(column) else "ids"
     texts = read_texts(column, name)
     flagged = present < len(column)

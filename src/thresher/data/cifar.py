@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.data.files import reading
+from thresher.data.files import one_line, reading
 from thresher.data.wording import listed, quoted
 from thresher.errors import DataError, nearest
 
@@ -132,7 +132,16 @@ class Cifar:
 
 
 def find_cifar(path: Path) -> Place | None:
-    """Recognise one of the layouts by its names, without reading; None for anything else."""
+    """Recognise one of the layouts by its names, without reading; None for anything else.
+
+    Raises:
+        DataError: The folder cannot be looked into.
+    """
+    with reading(path, "a folder"):
+        return _place(path)
+
+
+def _place(path: Path) -> Place | None:
     if path.is_file() and path.name.endswith(ARCHIVES):
         return Place(path, None, "train")
     if path.parent.is_file() and path.parent.name.endswith(ARCHIVES):
@@ -215,12 +224,13 @@ def _contents(home: Path, files: Sequence[str] | None) -> dict[str, bytes]:
         with reading(home, "an archive"), tarfile.open(home) as archive:
             for member in archive:
                 name = Path(member.name).name
-                content = archive.extractfile(member) if name in known else None
+                wanted = name in known and member.isfile()  # links may lead to what is not there
+                content = archive.extractfile(member) if wanted else None
                 if content is not None:
                     found[name] = content.read()
     except tarfile.TarError as error:
         raise DataError(
-            f"{home} cannot be read as an archive: {error}.", "Fetch it again, whole."
+            f"{home} cannot be read as an archive: {one_line(error)}.", "Fetch it again, whole."
         ) from error
     return found
 
@@ -266,6 +276,8 @@ def _batch(
     pixels, labels = np.asarray(batch["data"]), np.asarray(batch[label])
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != PIXELS:
         raise ValueError(f"data of shape {pixels.shape} and type {pixels.dtype}")
+    if labels.shape != (len(pixels),):
+        raise ValueError(f"{label} of shape {labels.shape} for {len(pixels):,} images")
     return pixels, labels.astype(np.int64)
 
 
@@ -278,7 +290,9 @@ def _class_names(
     with reading(home / file, "class names of CIFAR"):
         if layout.binary:
             return tuple(found[file].decode().split())
-        names = load_arrays(found[file], home / file)[key]
+        names = load_arrays(found[file], home / file).get(key)
+        if not isinstance(names, list):
+            raise ValueError(f"it holds no list {key}")
         return tuple(each.decode() if isinstance(each, bytes) else str(each) for each in names)
 
 
@@ -317,7 +331,7 @@ def load_arrays(content: bytes, path: Path) -> dict[str, Any]:
         ) from error
     except Exception as error:  # bytes that are no pickle raise nearly anything
         raise DataError(
-            f"{path} cannot be read as a batch of CIFAR: {' '.join(str(error).split())[:200]}.",
+            f"{path} cannot be read as a batch of CIFAR: {one_line(error)}.",
             "Fetch the archive from its authors again.",
         ) from error
     if not isinstance(found, dict):

@@ -26,6 +26,7 @@ __all__ = [
     "refuse_infinite",
     "trimmed",
     "type_of",
+    "without_views",
 ]
 
 MISSING_MARKERS = frozenset(
@@ -84,6 +85,27 @@ def dense(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.large_string())
     return column
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """Write texts that are views, as polars hands them out, as large strings.
+
+    Arrow can neither select rows of them nor decode a dictionary of them.
+    """
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(place, field.name, column.cast(pa.large_string()))
+        elif pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
+            chunks = [
+                pa.DictionaryArray.from_arrays(
+                    chunk.indices, chunk.dictionary.cast(pa.large_string())
+                )
+                for chunk in column.chunks
+            ]
+            kind = pa.dictionary(field.type.index_type, pa.large_string())
+            table = table.set_column(place, field.name, pa.chunked_array(chunks, kind))
+    return table
 
 
 def image_bytes(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
@@ -256,4 +278,4 @@ def is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text

@@ -1,67 +1,26 @@
 """Data sets of other libraries, recognised by what they can do; none of them is imported.
 
 Hugging Face   .with_format("arrow")[:] is a table; .features name the classes
-map-style      len(data), and data[row] = (x, y) or a dictionary: read once, in order
+map-style      len(data), and data[row] = (x, y) or a dictionary (`thresher.data.items`); a list of
+               such pairs or dictionaries too
 streams        refused: their rows have no numbers to remember them by
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from thresher.data.images import LONGEST_SIDE, Progress
-from thresher.data.keys import bytes_key
-from thresher.data.pixels import is_grey, upright_pixels, upright_size
-from thresher.data.roles import LABEL_NAMES
-from thresher.data.scratch import (
-    IN_MEMORY_BYTES,
-    RowsInMemory,
-    keep_images,
-    kept_images,
-)
-from thresher.data.wording import counted, listed, quoted
+from thresher.data.wording import listed, quoted
 from thresher.errors import DataError
 
-__all__ = [
-    "Items",
-    "hugging_face_table",
-    "is_hugging_face",
-    "is_map_style",
-    "read_items",
-    "refuse_stream",
-]
-
-INPUT_NAMES = ("image", "img", "pixel_values", "x", "input", "inputs", "features", "data")
-BLOCK = 256  # rows between two reports of progress
+__all__ = ["hugging_face_table", "is_hugging_face", "is_map_style", "refuse_stream"]
 
 
-@dataclass(frozen=True)
-class Items:
-    """A data set as read.
-
-    Args:
-        inputs: (N, H, W, C) uint8 images, or (N, d) numbers.
-        labels: One per row as the data set gives them; None = it gives none.
-        codes: Class names of the integer labels, if the data set names them.
-        notes: What must be said aloud.
-    """
-
-    inputs: NDArray[Any]
-    labels: list[Any] | None
-    codes: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-# ---------------------------------------------------------------------- recognition
 def refuse_stream(data: Any) -> None:
     """Refuse what hands out rows without numbers, and mappings of several data sets.
 
@@ -97,11 +56,19 @@ def is_hugging_face(data: Any) -> bool:
 
 
 def is_map_style(data: Any) -> bool:
-    """Tell objects with rows by number from arrays, sequences of rows and sparse matrices."""
+    """Tell samples by number from arrays, sequences of rows of numbers, and sparse matrices."""
+    if isinstance(data, Sequence):
+        return len(data) > 0 and _is_sample(data[0])
     kind = type(data)
     rows = hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
-    array = hasattr(data, "__array__") or hasattr(data, "toarray")
-    return rows and not array and not isinstance(data, Sequence)
+    return rows and not hasattr(data, "__array__") and not hasattr(data, "toarray")
+
+
+def _is_sample(row: Any) -> bool:
+    """Tell a pair (x, y) or a dictionary from a row of numbers."""
+    if isinstance(row, Mapping):
+        return True
+    return isinstance(row, tuple) and len(row) == 2 and not np.isscalar(row[0])
 
 
 # ---------------------------------------------------------------------- Hugging Face
@@ -118,272 +85,3 @@ def hugging_face_table(data: Any) -> pa.Table:
     }
     described = json.dumps({"info": {"features": names}})
     return table.replace_schema_metadata({"huggingface": described})
-
-
-# ---------------------------------------------------------------------- map-style
-def read_items(
-    data: Any,
-    *,
-    image: str | None = None,
-    label: str | None = None,
-    labelled: bool = True,
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    longest_side: int = LONGEST_SIDE,
-    scratch: Path | None = None,
-    progress: Progress | None = None,
-) -> Items:
-    """Read every row of a map-style data set once, in order.
-
-    Pillow images and uint8 arrays are images, and so are floats of three dimensions in [0, 1],
-    which become uint8; channels may come first, as PyTorch has them. Other numbers are features.
-
-    Args:
-        data: N ≥ 1 rows (x, y), or dictionaries.
-        image: The key of the inputs in a dictionary; None = a usual one.
-        label: The key of the labels; None = a usual one.
-        labelled: False: rows may be x alone, and labels are dropped.
-        size: Height and width of images to predict; None = those of the first.
-        channels: 1 or 3; None = as the first has them.
-        longest_side: Most pixels of the longer side of Pillow images, >= 1.
-        scratch: A folder for a copy of more than 256 MiB of pixels.
-        progress: Told (rows done, rows in all) now and then.
-
-    Raises:
-        DataError: A row cannot be read, or is of another shape than the first.
-    """
-    count = len(data)
-    if count == 0:
-        raise DataError(f"The {type(data).__name__} is empty.", "Give at least two samples.")
-    roles = partial(_parts, image=image, label=label, labelled=labelled)
-    first, _ = roles(_row(data, 0), 0)
-    form = _form(first, size, channels, longest_side)
-    labels: list[Any] = []
-    notes: list[str] = []
-
-    def fill(sink: Callable[[NDArray[Any]], None]) -> None:
-        block = np.empty((min(BLOCK, count), *form.shape), form.dtype)
-        resized = 0
-        for row in range(count):
-            x, y = roles(_row(data, row), row)
-            try:
-                block[row % BLOCK] = form.convert(x)
-            except (ValueError, TypeError, OSError) as error:
-                raise DataError(
-                    f"Row {row} of the {type(data).__name__} (counting from 0) cannot be used: "
-                    f"{' '.join(str(error).split())[:200]}.",
-                    "Give every row the shape and type of the first, by a transform for instance.",
-                ) from error
-            resized += form.resizes(x)
-            labels.append(y)
-            if (row + 1) % BLOCK == 0 or row + 1 == count:
-                sink(block[: row % BLOCK + 1])
-                if progress is not None:
-                    progress(row + 1, count)
-        if resized:
-            height, width = form.shape[:2]
-            notes.append(
-                f"{counted(resized, 'image')} of {count:,} resized to {width} x {height} pixels "
-                "(width x height)."
-            )
-
-    inputs = _inputs(fill, form, first, count, scratch)
-    notes.append(
-        "The rows are read once, in their order: random transforms of the data set stay as they "
-        "fell; augmentation during training is thresher's own."
-    )
-    if form.note:
-        notes.append(form.note)
-    given = None if all(each is None for each in labels) else labels
-    return Items(inputs, given, _codes(data), tuple(notes))
-
-
-def _inputs(
-    fill: Callable[[Callable[[NDArray[Any]], None]], None],
-    form: _Form,
-    first: Any,
-    count: int,
-    scratch: Path | None,
-) -> NDArray[Any]:
-    """Collect the blocks in memory, or in a copy on the disk that is mapped."""
-    if form.dtype != np.uint8:
-        blocks: list[NDArray[Any]] = []
-        fill(lambda block: blocks.append(block.copy()))
-        return np.concatenate(blocks)
-    if scratch is None or count * np.prod(form.shape) <= IN_MEMORY_BYTES:
-        rows = RowsInMemory(count, form.shape)
-        fill(rows.append)
-        return rows.array()
-    # by its first row: a run's training and test data differ there, and a resumed run's do not
-    key = bytes_key(np.ascontiguousarray(form.convert(first)).tobytes() + b"%d" % count)
-    copy = scratch / f"rows-{key:016x}"
-    with keep_images(copy, count, form.shape) as made:
-        fill(made.append)
-        made.describe(np.zeros(0, np.uint64), {})
-    found = kept_images(copy)
-    assert found is not None
-    return found.pixels
-
-
-def _row(data: Any, row: int) -> Any:
-    try:
-        return data[row]
-    except Exception as error:  # a user's code may raise anything
-        raise DataError(
-            f"Row {row} of the {type(data).__name__} (counting from 0) cannot be read: "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}.",
-            "Correct the data set: every row from 0 to len(data) - 1 must be there.",
-        ) from error
-
-
-def _parts(
-    item: Any, row: int, image: str | None, label: str | None, labelled: bool
-) -> tuple[Any, Any]:
-    """Inputs and label of a row; the label is None where there is none."""
-    if isinstance(item, Mapping):
-        inputs = _key(item, image, INPUT_NAMES, "inputs")
-        given = label if label in item or labelled else None
-        known = given is not None or any(str(key).lower() in LABEL_NAMES for key in item)
-        if not labelled:
-            return item[inputs], None
-        if not known:
-            return item[inputs], None
-        return item[inputs], _plain(item[_key(item, given, LABEL_NAMES, "labels")])
-    if isinstance(item, tuple | list):
-        if len(item) == 2:
-            return item[0], _plain(item[1]) if labelled else None
-        if len(item) == 1:
-            return item[0], None
-        raise DataError(
-            f"Row {row} is a {type(item).__name__} of {len(item)}, expected a pair (x, y).",
-            "Let the data set return (x, y) or a dictionary.",
-        )
-    return item, None
-
-
-def _key(item: Mapping[Any, Any], named: str | None, usual: Sequence[str], what: str) -> Any:
-    if named is not None and named in item:
-        return named
-    found = [key for key in item if str(key).lower() in usual] if named is None else []
-    if len(found) != 1:
-        raise DataError(
-            f"Which key holds the {what}? The rows have {listed(map(quoted, item))}.",
-            f"Name it, or call it {usual[0]}.",
-        )
-    return found[0]
-
-
-def _plain(label: Any) -> Any:
-    """A number out of an array or tensor of one element."""
-    if hasattr(label, "item") and getattr(label, "ndim", 0) == 0:
-        return label.item()
-    return label
-
-
-def _codes(data: Any) -> tuple[str, ...]:
-    """Class names as torchvision's data sets keep them."""
-    names = getattr(data, "classes", None)
-    if isinstance(names, list | tuple) and all(isinstance(each, str) for each in names):
-        return tuple(names) if len(set(names)) == len(names) else ()
-    return ()
-
-
-# ---------------------------------------------------------------------- forms of inputs
-@dataclass(frozen=True)
-class _Form:
-    """How the inputs of a row become a row of the array.
-
-    Args:
-        shape: Of the row.
-        dtype: Of its numbers.
-        convert: Input → row.
-        resizes: Whether an input is brought to another size.
-        note: What must be said aloud.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    convert: Callable[[Any], NDArray[Any]]
-    resizes: Callable[[Any], bool] = lambda _: False
-    note: str = ""
-
-
-def _form(
-    first: Any, size: tuple[int, int] | None, channels: int | None, longest_side: int
-) -> _Form:
-    """Decide by the first row."""
-    if hasattr(first, "convert") and hasattr(first, "getexif"):
-        return _pillow_form(first, size, channels, longest_side)
-    array = np.asarray(first)
-    if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"The inputs are of type {type(first).__name__}, expected images or numbers.",
-            "Let the data set return Pillow images, or arrays or tensors of numbers.",
-        )
-    tensor = hasattr(first, "detach")
-    if array.dtype == np.uint8 and array.ndim in (2, 3):
-        shape = _channels_last(array, tensor).shape
-        return _Form(shape, array.dtype, lambda x: _channels_last(_same(x, array), tensor))
-    if array.dtype.kind == "f" and array.ndim == 3:
-        shape = _channels_last(array, tensor).shape
-        return _Form(
-            shape,
-            np.dtype(np.uint8),
-            lambda x: _bytes_of(_channels_last(_same(x, array), tensor)),
-            note="Images of floats in [0, 1] are kept as whole numbers from 0 to 255.",
-        )
-    return _Form((array.size,), np.dtype(np.float32), lambda x: _same(x, array).reshape(-1))
-
-
-def _pillow_form(
-    first: Any, size: tuple[int, int] | None, channels: int | None, longest_side: int
-) -> _Form:
-    if size is None:
-        height, width = upright_size(first)
-        scale = min(1.0, longest_side / max(width, height))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
-    if channels is None:
-        channels = 1 if is_grey(first) else 3
-    shape = (*size, channels)
-    return _Form(
-        shape,
-        np.dtype(np.uint8),
-        lambda x: upright_pixels(x, shape),
-        lambda x: upright_size(x) != size,
-    )
-
-
-def _same(x: Any, first: NDArray[Any]) -> NDArray[Any]:
-    array = np.asarray(x)
-    if array.shape != first.shape or array.dtype.kind != first.dtype.kind:
-        raise ValueError(
-            f"shape {array.shape} of {array.dtype}, the first has {first.shape} of {first.dtype}"
-        )
-    return array
-
-
-def _channels_last(array: NDArray[Any], tensor: bool) -> NDArray[Any]:
-    """(H, W), (H, W, C) or PyTorch's (C, H, W) → (H, W, C)."""
-    if array.ndim == 2:
-        return array[..., None]
-    first, last = array.shape[0] in (1, 3), array.shape[2] in (1, 3)
-    if first and (tensor or not last):
-        return array.transpose(1, 2, 0)
-    if last:
-        return array
-    raise DataError(
-        f"The images have shape {array.shape}: neither the first nor the last part is a number of "
-        "channels, 1 (grey) or 3 (RGB).",
-        "Convert the images to grey or RGB in the data set.",
-    )
-
-
-def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
-    low, high = float(array.min()), float(array.max())
-    if not (low >= -1e-6 and high <= 1 + 1e-6):
-        raise ValueError(
-            f"pixels from {low:.3g} to {high:.3g}, expected [0, 1]; leave out the transform that "
-            "normalises them, as thresher scales its inputs itself"
-        )
-    pixels: NDArray[np.uint8] = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
-    return pixels

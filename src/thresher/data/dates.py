@@ -25,12 +25,25 @@ from thresher.data.encoding import DateColumn
 from thresher.data.wording import quoted
 from thresher.errors import DataError
 
-__all__ = ["NO_DATE", "PERIODS", "choose_date", "date_features", "holds_dates", "read_dates"]
+__all__ = [
+    "NO_DATE",
+    "PERIODS",
+    "choose_date",
+    "date_features",
+    "holds_dates",
+    "looks_like_dates",
+    "read_dates",
+]
 
 PERIODS = {"days": 0, "year": 0, "month": 12, "day": 31, "weekday": 7, "hour": 24}  # 0 = none
 DAY = 86_400_000_000  # microseconds
 NO_DATE = np.iinfo(np.int64).min  # NumPy's "not a time"
 ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
+
+ANY_DATE = (
+    r"(?i)^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b"
+    r"|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?[ -]+(\d{1,2}, *)?\d{2,4}\b"
+)
 
 
 def holds_dates(column: pa.ChunkedArray) -> bool:
@@ -43,6 +56,13 @@ def holds_dates(column: pa.ChunkedArray) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def looks_like_dates(column: pa.ChunkedArray) -> bool:
+    """Tell whether most texts are dates in whatever form, as 31.12.2026 or 31 Dec 2026."""
+    head = trimmed(column.slice(0, 1_000))
+    share = pc.mean(pc.match_substring_regex(head, ANY_DATE).cast(pa.float64())).as_py()
+    return share is not None and share > 0.5
 
 
 def read_dates(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:

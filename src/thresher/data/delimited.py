@@ -64,7 +64,8 @@ def read_delimited(
         DataError: No rows, rows of unequal length, two columns of one name, not UTF-8, or an
             unclosed quote; names the line.
     """
-    dialect = sniff(path)
+    with reading(path, "a table"):
+        dialect = sniff(path)
     names = [name.strip() for name in dialect.header]
     twice = [quoted(name) for name, count in Counter(names).items() if count > 1]
     if twice:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from thresher.data.wording import counted
 from thresher.errors import MissingPackageError, ModelError
 
 __all__ = ["TextEncoder", "embed_texts", "load_encoder"]
@@ -112,10 +113,11 @@ def embed_texts(name: str, encoder: TextEncoder, texts: pa.ChunkedArray) -> NDAr
                 "Its encode must take a list of texts and return an array (N, d).",
             ) from error
         width = blocks[0].shape[1:] if blocks else vectors.shape[1:]
-        if vectors.ndim != 2 or len(vectors) != len(block) or vectors.shape[1:] != width:
+        fits = vectors.ndim == 2 and len(vectors) == len(block) and vectors.size > 0
+        if not fits or vectors.shape[1:] != width:
             raise ModelError(
-                f'The encoder "{name}" answers {len(block)} texts with an array of shape '
-                f"{vectors.shape}.",
+                f'The encoder "{name}" answers {counted(len(block), "text")} with an array of '
+                f"shape {vectors.shape}.",
                 "Let it return one vector a text, all of one length.",
             )
         if not np.isfinite(vectors).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pyarrow as pa
 from thresher.data.wording import listed
 from thresher.errors import DataError, nearest
 
-__all__ = ["IMAGE_SUFFIXES", "READABLE", "SPLITS", "existing", "one_line", "reading"]
+__all__ = ["IMAGE_SUFFIXES", "READABLE", "SPLITS", "as_path", "existing", "one_line", "reading"]
 
 READABLE = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".npz", ".npy")
 IMAGE_SUFFIXES = frozenset(
@@ -32,12 +33,34 @@ SPLITS = {
 }
 
 
+def as_path(name: str | os.PathLike[str]) -> Path:
+    """Take the name of a source as a path.
+
+    Raises:
+        DataError: It is empty, which Python takes for the current folder, or not UTF-8 text.
+    """
+    text = os.fspath(name)
+    if not text:
+        raise DataError(
+            "The name of the data is empty.", 'Name a file or a folder; "." is the current folder.'
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"The name {text!r} is not UTF-8 text.", "Rename it.") from error
+    return Path(text)
+
+
 def existing(path: Path) -> Path:
     """Check that a path exists and is not an empty file.
+
+    A pattern of Parquet files, such as train-*.parquet, is left to its reader.
 
     Raises:
         DataError: Names the nearest name that does exist.
     """
+    if "*" in path.name and path.suffix.lower() == ".parquet":
+        return path
     with reading(path, "a file"):
         if path.exists():
             if path.is_file() and path.stat().st_size == 0:
@@ -73,7 +96,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read: {error.strerror or one_line(error)}.",
+            f"{path} cannot be read: {error.strerror or one_line(error).rstrip('.')}.",
             "Check the path and the disk; copy the file again if it was cut short.",
         ) from error
     except (

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thresher.data.columns import type_of
 from thresher.data.delimited import read_delimited
 from thresher.data.encoded import ImageFiles
 from thresher.data.files import IMAGE_SUFFIXES, SPLITS, reading
@@ -148,7 +149,15 @@ def _with_metadata(root: Path, metadata: Path, found: Listing) -> ImageFolder:
             f"{listed(map(quoted, table.column_names))}.",
             'Call the column "file_name"; its paths start from the folder of the table.',
         )
+    kind = type_of(table.schema.field(name).type)
+    if kind not in ("text", "number", "empty"):
+        raise DataError(
+            f"{metadata}: column {quoted(name)} holds values of type "
+            f"{table.schema.field(name).type}, expected the names of files.",
+            "Write one path in each row, from the folder of the table.",
+        )
     paths = pa.concat_arrays(table[name].cast(pa.string()).chunks)
+    paths = pc.if_else(pc.equal(paths, ""), pa.scalar(None, pa.string()), paths)
     outside = pc.match_substring_regex(paths, r"^(/|[A-Za-z]:)|(^|/)\.\.(/|$)").fill_null(False)
     if pc.any(outside).as_py():
         row = pc.index(outside, True).as_py()
@@ -210,8 +219,9 @@ def list_images(root: Path) -> Listing:
                 others[suffix] += 1
         try:
             here = pa.array(images, pa.string())
+            folder.encode()
         except UnicodeEncodeError:
-            kept = [name for name in images if _is_text(name)]
+            kept = [name for name in images if _is_text(f"{folder}/{name}")]
             unnameable += len(images) - len(kept)
             here = pa.array(kept, pa.string())
         if len(here):
@@ -227,7 +237,7 @@ def list_images(root: Path) -> Listing:
     if hidden:
         notes.append(f"{counted(hidden, 'hidden file')} passed over.")
     if unnameable:
-        notes.append(f"{counted(unnameable, 'image')} whose names are not UTF-8 left out.")
+        notes.append(f"{counted(unnameable, 'image')} whose paths are not UTF-8 left out.")
     every = pa.concat_arrays(paths) if paths else pa.array([], pa.string())
     return Listing(every, tuple(folders), tuple(counts), others[".parquet"], tuple(notes))
 
@@ -242,7 +252,7 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
         place = root / folder
         with reading(place, "a folder"), os.scandir(place) as entries:
             for entry in entries:
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     files.append(entry.name)
                 elif entry.name[0] != ".":
                     inside = f"{folder}/{entry.name}" if folder else entry.name
@@ -253,6 +263,14 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
         files.sort()
         yield folder, files
         waiting += sorted(below, reverse=True)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; a link that leads nowhere, or round to itself, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _leads_back(link: Path, chain: tuple[Path, ...]) -> bool:

@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from thresher.data.encoded import EncodedImages
 from thresher.data.keys import Words, bytes_key
-from thresher.data.pixels import is_grey, upright_pixels, upright_size
+from thresher.data.pixels import is_grey, open_image, upright_pixels, upright_size
 from thresher.data.scratch import (
     IN_MEMORY_BYTES,
     RowSink,
@@ -183,7 +183,7 @@ def _read_headers(encoded: EncodedImages) -> _Headers:
 
 
 def _measure(encoded: EncodedImages, row: int) -> tuple[tuple[int, int], bool]:
-    with encoded.open(row) as file, Image.open(file) as image:
+    with encoded.open(row) as file, open_image(file) as image:
         return upright_size(image), is_grey(image)
 
 
@@ -307,7 +307,7 @@ def _fill(
 
 def _pixels(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Decode one image to (H, W, C) uint8."""
-    with Image.open(file) as image:
+    with open_image(file) as image:
         return upright_pixels(image, shape)
 
 
@@ -346,5 +346,6 @@ def _refuse_rubbish(errors: Mapping[int, str], encoded: EncodedImages) -> None:
         raise DataError(
             f"{counted(len(errors), 'image')} of {len(encoded):,} cannot be decoded, more than a "
             f"tenth; the first {encoded.where(row)}: {errors[row]}.",
-            "Check that they are whole encoded images (PNG, JPEG, …), not paths or pixels.",
+            "Check that they are there, and are whole encoded images (PNG, JPEG, …), not paths or "
+            "pixels.",
         )

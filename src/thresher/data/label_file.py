@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from thresher.data.columns import is_number
 from thresher.data.delimited import read_delimited
-from thresher.data.files import existing, one_line, reading
+from thresher.data.files import existing, reading
 from thresher.data.json_lines import read_json_lines
 from thresher.data.labels import array_column, read_labels
 from thresher.data.npz import array_names, read_array, read_npy
@@ -68,6 +68,11 @@ def read_label_file(source: str) -> LabelFile:
     arrays = _arrays(path)
     if name is None:
         name = _only(path, arrays)
+    elif name not in arrays and "" in arrays:
+        raise DataError(
+            f"{path} has no labels {quoted(name)}: it holds one array without a name.",
+            f"Name the file alone: {path}.",
+        )
     elif name not in arrays:
         raise DataError(
             f"{path} has no labels {quoted(name)}; it holds {listed(map(quoted, arrays))}.",
@@ -177,8 +182,9 @@ def _arrays(path: Path) -> Mapping[str, Any]:
     elif suffix in (".jsonl", ".ndjson"):
         table = read_json_lines(path)
     else:
+        what = "is a folder" if path.is_dir() else f"ends in {quoted(path.suffix)}"
         raise DataError(
-            f"{path} ends in {quoted(path.suffix)}, a format that labels are not read from.",
+            f"{path} {what}, which labels are not read from.",
             f"Give a file that ends in {listed(FORMATS, 20)}.",
         )
     return {name: table[name] for name in table.column_names}
@@ -198,7 +204,8 @@ def _torch_arrays(path: Path) -> dict[str, Any]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
-            f"{path} is refused: it holds more than tensors, arrays and texts ({one_line(error)}).",
+            f"{path} is refused: it holds more than tensors, arrays and texts, which could run a "
+            "program. Nothing was run.",
             "Save the labels as a dictionary of arrays, or as .npz.",
         ) from error
     if not isinstance(found, Mapping):

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from thresher.data.columns import MISSING_MARKERS, dense
+from thresher.data.columns import MISSING_MARKERS, dense, is_number
+from thresher.data.files import one_line
 from thresher.data.wording import counted, listed, quoted
 from thresher.errors import LabelError, nearest
 
@@ -130,7 +131,7 @@ def array_column(labels: Any, name: str = "y") -> pa.ChunkedArray:
         array = np.asarray(labels)
     except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a device, ragged lists
         raise LabelError(
-            f"{name} cannot be read as an array: {_line(error)}",
+            f"{name} cannot be read as an array: {one_line(error)}",
             "Give one label per row as a NumPy array; move tensors to the CPU and detach them.",
         ) from error
     if array.ndim == 2 and array.shape[1] == 1:
@@ -138,13 +139,15 @@ def array_column(labels: Any, name: str = "y") -> pa.ChunkedArray:
     if array.ndim != 1:
         raise LabelError(
             f"{name} has shape {array.shape}, expected one label per row, (N,).",
-            "Use y.argmax(axis=1) to turn one-hot rows into labels.",
+            "Use y.argmax(axis=1) to turn one-hot rows into labels."
+            if array.ndim
+            else "Give an array of labels; a column of a table is named by label.",
         )
     try:
         values = pa.array(array.astype(array.dtype.newbyteorder("=")), from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise LabelError(
-            f"{name} of type {array.dtype} cannot be read as labels: {_line(error)}",
+            f"{name} of type {array.dtype} cannot be read as labels: {one_line(error)}",
             "Give all labels as texts, or all as whole numbers.",
         ) from error
     return pa.chunked_array([values])
@@ -197,7 +200,7 @@ def _class_names(
 def _text_names(texts: list[str], name: str) -> tuple[list[str | None], list[str]]:
     names: list[str | None] = [None if text in ("", "nan", "NaN") else text for text in texts]
     rest = [each for each in names if each is not None and each not in MISSING_MARKERS]
-    if rest and all(map(_is_number, rest)):
+    if rest and all(map(is_number, rest)):
         kept = [None if each in MISSING_MARKERS else each for each in names]
         return [None if each is None else _numeric_text_name(each) for each in kept], []
     marks = sorted({each for each in names if each in MISSING_MARKERS and each is not None})
@@ -207,14 +210,6 @@ def _text_names(texts: list[str], name: str) -> tuple[list[str | None], list[str
         f"{name}: {listed(map(quoted, marks))} is taken as a class; leave cells empty where "
         "there is no label."
     ]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
 
 
 def _numeric_text_name(text: str) -> str:
@@ -246,7 +241,7 @@ def _refuse_continuous(
     numeric = [
         (position, each)
         for position, each in enumerate(names)
-        if each is not None and (not isinstance(distinct[position], bool)) and _is_number(each)
+        if each is not None and (not isinstance(distinct[position], bool)) and is_number(each)
     ]
     if len(numeric) < sum(each is not None for each in names):
         return
@@ -268,7 +263,3 @@ def _refuse_continuous(
 
 def _first(index: NDArray[np.int64], value: int) -> int:
     return int(np.flatnonzero(index == value)[0])
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -77,11 +77,10 @@ def read_npy(path: Path) -> NDArray[Any]:
                 f"{path} holds Python objects, which are never unpickled.",
                 "Store it as numbers or as fixed-width texts: array.astype(str).",
             )
+        _refuse_cut(path.stat().st_size - begin, shape, dtype)
         if column_major or math.prod(shape) == 0:
             array: NDArray[Any] = np.load(path, allow_pickle=False)
             return array
-        if path.stat().st_size < begin + math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"it ends before the last of {math.prod(shape):,} numbers")
         return _mapped(path, _Header(shape, dtype, begin))
 
 
@@ -123,6 +122,12 @@ def _described(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], i
     return shape, column_major, dtype, file.tell()
 
 
+def _refuse_cut(rest: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse a header that tells of more numbers than follow, before room is made for them."""
+    if rest < math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"it ends before the last of {math.prod(shape):,} numbers")
+
+
 def _mapped(path: Path, header: _Header) -> NDArray[Any]:
     """Map an array: writable without reaching the file, or read-only where it outgrows memory."""
     assert header.start is not None
@@ -138,6 +143,8 @@ def _header(path: Path, member: str) -> _Header:
         found = archive.getinfo(member)
         with archive.open(found) as file:
             shape, column_major, dtype, begin = _described(file)
+    if not dtype.hasobject:
+        _refuse_cut(found.file_size - begin, shape, dtype)
     size = math.prod(shape) * dtype.itemsize
     stored = found.compress_type == zipfile.ZIP_STORED and found.file_size == begin + size
     if not stored or column_major or size == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["is_grey", "upright_pixels", "upright_size"]
+__all__ = ["is_grey", "open_image", "upright_pixels", "upright_size"]
 
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {
@@ -20,6 +22,16 @@ UPRIGHT = {
 }
 GREY_MODES = frozenset(["1", "L", "I", "I;16", "I;16B", "I;16L", "F"])
 ALPHA_MODES = frozenset(["RGBA", "RGBa", "LA", "La", "PA"])
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """Open an encoded image of any format but PostScript, for which Pillow starts a program.
+
+    Raises:
+        UnidentifiedImageError: It is none.
+    """
+    Image.init()  # at the first call
+    return Image.open(file, formats=[name for name in Image.ID if name != "EPS"])
 
 
 def is_grey(image: Image.Image) -> bool:

@@ -1,11 +1,12 @@
 """Source: whatever form labelled data have, they become samples.
 
 tables   source.py → delimited.py | json_lines.py | parquet.py → assembly.py → roles.py
-         → label_file.py → labels.py → table.py | images.py → keys.py → samples.py
+         → label_file.py → labels.py → column_choice.py, table.py | images.py → keys.py
+         → samples.py
 images   source.py → folders.py → encoded.py → assembly.py → label_file.py → labels.py → images.py
          → pixels.py, scratch.py → keys.py → samples.py
-arrays   source.py → npz.py | cifar.py | datasets.py → assembly.py → label_file.py → labels.py
-         → arrays.py → keys.py → samples.py
+arrays   source.py → npz.py | cifar.py | datasets.py, items.py → assembly.py → label_file.py
+         → labels.py → arrays.py → keys.py → samples.py
 """
 
 from __future__ import annotations
@@ -16,35 +17,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from thresher.data.arrays import (
-    as_array,
-)
+from thresher.data.arrays import as_array
 from thresher.data.assembly import Request, from_array, from_files, from_table
 from thresher.data.cifar import Place, find_cifar, read_cifar
+from thresher.data.columns import without_views
 from thresher.data.datasets import (
     hugging_face_table,
     is_hugging_face,
     is_map_style,
-    read_items,
     refuse_stream,
 )
 from thresher.data.delimited import read_delimited
 from thresher.data.encoded import ImageFiles
 from thresher.data.encoding import CategoryColumn, Encoding
-from thresher.data.files import IMAGE_SUFFIXES, READABLE, existing, one_line
+from thresher.data.files import IMAGE_SUFFIXES, READABLE, as_path, existing, one_line
 from thresher.data.folders import Listing, list_images, read_image_folder
 from thresher.data.images import LONGEST_SIDE, Progress
+from thresher.data.items import read_items
 from thresher.data.json_lines import read_json_lines
 from thresher.data.labels import array_column
+from thresher.data.lists import TEXT_NAME, is_column, path_list, text_list
 from thresher.data.npz import array_names, labels_beside, read_array, read_npy
 from thresher.data.parquet import read_parquet
-from thresher.data.roles import (
-    ID_NAME,
-    LABEL_NAMES,
-)
+from thresher.data.roles import ID_NAME, LABEL_NAMES
 from thresher.data.samples import Samples
 from thresher.data.wording import listed, quoted
 from thresher.errors import DataError, ParameterError
@@ -52,7 +49,6 @@ from thresher.errors import DataError, ParameterError
 __all__ = ["open_data"]
 
 IN_MEMORY = "arrays in memory"
-TEXT_NAME = "text"  # the column that a list of texts becomes
 
 
 def open_data(
@@ -112,22 +108,22 @@ def open_data(
         )
     known = None if classes is None else tuple(classes)
     request = Request(
-        IN_MEMORY,
-        label,
-        image,
-        encoding,
-        known,
-        labelled,
-        tuple(text),
-        encoder,
-        group,
-        labels,
-        scratch,
-        longest_side,
-        progress,
+        source=IN_MEMORY,
+        label=label,
+        image=image,
+        encoding=encoding,
+        classes=known,
+        labelled=labelled,
+        text=tuple(text),
+        encoder=encoder,
+        group=group,
+        labels=labels,
+        scratch=scratch,
+        longest_side=longest_side,
+        progress=progress,
     )
     if isinstance(data, (str, os.PathLike)):
-        return _open_path(Path(data), replace(request, source=os.fspath(data)))
+        return _open_path(as_path(data), replace(request, source=os.fspath(data), on_disk=True))
     given: Any = None
     if isinstance(data, tuple):
         if len(data) != 2:
@@ -136,12 +132,12 @@ def open_data(
             )
         data, given = data
     column = array_column(given) if given is not None and labelled else None
-    texts = _text_list(data)
+    texts = text_list(data)
     if texts is not None:
         return from_table(texts, replace(request, text=(TEXT_NAME,)), column, ())
-    if hasattr(data, "__arrow_c_stream__"):
+    if hasattr(data, "__arrow_c_stream__") and not is_column(data):
         return from_table(_arrow_table(data), request, column, ())
-    paths = _path_list(data)
+    paths = path_list(data)
     if paths is not None:
         return from_files(ImageFiles(None, paths), request, column, "y", ())
     refuse_stream(data)
@@ -155,8 +151,7 @@ def open_data(
 def _open_path(path: Path, request: Request) -> Samples:
     if place := find_cifar(path):
         return _open_cifar(place, request)
-    if "*" not in path.name:
-        existing(path)
+    existing(path)
     if path.is_dir():
         found = list_images(path)
         if len(found) > found.data_files:
@@ -205,11 +200,11 @@ def _stays_text(request: Request) -> Callable[[str], bool]:
 
 def _arrow_table(data: Any) -> pa.Table:
     try:
-        return pa.table(data)
-    except (pa.ArrowException, ValueError, TypeError) as error:
+        return without_views(pa.table(data))
+    except Exception as error:  # what is behind a stream, such as a query, may raise anything
         raise DataError(
             f"The table cannot be read: {one_line(error)}",
-            "Give every column its own name, and one type of value.",
+            "Give every column its own name, and one type of value that Arrow knows.",
         ) from error
 
 
@@ -233,30 +228,6 @@ def _open_image(path: Path, request: Request) -> Samples:
         )
     files = ImageFiles(path.parent, pa.array([path.name]))
     return from_files(files, request, None, "", ())
-
-
-def _path_list(data: Any) -> pa.StringArray | None:
-    """Take a list of paths of images: Path objects, or texts of which the first is an image."""
-    if not isinstance(data, (list, np.ndarray)) or len(data) == 0:
-        return None
-    first = data[0]
-    if not isinstance(first, os.PathLike) and not (
-        isinstance(first, str) and Path(first).suffix.lower() in IMAGE_SUFFIXES
-    ):
-        return None
-    return pa.array([os.fspath(each) for each in data], pa.string())
-
-
-def _text_list(data: Any) -> pa.Table | None:
-    """Take a list, a NumPy array or a series of texts as a table of one column of free text."""
-    values = data.to_numpy() if type(data).__name__ == "Series" else data
-    if not isinstance(values, (list, np.ndarray)) or np.ndim(values) != 1 or len(values) == 0:
-        return None
-    if not all(isinstance(each, str) or each is None for each in values):
-        return None
-    if isinstance(values[0], str) and Path(values[0]).suffix.lower() in IMAGE_SUFFIXES:
-        return None  # paths
-    return pa.table({TEXT_NAME: pa.array(values, pa.string())})
 
 
 # ---------------------------------------------------------------------- arrays

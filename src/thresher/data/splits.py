@@ -16,7 +16,9 @@ from typing import Any
 
 from thresher.data.cifar import cifar_splits
 from thresher.data.files import READABLE, SPLITS, reading
+from thresher.data.folders import metadata_file
 from thresher.data.parquet import SPLIT_NAME
+from thresher.data.wording import listed, quoted
 
 __all__ = ["dataset_splits", "folder_splits", "training_and_test"]
 
@@ -67,18 +69,36 @@ def training_and_test(data: Any, test: Any = None) -> tuple[Any, Any, tuple[str,
         The training data; the test data (without a test split, the validation split), None if
         there are none; and what must be said aloud.
     """
-    if isinstance(data, str | os.PathLike):
-        found: dict[str, Any] = dict(folder_splits(Path(data)))
-    else:
-        found = dataset_splits(data)
+    path = Path(data) if isinstance(data, str | os.PathLike) else None
+    found: dict[str, Any] = dataset_splits(data) if path is None else {**folder_splits(path)}
     if not found:
         return data, test, ()
-    if test is not None:
-        return found["train"], test, ()
+    notes: tuple[str, ...] = ()
     name = next((each for each in ("test", "validation") if each in found), None)
-    if name is None:
-        return found["train"], None, ()
-    return found["train"], found[name], (f"Trained on the train split, tested on {name}.",)
+    if test is None and name is not None:
+        test = found[name]
+        notes += (f"Trained on the train split, tested on {name}.",)
+    rest = _other_keys(data, found, test) if path is None else _beside(path, found, test)
+    if rest:
+        notes += (f"Not used beside the train split: {listed(map(quoted, rest))}.",)
+    return found["train"], test, notes
+
+
+def _other_keys(data: Mapping[str, Any], found: Mapping[str, Any], test: Any) -> list[str]:
+    """The data sets of a mapping that are neither trained on nor tested on."""
+    used = (found["train"], test)
+    return [name for name, split in data.items() if not any(split is each for each in used)]
+
+
+def _beside(path: Path, found: Mapping[str, Path], test: Any) -> list[str]:
+    """What lies beside a training split and looks as if it belonged to the data."""
+    if found["train"] == path:  # of CIFAR, all of it is known
+        return []
+    folder = found["train"].parent
+    entries = {each for each in folder.iterdir() if each.is_dir() and each.name[0] not in "._"}
+    entries |= {*found.values(), metadata_file(folder) or found["train"]}
+    used = {found["train"], Path(test) if isinstance(test, str | os.PathLike) else None}
+    return sorted(each.name for each in entries - used)
 
 
 def _split_folders(entries: list[Path]) -> dict[str, Path]:
