@@ -135,8 +135,8 @@ def _use() -> str:
     return """## Use
 
 `thresher predict THIS_FOLDER new-data`, or in Python `thresher.predict(folder, new_data).labels`.
-`preprocess.json` says how inputs are made, `config.json` what the classes are; nothing in the
-folder is executed when it is loaded.
+`preprocess.json` says how inputs are made, `config.json` what the classes are. The folder holds no
+code; a network or encoder named "package.module:factory" is imported from this machine.
 
 ## Limits
 

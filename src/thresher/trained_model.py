@@ -104,7 +104,10 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> TrainedModel:
-        """Read a model folder; nothing in it is executed.
+        """Read a model folder. It holds no code and no pickle.
+
+        A network or a sentence encoder of a user's own is imported by the name that the folder
+        gives, "package.module:factory": read folders of people you trust.
 
         Raises:
             RunError: a file is missing, torn, or of another version.
