@@ -144,7 +144,7 @@ def _weighted(counts: csr_matrix, idf: NDArray[np.float32]) -> csr_matrix:
 def _directions(weighted: csr_matrix) -> NDArray[np.float64]:
     """Find an orthonormal basis (d, V), d <= 128, of what (n, V) texts have most in common."""
     from sklearn.utils.extmath import randomized_svd  # half a second to import
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's
+    from threadpoolctl import threadpool_limits
 
     random = np.random.default_rng(keyed_seed(0, "directions"))
     with threadpool_limits(1):  # sums round alike, whatever the number of threads
