@@ -1,7 +1,9 @@
 """Trackers hear of a run when asked to, and a broken one stops nothing."""
 
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,6 +111,26 @@ def test_a_missing_package_is_refused_before_anything_is_made(tmp_path, monkeypa
     with pytest.raises(MissingPackageError):
         thresher.fit(shipped.iris(), label="species", out=tmp_path / "run", track="wandb")
     assert not (tmp_path / "run").exists()
+
+
+def test_mlflow_stays_in_the_run_folder_and_reports_to_nobody(tmp_path, monkeypatch):
+    """Unless the user's own variables say otherwise."""
+    stores = []
+    monkeypatch.setattr(tracking, "find_spec", lambda name: name)
+    monkeypatch.setattr(
+        tracking, "import_module", lambda name: SimpleNamespace(set_tracking_uri=stores.append)
+    )
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "")  # restored afterwards
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
+    folder = tmp_path / "tracking"
+    place = Tracking("mlflow", folder, "run", print)._place("mlflow")
+    assert place == {"logging_dir": str(folder / "artifacts")}
+    assert stores == [f"sqlite:///{folder / 'mlflow.db'}"]
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example")
+    assert Tracking("mlflow", folder, "run", print)._place("mlflow") == {}
+    assert len(stores) == 1
 
 
 def test_an_unknown_tracker_is_refused():

@@ -78,9 +78,12 @@ class Tracking:
             self._accelerator = accelerator
 
     def _place(self, name: str) -> dict[str, str]:
-        """Keep what a tracker writes inside the run folder."""
+        """Keep what a tracker writes inside the run folder, and its reports at home."""
         if name == "wandb":
             return {"dir": str(self.folder)}
+        if name == "mlflow":
+            # else it reports its use to its makers, and notes in the home folder that it did
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         if name == "mlflow" and "MLFLOW_TRACKING_URI" not in os.environ:
             store = self.folder.resolve() / "mlflow.db"
             import_module("mlflow").set_tracking_uri(f"sqlite:///{store}")
