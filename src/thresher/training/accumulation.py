@@ -10,6 +10,7 @@ step the gradients are those of `criterion(…).backward()`, bit for bit.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from thresher.distributed import processes
@@ -46,12 +47,20 @@ class Accumulation:
 
     def loss(self, parts: Parts) -> Tensor:
         """A scalar whose `backward` adds this batch's share to the gradients."""
+        return (parts.sums * self._share(parts)).sum()
+
+    def backward(self, parts: Parts) -> None:
+        """Do what ``loss(parts).backward()`` does, without the operations of the scalar."""
+        torch.autograd.backward(parts.sums, self._share(parts))
+
+    def _share(self, parts: Parts) -> Tensor:
+        """Count a batch; what its sums are multiplied by, (J,)."""
         self._batches += 1
         if self._divisors is None or self._totals is None:
             self._divisors, self._totals = parts.totals.clamp(min=1), parts.totals
         else:
             self._totals = self._totals + parts.totals
-        return (parts.sums * (processes() / self._divisors)).sum()
+        return processes() / self._divisors
 
     def scale(self) -> None:
         """Divide every network's gradients by its own total; without any, it skips the step."""

@@ -241,16 +241,16 @@ class Training:
             group["lr"] = rate
         self.position["step"] += 1
         self.optimizer.zero_grad()
-        loss = totals = torch.zeros(self.criterion.method.networks, device=self.device)
+        loss = totals = torch.zeros(0)
         views = self.criterion.method.views
-        for index in window:
+        for number, index in enumerate(window):
             # no name keeps the batch: its memory is free for gradients when backward is through
             parts = self.criterion.step(
                 self.forward, self.rows.batch(index, epoch, self.device, views), no_stream
             )
-            torch.autograd.backward(self.accumulation.loss(parts))
-            totals = totals + parts.totals
-            loss = loss + parts.sums.detach()
+            self.accumulation.backward(parts)
+            totals = totals + parts.totals if number else parts.totals
+            loss = loss + parts.sums.detach() if number else parts.sums.detach()
         self.accumulation.scale()
         self.optimizer.step()
         return loss, totals
