@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import load_digits
 
 import shipped
 from thresher.data import open_data
@@ -431,3 +432,13 @@ def test_a_model_of_the_wrong_width_is_refused_in_the_users_words(call, tmp_path
         "          Give it 3 outputs; a factory may take the argument classes.",
     ]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_too_short_to_judge_says_just_that(call, tmp_path):
+    """And not that too few rows were held out."""
+    data = load_digits()
+    np.savez(tmp_path / "digits.npz", X=data.data.astype("f4"), y=data.target)
+    done = call("fit", "digits.npz", "--epochs", 1, "--out", "run")
+    assert done.code == 0
+    assert "got no verdict: seen fewer than 3 times" in done.err
+    assert "cannot be checked" not in done.err

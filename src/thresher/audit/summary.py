@@ -182,7 +182,7 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
     """Say what limits the trust in this audit, most important first."""
     rate, counts = verdicts.noise_rate, verdicts.counts
     labelled = record.labels >= 0
-    held_out = int(np.count_nonzero(verdicts.judged & ~record.in_training))
+    held_out = int(np.count_nonzero(labelled & ~record.in_training))
     sentences = []
     if verdicts.memorised:
         sentences.append(
@@ -190,13 +190,15 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
             f"look wrong, but {_percent(rate.held_out)} of the held-out rows. The number of label "
             "issues follows the held-out rows; the ranking is less sure than usual."
         )
-    elif rate.held_out is None:
+    elif rate.held_out is None and held_out < FEWEST_HELD_OUT:
         sentences.append(
             f"With {held_out} held-out rows (fewer than {FEWEST_HELD_OUT}) it cannot be checked "
             "whether the model learnt its labels by heart; the noise rate may be too low."
         )
-    elif rate.trained is not None and rate.held_out > max(
-        2 * rate.trained, rate.trained + _NOTABLE_GAP
+    elif (
+        rate.trained is not None
+        and rate.held_out is not None
+        and rate.held_out > max(2 * rate.trained, rate.trained + _NOTABLE_GAP)
     ):
         sentences.append(
             f"Of the held-out rows {_percent(rate.held_out)} look wrong, of the trained rows "
