@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from cleanlab.filter import find_label_issues
 from evaluation import ranking, share_right, verdict
 from noise_data import Problem, Truth
@@ -20,7 +19,6 @@ from thresher.fitting import Silence
 from thresher.job import Job
 from thresher.noise import make_method
 from thresher.settings import FitSettings
-from thresher.training.predict import accuracy, as_tensor
 
 __all__ = ["Clock", "Run", "audited_run", "figures_of_run", "job_for", "test_accuracy"]
 
@@ -85,12 +83,7 @@ def audited_run(
 
 def test_accuracy(job: Job, truth: Truth) -> float:
     """Accuracy of the trained network on clean test labels."""
-    return accuracy(
-        job.training.model,
-        as_tensor(truth.test.inputs),
-        torch.from_numpy(truth.test.labels),
-        job.model.preparation,
-    )
+    return job.model.accuracy(truth.test)
 
 
 def recalls(job: Job, truth: Truth) -> list[float]:

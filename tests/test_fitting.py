@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import shipped
 import thresher
 import thresher.fitting
-import thresher.job
+import thresher.training.checkpoint
 from thresher.cli.fit import fit as command
 from thresher.errors import DataError, LabelError, ModelError, ParameterError, RunError
 from thresher.noise import METHODS
@@ -32,7 +32,7 @@ def working_directory(tmp_path, monkeypatch):
 @pytest.fixture
 def checkpoints(monkeypatch):
     """A checkpoint after every epoch, whatever it costs."""
-    monkeypatch.setattr(thresher.job, "SAVING_SHARE", 1e9)
+    monkeypatch.setattr(thresher.training.checkpoint, "SAVING_SHARE", 1e9)
 
 
 class Heard:

@@ -24,6 +24,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "estimate",
             "job",
             "model_card",
+            "evidence",
             "trained_model",
             "demonstration",
         ),

@@ -16,10 +16,9 @@ import torch
 from cleanlab.filter import find_label_issues
 from sklearn.datasets import load_digits
 
-from thresher.audit import judge, pred_probs
+from thresher.audit import Record, judge, pred_probs
 from thresher.data import open_data
 from thresher.data.corruption import corrupt, symmetric_transition
-from thresher.job import record_of
 from thresher.models import Preparation, build_model
 from thresher.noise import MORPH, SELFIE, Standard
 from thresher.noise.memorised import label_history, memorised, memorised_share
@@ -247,7 +246,7 @@ def recorded(inputs, labels, order, net, epochs=8):
     for _ in training.run():
         pass
     samples = open_data((inputs, labels.numpy().astype(str)))
-    record = record_of(criterion.history, samples)
+    record = Record.from_history(criterion.history.state_dict(), samples.labels, samples.classes)
     assert (record.visits == epochs).all()
     return record
 

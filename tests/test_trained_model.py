@@ -115,6 +115,19 @@ def test_predict_says_what_the_model_of_the_run_says(result):
     assert [done.model.classes[each] for each in expected.argmax(1)] == found.labels
 
 
+def test_accuracy_counts_the_labelled_rows(result):
+    """Of those it was given labels for; none is no number."""
+    data, done = result
+    samples = done.model.read(data, labelled=True)
+    labels = samples.labels.copy()
+    labels[::2] = -1
+    hidden = dataclasses.replace(samples, labels=labels)
+    right = done.model.probabilities(samples).argmax(1) == samples.labels
+    assert done.model.accuracy(samples) == pytest.approx(right.mean())
+    assert done.model.accuracy(hidden) == pytest.approx(right[1::2].mean())
+    assert np.isnan(done.model.accuracy(dataclasses.replace(samples, labels=labels * 0 - 1)))
+
+
 def test_a_row_is_predicted_alone_as_among_others(results):
     """Nothing of the batch leaks into it, to rounding."""
     data, done = results["table"]

@@ -9,10 +9,10 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
 from thresher.job import Job, peak_mib
-from thresher.training.predict import as_tensor, predict_probabilities
 
 __all__ = ["estimate_job"]
 
@@ -72,9 +72,7 @@ def estimate_job(job: Job) -> dict[str, Any]:
 def seconds_a_row(job: Job) -> float:
     """Time one block of predictions."""
     assert job.tested is not None
-    inputs = as_tensor(job.tested.inputs[:PREDICTED_ROWS])
+    block = job.tested.take(np.arange(min(PREDICTED_ROWS, len(job.tested))))
     started = time.perf_counter()
-    predict_probabilities(
-        job.model.network, inputs, job.model.preparation, device=job.training.device
-    )
-    return (time.perf_counter() - started) / len(inputs)
+    job.model.probabilities(block, job.training.device)
+    return (time.perf_counter() - started) / len(block)

@@ -14,13 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from io import BytesIO
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
@@ -30,7 +29,7 @@ from thresher.audit.report import render_report, write_report
 from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
 from thresher.errors import ParameterError
-from thresher.history import SampleHistory
+from thresher.evidence import cells, thumbnail
 from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
@@ -40,17 +39,16 @@ from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation, default_augmentation
-from thresher.training.checkpoint import save_checkpoint
+from thresher.training.checkpoint import Saver
 from thresher.training.loop import Rows, Settings, Training
-from thresher.training.predict import accuracy, as_tensor, predict_probabilities
+from thresher.training.predict import as_tensor
 from thresher.training.tracking import Tracking
 from thresher.whole_file import whole_file
 
-__all__ = ["Audited", "FitResult", "Job", "Listener", "record_of"]
+__all__ = ["Audited", "FitResult", "Job", "Listener"]
 
 SCHEMA = 1
 EPOCHS = 30
-SAVING_SHARE = 0.02  # of the time may go into checkpoints
 
 
 class Listener(Protocol):
@@ -236,7 +234,7 @@ class Job:
             self.settings.track, folder.tracking, folder.path.name, self.listener.note
         )
         tracking.start(self.settings.to_table(folder.path))
-        saver = Saver(folder, self.training)
+        saver = Saver(folder.checkpoint, self.training)
 
         def after_epoch(epochs: list[dict[str, Any]]) -> None:
             tracking.log(epochs[-1], step=len(epochs))
@@ -310,28 +308,12 @@ class Job:
         held_out = ~self.training.criterion.history["eligible"].cpu().numpy()
         if not held_out.any():
             return {}
-        found = accuracy(
-            self.model.network,
-            as_tensor(self.samples.inputs[held_out]),
-            torch.from_numpy(self.samples.labels[held_out]),
-            self.model.preparation,
-            device=self.training.device,
-            precision=self.settings.precision,
-        )
+        found = self.model.accuracy(self.samples.take(held_out), self.training.device)
         return {"validation_accuracy": found, "validation_rows": int(held_out.sum())}
 
     def _measure(self, network: nn.Module) -> dict[str, float]:
         assert self.tested is not None
-        return {
-            "test_accuracy": accuracy(
-                network,
-                as_tensor(self.tested.inputs),
-                torch.from_numpy(self.tested.labels),
-                self.model.preparation,
-                device=self.training.device,
-                precision=self.settings.precision,
-            )
-        }
+        return {"test_accuracy": self.model.accuracy(self.tested, self.training.device)}
 
     def _accuracies(self) -> dict[str, float]:
         """Accuracy on the given labels, of the training-mode passes of the last epoch."""
@@ -384,6 +366,7 @@ class Job:
             save_file(columns, aside, {"thresher": facts})
         found = self.audited()
         write_table(found.table, folder.audit)
+        images = self.samples.kind == "images"
         page = render_report(
             summary=found.summary,
             table=found.table,
@@ -394,8 +377,8 @@ class Job:
                 "summary": first_sentence(type(self.method).__doc__ or ""),
                 "source": self.method.source,
             },
-            thumbnails=self._thumbnail if self.samples.kind == "images" else None,
-            rows=self._cells if self.samples.kind == "features" else None,
+            thumbnails=partial(thumbnail, self.samples) if images else None,
+            rows=None if images else partial(cells, self.samples),
         )
         write_report(folder.report, page)
         for sentence in found.summary.warnings:
@@ -408,55 +391,9 @@ class Job:
         unlabelled = np.flatnonzero(samples.labels < 0)
         final = None
         if len(unlabelled):
-            final = predict_probabilities(
-                self.model.network,
-                as_tensor(samples.inputs[unlabelled]),
-                self.model.preparation,
-                device=self.training.device,
-                precision=self.settings.precision,
-            )
-        return record_of(self.training.criterion.history, samples, final)
-
-    def _thumbnail(self, row: int) -> bytes | None:
-        from PIL import Image
-
-        pixels = self.samples.inputs[row]
-        picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        picture.thumbnail((128, 128))
-        buffer = BytesIO()
-        picture.save(buffer, "PNG")
-        return buffer.getvalue()
-
-    def _cells(self, row: int) -> dict[str, str]:
-        samples = self.samples
-        texts = {} if samples.texts is None else samples.texts.slice(row, 1).to_pylist()[0]
-        numbers = samples.inputs[row]
-        places = samples.encoding.readable
-        return {
-            **{name: text or "" for name, text in texts.items()},
-            **{name: f"{numbers[place]:.4g}" for name, place in places.items()},
-        }
-
-
-class Saver:
-    """Writes a checkpoint after an epoch when the last one cost little of the time since.
-
-    Args:
-        folder: Where it goes.
-        training: What it holds.
-    """
-
-    def __init__(self, folder: RunFolder, training: Training) -> None:
-        self.folder, self.training = folder, training
-        self.saved, self.cost = float("-inf"), 0.0
-
-    def __call__(self, epochs: list[dict[str, Any]]) -> None:
-        """After an epoch; `epochs` are the metrics so far."""
-        now = time.perf_counter()
-        if now - self.saved > self.cost / SAVING_SHARE:
-            save_checkpoint(self.folder.checkpoint, self.training, {"epochs": epochs})
-            self.saved = time.perf_counter()
-            self.cost = self.saved - now
+            final = self.model.probabilities(samples.take(unlabelled), self.training.device)
+        history = self.training.criterion.history.state_dict()
+        return Record.from_history(history, samples.labels, samples.classes, final)
 
 
 def rows_held_out(
@@ -478,21 +415,6 @@ def rows_held_out(
     plan = Plan(len(samples), len(samples.classes), settings.epochs, settings.seed)
     labels = torch.from_numpy(samples.labels)
     return draw_held_out(plan, labels, share=share, groups=samples.groups)
-
-
-def record_of(
-    history: SampleHistory, samples: Samples, final_probability: NDArray[np.float32] | None = None
-) -> Record:
-    """Hand what a training remembers of its samples to the audit, as plain arrays.
-
-    Args:
-        history: Of a training with the audit's columns.
-        samples: What it was trained on.
-        final_probability: (M, k) prediction of the finished model for the M unlabelled rows.
-    """
-    return Record.from_history(
-        history.state_dict(), samples.labels, samples.classes, final_probability
-    )
 
 
 def chosen_augmentation(words: str, samples: Samples) -> str:

@@ -162,6 +162,12 @@ class TrainedModel:
             self.network, inputs, self.preparation, device=device, precision=self.precision
         )
 
+    def accuracy(self, samples: Samples, device: torch.device | str = "cpu") -> float:
+        """Share of the labelled samples predicted as they are labelled; NaN when none is."""
+        predicted, labels = self.probabilities(samples, device).argmax(1), samples.labels
+        known = labels >= 0
+        return float((predicted == labels)[known].mean()) if known.any() else float("nan")
+
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write an object that people may read."""

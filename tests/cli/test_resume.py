@@ -8,7 +8,7 @@ import pytest
 
 import shipped
 import thresher.fitting
-import thresher.job
+import thresher.training.checkpoint
 
 
 @pytest.fixture
@@ -20,7 +20,9 @@ def iris_csv(tmp_path):
 @pytest.fixture
 def stopped(call, monkeypatch, iris_csv):
     """Stop a training of six epochs on iris while an epoch is reported."""
-    monkeypatch.setattr(thresher.job, "SAVING_SHARE", 1e9)  # a checkpoint after every epoch
+    monkeypatch.setattr(
+        thresher.training.checkpoint, "SAVING_SHARE", 1e9
+    )  # a checkpoint after every epoch
 
     def stop(epoch, *options, error=KeyboardInterrupt):
         def told(self, number, epochs, metrics):
@@ -79,7 +81,7 @@ def test_a_resumed_run_of_images_comes_to_the_same_numbers(call, monkeypatch, tm
     """Augmentation and the order of rows belong to the epoch, not to the process."""
     images, labels = shipped.digits(200)
     np.savez(tmp_path / "digits.npz", X=images, y=labels)
-    monkeypatch.setattr(thresher.job, "SAVING_SHARE", 1e9)
+    monkeypatch.setattr(thresher.training.checkpoint, "SAVING_SHARE", 1e9)
     command = ["fit", "digits.npz", "--epochs", 4, "--augment", "crop,flip"]
 
     def told(self, number, epochs, metrics):

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from thresher.models import Preparation, build_model
 from thresher.noise import METHODS, Standard, make_method
 from thresher.training.loop import Rows, Settings, Training
-from thresher.training.predict import accuracy, predict_probabilities
+from thresher.training.predict import predict_probabilities
 
 BF16, FP32 = "bf16", "fp32"
 
@@ -77,9 +77,7 @@ def test_bfloat16_changes_the_weights_and_hardly_the_predictions():
         probability[precision] = predict_probabilities(
             run.model, rows.inputs, rows.prepare, precision=precision
         )
-        right = accuracy(run.model, rows.inputs, rows.labels, rows.prepare, precision=precision)
-        assert right == (probability[precision].argmax(1) == rows.labels.numpy()).mean()
-        assert right > 0.8
+        assert (probability[precision].argmax(1) == rows.labels.numpy()).mean() > 0.8
     assert probability[BF16].dtype == np.float32
     np.testing.assert_allclose(probability[BF16].sum(1), 1, atol=1e-5)
     difference = np.abs(probability[FP32] - probability[BF16])

@@ -7,6 +7,7 @@ file's metadata. No pickle: a checkpoint can be read by anything that reads safe
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from thresher.errors import RunError
 from thresher.training.loop import Training
 from thresher.whole_file import whole_file
 
-__all__ = ["load_checkpoint", "load_tensors", "save_checkpoint", "save_tensors"]
+__all__ = ["Saver", "load_checkpoint", "load_tensors", "save_checkpoint", "save_tensors"]
 
 VERSION = 1
+SAVING_SHARE = 0.02  # of the time may go into checkpoints
 
 
 def save_checkpoint(path: Path, training: Training, extra: Mapping[str, Any]) -> None:
@@ -41,6 +43,27 @@ def save_checkpoint(path: Path, training: Training, extra: Mapping[str, Any]) ->
         "extra": dict(extra),
     }
     save_tensors(path, state)
+
+
+class Saver:
+    """Writes a checkpoint after an epoch when the last one cost little of the time since.
+
+    Args:
+        path: The file.
+        training: What it holds.
+    """
+
+    def __init__(self, path: Path, training: Training) -> None:
+        self.path, self.training = path, training
+        self.saved, self.cost = float("-inf"), 0.0
+
+    def __call__(self, epochs: list[dict[str, Any]]) -> None:
+        """After an epoch; `epochs` are the metrics so far."""
+        now = time.perf_counter()
+        if now - self.saved > self.cost / SAVING_SHARE:
+            save_checkpoint(self.path, self.training, {"epochs": epochs})
+            self.saved = time.perf_counter()
+            self.cost = self.saved - now
 
 
 def load_checkpoint(path: Path, training: Training) -> dict[str, Any]:

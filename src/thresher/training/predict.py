@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from thresher.models.logits import logits_of
 from thresher.models.precision import Precision, in_precision
 
-__all__ = ["accuracy", "as_tensor", "predict_probabilities"]
+__all__ = ["as_tensor", "predict_probabilities"]
 
 BLOCK = 1024
 
@@ -57,29 +57,3 @@ def predict_probabilities(
             probability = probability.mean(0)
         blocks.append(probability.cpu().numpy())
     return np.concatenate(blocks)
-
-
-@torch.no_grad()
-def accuracy(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    prepare: Callable[[Tensor], Tensor],
-    *,
-    device: torch.device | str = "cpu",
-    precision: Precision = "fp32",
-) -> float:
-    """Share of the labelled rows predicted as labelled; NaN when none has a label.
-
-    Args:
-        model: Put into evaluation mode.
-        inputs: (n, …) raw inputs.
-        labels: (n,) int64, -1 = none.
-        prepare: Raw batch → network input.
-        device: Where the model is.
-        precision: Of the forward pass.
-    """
-    probability = predict_probabilities(model, inputs, prepare, device=device, precision=precision)
-    predicted = probability.argmax(1)
-    known = labels.numpy() >= 0
-    return float((predicted == labels.numpy())[known].mean()) if known.any() else float("nan")
