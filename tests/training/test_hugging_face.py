@@ -6,11 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import SequentialSampler
 
+from plain_loop import EveryThird, assert_same, train_plainly
 from thresher.data import Indexed
 from thresher.errors import ParameterError, RecordError
-from thresher.noise import ELR, SELFIE, Change, Decision, Method, Standard
-from thresher.training.accumulation import Accumulation
-from thresher.training.snapshots import Snapshots
+from thresher.noise import ELR, SELFIE, Change, Method, Standard
 
 transformers = pytest.importorskip("transformers", reason="the extra huggingface is not installed")
 RobustTrainer = pytest.importorskip("thresher.training.hugging_face").RobustTrainer
@@ -91,44 +90,10 @@ def trainer(tmp_path, method, *, epochs=3, model=None, kind=InOrder, **settings)
 
 def plain_loop(method, *, epochs=3, batch=8, accumulate=1):
     """The same, written out."""
-    x, y = pixels()
-    model = vision().train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
-    criterion = method.start(N, K, epochs=epochs)
-    accumulation = Accumulation(model, criterion)
-    snapshots = Snapshots(model, optimizer, criterion)
-    for _ in range(epochs):
-        batches = torch.arange(N).split(batch)
-        for number, index in enumerate(batches, 1):
-            parts = criterion.parts(index, model(x[index]), y[index])
-            accumulation.loss(parts).backward()
-            if number % accumulate == 0 or number == len(batches):
-                accumulation.scale()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad()
-        snapshots.apply(criterion.end_epoch())
-    return model, criterion
-
-
-def assert_same(first, second, *, exactly=False):
-    """Weights and history."""
-    tolerance = {"rtol": 0, "atol": 0} if exactly else {}
-    for pair in (
-        (first[0].state_dict(), second[0].state_dict()),
-        (first[1].state_dict()["history"], second[1].state_dict()["history"]),
-    ):
-        for name, values in pair[0].items():
-            torch.testing.assert_close(values, pair[1][name], msg=name, **tolerance)
-
-
-class EveryThird(Method):
-    """Drops two thirds of the samples, so that batches have different totals."""
-
-    name = "every-third"
-
-    def decide(self, step):
-        return Decision((step.index % 3 == 0).float())
+    return train_plainly(
+        vision().train(), *pixels(), method, classes=K, epochs=epochs, batch=batch,
+        accumulate=accumulate,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
