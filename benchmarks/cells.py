@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cell", "Line", "compute_cells", "newest", "read_lines"]
+__all__ = ["Cell", "Line", "compute_cells", "keep", "newest", "read_lines"]
 
 Cell = dict[str, Any]
 Line = dict[str, Any]
@@ -102,6 +103,16 @@ def append(path: Path, lines: list[Line]) -> None:
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     with path.open("a") as file:
         file.write(text)
+
+
+def keep(task: str, measured: Iterable[Line], machine: Line, path: Path) -> None:
+    """Print and append each line as soon as it is measured, with the machine it was measured on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    where = machine | {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    for figures in measured:
+        line = {"task": task, **figures, **where}
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+        append(path, [line])
 
 
 def one_thread() -> None:

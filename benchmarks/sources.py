@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from cells import append, read_lines
+from cells import keep, read_lines
 from PIL import Image
 from tables import table
 
@@ -378,12 +377,7 @@ def main() -> int:
     if options.task == "table":
         write_table(options.results)
         return 0
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    for figures in TASKS[options.task](options):
-        line = {"task": options.task, **figures, "machine": machine}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
-        append(options.results, [line])
+    keep(options.task, TASKS[options.task](options), {}, options.results)
     return 0
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from cells import append
+from cells import keep
 from numpy.typing import NDArray
 from paired import Pairs, alternate
 from torch import Tensor, nn
@@ -351,16 +350,8 @@ def main() -> int:
         write_table(options.results)
         return 0
     torch.set_num_threads(options.threads)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    machine = {
-        "threads": options.threads,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }
-    for figures in TASKS[options.task](options):
-        line = {"task": options.task, **figures, **machine}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
-        append(options.results, [line])
+    machine = {"threads": options.threads, "torch": torch.__version__}
+    keep(options.task, TASKS[options.task](options), machine, options.results)
     return 0
 
 
