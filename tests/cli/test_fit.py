@@ -412,9 +412,16 @@ def fitting(shape, classes):
 
 def test_a_model_of_the_users_own_is_trained_and_predicts(call, tmp_path):
     """It lies in the working directory."""
-    (tmp_path / "own_networks.py").write_text(FACTORY)
+    (tmp_path / "own_fitting_networks.py").write_text(FACTORY)
     done = call(
-        "fit", *csv(tmp_path), "--model", "own_networks:fitting", "--epochs", 12, "--out", "run"
+        "fit",
+        *csv(tmp_path),
+        "--model",
+        "own_fitting_networks:fitting",
+        "--epochs",
+        12,
+        "--out",
+        "run",
     )
     assert done.code == 0
     predicted = call("predict", "run", "iris.csv")
