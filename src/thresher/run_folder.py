@@ -8,11 +8,15 @@
     report.html           the audit to look at
     summary.json          what it came to: the object that `fit --json` prints
     skipped.parquet       rows that could not be read, when there were any
+    features.npy          what the last layer saw of every sample, when it was to be kept
+    evidence.parquet      what people are shown of the samples that the report and a review name
+    decisions.sqlite      what people decided in a review, a log that only grows
+    decided.parquet       decisions of an earlier run's review that this one was started with
     conflicts.parquet     samples of identical content and different labels, when there were any
     tracking/             what trackers write, when some were asked for
     state/                what resuming needs, and copies of large inputs; removed at the end
 
-Every file appears whole or not at all, and none is written outside the folder.
+Every file but the log appears whole or not at all, and none is written outside the folder.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from typing import Any
 
 import tomli_w
 
+from thresher.decisions import DecisionLog
 from thresher.errors import RunError
 from thresher.whole_file import whole_file
 
@@ -64,6 +69,10 @@ class RunFolder:
         self.audit = self.path / "audit.parquet"
         self.report = self.path / "report.html"
         self.skipped = self.path / "skipped.parquet"
+        self.features = self.path / "features.npy"
+        self.evidence = self.path / "evidence.parquet"
+        self.decisions = self.path / "decisions.sqlite"
+        self.decided = self.path / "decided.parquet"
         self.conflicts = self.path / "conflicts.parquet"
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"
@@ -104,7 +113,8 @@ class RunFolder:
         """A folder that a run can be made in, or that holds one to replace; nothing is made.
 
         Raises:
-            RunError: it exists, or its name is no UTF-8 text, which Arrow needs.
+            RunError: it exists, or holds decisions of people, or its name is no UTF-8 text, which
+                Arrow needs.
         """
         run = cls(path)
         try:
@@ -116,6 +126,7 @@ class RunFolder:
             ) from error
         if run.path.resolve().exists() and not (overwrite and run._holds_run()):
             raise run._taken()
+        run._refuse_decided()
         return run
 
     @classmethod
@@ -195,6 +206,17 @@ class RunFolder:
                 "Choose another --out, or --overwrite to replace the run.",
             )
         return RunError(f"{self.path} exists and is not a run.", "Choose another --out.")
+
+    def _refuse_decided(self) -> None:
+        """Refuse to replace what cannot be computed again."""
+        with DecisionLog(self.decisions, read_only=True) as log:
+            decided = len(log.current())
+        if decided:
+            raise RunError(
+                f"{self.path} holds what people decided of {decided:,} samples.",
+                "Choose another --out; or export the decisions, then delete "
+                f"{self.decisions.name} in it.",
+            )
 
     def _holds_run(self) -> bool:
         try:
