@@ -218,3 +218,30 @@ def test_audit_columns_stay_within_their_byte_budget():
     columns = history.state_dict()
     columns.pop("probability_sum")
     assert sum(values.element_size() * values[0].numel() for values in columns.values()) <= 64
+
+
+def test_what_is_predicted_of_held_out_rows_is_averaged_while_they_are_held_out():
+    """p (1 - β) + p β (1 - β) after two visits, β = .7; nothing more once they are released."""
+    history = SampleHistory(4, 2)
+    history.declare(Column("visits", torch.int32))
+    held_out = torch.tensor([False, True, False, True])
+    history.hold_out(held_out)
+    index, labels = torch.arange(4), torch.zeros(4, dtype=torch.int64)
+    logits = torch.tensor([[0.0, 0], [1, 0], [2, 0], [3, 0]])
+    p = logits.softmax(1)[held_out]
+    for _ in range(2):
+        history.observe(index, logits, labels)
+    assert torch.allclose(history.state_dict()["held_out_average"], p * 0.3 * 1.7)
+    history.release()
+    history.observe(index, -logits, labels)
+    assert history["eligible"].all()
+    state = history.state_dict()
+    assert torch.allclose(state["held_out_average"], p * 0.3 * 1.7)
+    assert [2, 2] == state["held_out_visits"].tolist()
+    again = SampleHistory(4, 2)
+    again.declare(Column("visits", torch.int32))
+    again.hold_out(~held_out)
+    again.load_state_dict(state)
+    assert [1, 3] == again.state_dict()["held_out_rows"].tolist()
+    with pytest.raises(RecordError, match="after the first batch"):
+        again.hold_out(held_out)

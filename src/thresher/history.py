@@ -24,7 +24,7 @@ from torch import Tensor
 
 from thresher.errors import LabelError, ParameterError, RecordError
 
-__all__ = ["AUDIT", "Column", "SampleHistory", "missing_index"]
+__all__ = ["AUDIT", "TRACE", "Column", "SampleHistory", "missing_index"]
 
 TOP = 8  # classes a sample keeps in the compact form of its mean probability
 DENSE_BYTES = 128 * 2**20  # above this, the (N, k) sums give way to the compact form
@@ -49,6 +49,9 @@ class Column:
     fill: float = 0
 
 
+#: The probability of the given label in every epoch, in steps of 1/255; one byte an epoch.
+TRACE = "given_trace"
+
 #: Columns written a block at a time; reading one digests what is pending first.
 DIGESTED = frozenset(
     {
@@ -66,6 +69,7 @@ DIGESTED = frozenset(
         "top_classes",
         "top_sums",
         "given_window_sum",
+        TRACE,
     }
 )
 
@@ -86,6 +90,11 @@ AUDIT = (
 )
 
 
+#: What is kept of held-out rows alone: their numbers, and a moving average of their probabilities.
+HELD_OUT = ("held_out_rows", "held_out_average", "held_out_visits")
+HELD_OUT_MEMORY = 0.7  # of the average: some three epochs, so that early ones are forgotten
+
+
 class SampleHistory:
     """The memory of one training: a row for every sample, keyed by its stable index.
 
@@ -101,6 +110,7 @@ class SampleHistory:
     probability_sum      probabilities summed over the window of epochs (`window_visits` of them);
                          where N·k is large, the eight largest: `top_classes`, `top_sums`, and
                          `given_window_sum` exactly
+    given_trace          probability of the given label in each epoch, (N, epochs) uint8
     predictions, pushes  ring of the last predictions, and how many were ever pushed
     run_label, …length   the last prediction and for how many visits it has been the same
     ==================== =================================================================
@@ -136,6 +146,8 @@ class SampleHistory:
         self.window_start = window_start
         self.epoch = 0
         self._columns: dict[str, Tensor] = {}
+        self._apart: dict[str, Tensor] = {}  # of held-out rows, by the names in HELD_OUT
+        self._place = torch.empty(0)  # (N,) where a held-out row is among them, -1 = it is none
         self._started = False
         self._remembers = False  # whether any column is filled by `observe`
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -208,6 +220,48 @@ class SampleHistory:
         if name in DIGESTED:
             self.flush()
         return self._columns[name]
+
+    # ------------------------------------------------------------------ held-out rows
+    def hold_out(self, rows: Tensor) -> None:
+        """Keep rows from training, and what is predicted of them while they are.
+
+        Args:
+            rows: (N,) bool.
+
+        Raises:
+            RecordError: the first batch has been observed already.
+        """
+        if self._started:
+            raise RecordError(
+                "Rows are held out after the first batch was observed.",
+                "Choose them before training starts.",
+            )
+        rows = rows.to(self.device)
+        self._columns["eligible"].copy_(~rows)
+        numbers = torch.nonzero(rows).flatten()
+        self._apart = {
+            "held_out_rows": numbers,
+            "held_out_average": _zeros((len(numbers), self.classes), torch.float32, self.device),
+            "held_out_visits": torch.zeros(len(numbers), dtype=torch.int32, device=self.device),
+        }
+        self._number_held_out()
+
+    def _number_held_out(self) -> None:
+        rows = self._apart["held_out_rows"]
+        self._place = torch.full((self.samples,), -1, device=self.device)
+        self._place[rows] = torch.arange(len(rows), device=self.device)
+
+    def release(self) -> None:
+        """Let the held-out rows be trained from now on; what was kept of them stays as it is."""
+        self.flush()
+        self._columns["eligible"].fill_(True)
+
+    def _digest_held_out(self, index: Tensor, probability: Tensor) -> None:
+        rows = ~self._columns["eligible"][index]
+        place = self._place[index[rows]]
+        average, visits = self._apart["held_out_average"], self._apart["held_out_visits"]
+        average[place] = torch.lerp(probability[rows], average[place], HELD_OUT_MEMORY)
+        visits[place] += 1
 
     # ------------------------------------------------------------------ observing
     def observe(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -288,6 +342,10 @@ class SampleHistory:
         if "margin_sum" in columns:
             rival = logits.scatter(1, labels[:, None], -math.inf).amax(1)
             add("margin_sum", logits.gather(1, labels[:, None]).squeeze(1) - rival)
+        if TRACE in columns and self.epoch < columns[TRACE].shape[1]:
+            columns[TRACE][index, self.epoch] = (255 * given + 0.5).to(torch.uint8)
+        if self._apart:
+            self._digest_held_out(index, probability)
         if self.epoch >= self.window_start:
             add("window_visits", torch.ones_like(index))
             add("probability_sum", probability)
@@ -384,7 +442,12 @@ class SampleHistory:
 
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Tensor]:
-        """Every column by name, after a flush. Tensors are shared, not copied."""
+        """Every column by name, and what is kept of held-out rows. Tensors are shared."""
+        self.flush()
+        return {**self._columns, **self._apart}
+
+    def columns(self) -> dict[str, Tensor]:
+        """Every column by name, N rows each, after a flush. Tensors are shared, not copied."""
         self.flush()
         return dict(self._columns)
 
@@ -394,18 +457,21 @@ class SampleHistory:
         Raises:
             RecordError: names or shapes differ from what is declared here.
         """
-        if set(state) != set(self._columns) or any(
-            state[name].shape != values.shape for name, values in self._columns.items()
+        here = {**self._columns, **self._apart}
+        if set(state) != set(here) or any(
+            state[name].shape != values.shape for name, values in here.items()
         ):
             raise RecordError(
                 f"The stored history has the columns {sorted(state)}, this one "
-                f"{sorted(self._columns)}, of {self.samples} samples and {self.classes} classes.",
+                f"{sorted(here)}, of {self.samples} samples and {self.classes} classes.",
                 "Resume with the data and the method that the run was started with.",
             )
         self._pending, self._pending_rows = [], 0
         self._started = True
-        for name, values in self._columns.items():
+        for name, values in here.items():
             values.copy_(state[name])
+        if self._apart:
+            self._number_held_out()
 
 
 def missing_index(received: str) -> RecordError:

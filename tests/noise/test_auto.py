@@ -1,9 +1,10 @@
-"""Auto: fires where labels are memorised, and is standard training where they are not."""
+"""Auto: fires where labels are memorised, and is a robust cross-entropy where they are not."""
 
 import pytest
 import torch
 
-from thresher.noise import ELR, Auto, Standard
+from thresher.errors import ParameterError
+from thresher.noise import ELR, SCE, Auto, Standard
 from thresher.noise.auto import required_gap
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Change, Plan
@@ -53,14 +54,37 @@ def test_it_does_not_fire_when_no_epochs_are_left_to_learn_the_penalty():
     assert criterion.method.fired_at == -1
 
 
-def test_it_stays_standard_training_below_the_gap():
-    """A - V of .04 never fires, and the loss is the cross-entropy of the trained rows."""
-    criterion = Auto().start(20_000, 2, epochs=30)
-    standard = Standard().start(20_000, 2, epochs=30, held_out=~criterion.history["eligible"])
+@pytest.mark.parametrize(
+    ("auto", "other"), [(Auto(), SCE(alpha=1, beta=1)), (Auto(reverse=0), Standard())]
+)
+def test_it_stays_a_robust_cross_entropy_below_the_gap(auto, other):
+    """A - V of .04 never fires, and the loss is that of the trained rows."""
+    criterion = auto.start(20_000, 2, epochs=30)
+    plain = other.start(20_000, 2, epochs=30, held_out=~criterion.history["eligible"])
     for _ in range(6):
-        ours, theirs = tell(criterion, 0.54, 0.5, []), tell(standard, 0.54, 0.5, [])
-        assert ours.item() == theirs.item()
+        ours, theirs = tell(criterion, 0.54, 0.5, []), tell(plain, 0.54, 0.5, [])
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
     assert criterion.method.fired_at == -1
+    assert not criterion.history["eligible"].all()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_held_out_rows_are_trained_once_it_has_fired_unless_a_user_named_them(named):
+    """And what was predicted of them before is kept."""
+    held_out = torch.arange(20_000) < 2000
+    criterion = Auto().start(20_000, 2, epochs=30, held_out=held_out if named else None)
+    held_out = ~criterion.history["eligible"]
+    for _ in range(3):
+        tell(criterion, 0.9, 0.5, [])
+    assert criterion.method.fired_at == 2
+    assert torch.equal(~criterion.history["eligible"], held_out & named)
+    state = criterion.history.state_dict()
+    assert torch.equal(state["held_out_rows"], torch.nonzero(held_out).flatten())
+    visits = 3 if named else 2
+    assert torch.equal(state["held_out_visits"], torch.full((2000,), visits).int())
+    sure = torch.softmax(torch.tensor([3.0, 0.0]), 0)[0].item()
+    half = [row.max().item() for row in state["held_out_average"]]
+    assert half == pytest.approx([sure * (1 - 0.7**visits)] * 2000)
 
 
 def test_the_penalty_is_ramped_in_over_three_epochs_to_that_of_elr():
@@ -70,10 +94,11 @@ def test_the_penalty_is_ramped_in_over_three_epochs_to_that_of_elr():
     logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
     index, labels = torch.arange(8), torch.zeros(8, dtype=torch.int64)
     plain = torch.nn.functional.cross_entropy(logits, labels).item()
-    elr = ELR().start(40, 2, epochs=30)
+    robust = plain + 4 * (1 - logits.softmax(1)[:, 0]).mean().item()
+    elr = ELR(strength=6).start(40, 2, epochs=30)
     for ramp in (1 / 3, 2 / 3, 1, 1):
         full = elr(index, logits.clone().requires_grad_(), labels).item() - plain
-        part = auto(index, logits.clone().requires_grad_(), labels).item() - plain
+        part = auto(index, logits.clone().requires_grad_(), labels).item() - robust
         assert part == pytest.approx(ramp * full, rel=1e-4)
         auto.epoch += 1
 
@@ -106,3 +131,10 @@ def test_the_draw_belongs_to_the_seed():
     first, same, other = (draw_held_out(Plan(500, 5, seed=s), labels) for s in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("value", [-1, float("inf"), float("nan")])
+def test_the_weight_of_the_reverse_cross_entropy_is_a_number(value):
+    """0 leaves it away."""
+    with pytest.raises(ParameterError, match="reverse must be"):
+        Auto(reverse=value)

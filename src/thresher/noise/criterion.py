@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thresher.distributed import gather_rows
 from thresher.errors import ParameterError, RecordError
-from thresher.history import AUDIT, SampleHistory, missing_index
+from thresher.history import AUDIT, TRACE, Column, SampleHistory, missing_index
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
 from thresher.noise.outputs import method_outputs
@@ -53,6 +55,7 @@ class Criterion:
         *,
         labels: Tensor | None,
         held_out: Tensor | None,
+        trusted: Tensor | None,
         audit: bool,
         repeats: bool,
         device: torch.device | str,
@@ -65,13 +68,18 @@ class Criterion:
         self.history.declare(*method.begin(plan))
         if audit:
             self.history.declare(*AUDIT)
+            if plan.epochs is not None:
+                self.history.declare(Column(TRACE, torch.uint8, width=plan.epochs))
         self._all_eligible = True
         # labels that are given whole are checked once, so that `step` need not do it
         self._labels_checked = labels is not None
         if labels is not None:
             self._check_given(labels)
+        self._any_trusted = False
+        if trusted is not None:
+            self._trust(trusted)
         if held_out is None and "held_out" in method.needs:
-            held_out = draw_held_out(plan, labels)
+            held_out = draw_held_out(plan, labels, spared=trusted)
         if held_out is not None:
             self._hold_out(held_out)
         self.epoch = 0
@@ -87,15 +95,26 @@ class Criterion:
         rows = torch.nonzero(labels >= 0).flatten()
         self.history.check_labels(rows, labels[rows])
 
-    def _hold_out(self, held_out: Tensor) -> None:
-        if held_out.shape != (self.plan.samples,) or held_out.dtype != torch.bool:
+    def _check_marks(self, name: str, marks: Tensor) -> None:
+        if marks.shape != (self.plan.samples,) or marks.dtype != torch.bool:
             raise ParameterError(
-                f"held_out must be ({self.plan.samples},) bool, got {tuple(held_out.shape)} "
-                f"{held_out.dtype}.",
+                f"{name} must be ({self.plan.samples},) bool, got {tuple(marks.shape)} "
+                f"{marks.dtype}.",
                 "Pass one True or False for every sample.",
             )
-        self.history["eligible"].copy_(~held_out)
+
+    def _hold_out(self, held_out: Tensor) -> None:
+        self._check_marks("held_out", held_out)
         self._all_eligible = not bool(held_out.any())
+        if not self._all_eligible:
+            self.history.hold_out(held_out)
+
+    def _trust(self, trusted: Tensor) -> None:
+        self._check_marks("trusted", trusted)
+        self._any_trusted = bool(trusted.any())
+        if self._any_trusted:
+            self.history.declare(Column("trusted", torch.bool))
+            self.history["trusted"].copy_(trusted)
 
     # ------------------------------------------------------------------ a step
     def __call__(
@@ -224,7 +243,7 @@ class Criterion:
         """Ask the method; what it remembers of rows that only fill up a batch is taken back."""
         if step.first is None:
             return self.method.decide(step)
-        columns, rows = self.history.state_dict(), only_repeated(step.index, step.first)
+        columns, rows = self.history.columns(), only_repeated(step.index, step.first)
         before = {name: values[rows] for name, values in columns.items()}
         decision = self.method.decide(step)
         for name, values in before.items():
@@ -232,7 +251,12 @@ class Criterion:
         return decision
 
     def weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
-        """Sum the losses of this process's rows, (J, B) with graph, as the method decided."""
+        """Sum the losses of this process's rows, (J, B) with graph, as the method decided.
+
+        A trusted sample counts in full and with its given label, whatever the method decided.
+        """
+        if self._any_trusted:
+            decision = trusting(step, decision, self.history["trusted"][step.index])
         targets, weights, penalty = decision.targets, decision.weights, decision.penalty
         if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
@@ -271,6 +295,7 @@ class Criterion:
         self.numbers.end_epoch()
         self.history.flush()
         self._change = self.method.end_epoch(measured or {})
+        self._all_eligible = self._all_eligible or bool(self.history["eligible"].all())
         self.epoch += 1
         self.history.epoch = self.epoch
         return self._change
@@ -316,6 +341,29 @@ class Criterion:
         self.numbers = RowNumbers(self.plan.samples, repeats=self.numbers.repeats)
         self._change = None
         self._all_eligible = bool(self.history["eligible"].all())
+
+
+def trusting(step: Step, decision: Decision, trusted: Tensor) -> Decision:
+    """Keep a method from doubting trusted samples: full weight, given label, no penalty.
+
+    Args:
+        step: The step.
+        decision: What the method answered.
+        trusted: (G,) bool.
+    """
+    targets, weights, penalty = decision.targets, decision.weights, decision.penalty
+    if targets is not None:
+        own = step.labels
+        if targets.is_floating_point():  # shares of the classes, (J, G, k)
+            own = F.one_hot(own, targets.shape[-1]).to(targets.dtype)
+            targets = torch.where(trusted[:, None], own, targets)
+        else:
+            targets = torch.where(trusted, own, targets)
+    if weights is not None:
+        weights = torch.where(trusted, 1.0, weights)
+    if penalty is not None:
+        penalty = torch.where(trusted[step.here], 0.0, penalty)
+    return replace(decision, targets=targets, weights=weights, penalty=penalty)
 
 
 def no_stream(name: str) -> Tensor:

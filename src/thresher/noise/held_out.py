@@ -29,6 +29,7 @@ def draw_held_out(
     *,
     share: float | None = None,
     groups: NDArray[np.int64] | None = None,
+    spared: Tensor | None = None,
 ) -> Tensor:
     """Draw the rows that are held out of training.
 
@@ -40,6 +41,8 @@ def draw_held_out(
         share: Of the labelled rows, in [0, 0.5]; None = a tenth, and at most 2,000 rows.
         groups: (N,) int64; rows of one group are held out together or not at all, so that the
             share is met only roughly. None = every row is a group of its own.
+        spared: (N,) bool, rows that are never held out (with groups: nor is their group); None =
+            there are none.
 
     Returns:
         (N,) bool.
@@ -48,7 +51,13 @@ def draw_held_out(
         ParameterError: There are too few groups to hold one out.
     """
     labels = torch.zeros(plan.samples, dtype=torch.int64) if labels is None else labels.cpu()
-    labelled = torch.nonzero(labels >= 0).flatten()
+    may = labels >= 0
+    if spared is not None:
+        apart = spared.cpu()
+        if groups is not None:
+            apart = torch.from_numpy(np.isin(groups, groups[apart.numpy()]))
+        may = may & ~apart
+    labelled = torch.nonzero(may).flatten()
     if share is None:
         wanted = min(round(HELD_OUT_SHARE * len(labelled)), HELD_OUT_MOST)
     else:

@@ -48,6 +48,7 @@ class Plan:
     classes: int
     epochs: int | None = None
     seed: int = 0
+    releases: bool = False  # held-out rows may be trained once they have shown what they were for
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,8 @@ class Method:
         epochs: int | None = None,
         labels: Tensor | None = None,
         held_out: Tensor | None = None,
+        releases: bool | None = None,
+        trusted: Tensor | None = None,
         audit: bool = True,
         repeats: bool = False,
         seed: int = 0,
@@ -214,6 +217,10 @@ class Method:
             labels: (N,) int64 given labels, -1 = none; only to draw the held-out rows evenly.
             held_out: (N,) bool, rows that ride in the batches with weight 0. None lets a method
                 that needs them draw a tenth, at most 2000.
+            releases: Whether a method may train them once they have shown what they were held out
+                for. None: if it drew them itself, for those that a user names are a user's own.
+            trusted: (N,) bool, rows whose label a person has seen to: they count in full and with
+                that label, whatever the method thinks of them.
             audit: Record what the label audit reads.
             repeats: Samples may come more than once an epoch, and count each time (a sampler that
                 draws with replacement). False refuses what no epoch can hold; rows that samplers
@@ -225,9 +232,12 @@ class Method:
 
         return Criterion(
             copy.deepcopy(self),
-            Plan(samples, classes, epochs, seed),
+            Plan(
+                samples, classes, epochs, seed, held_out is None if releases is None else releases
+            ),
             labels=labels,
             held_out=held_out,
+            trusted=trusted,
             audit=audit,
             repeats=repeats,
             device=device,
