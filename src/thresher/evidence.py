@@ -1,18 +1,33 @@
-"""Evidence: what a person is shown of a sample to judge its label by."""
+"""Evidence: what a person is shown of a sample to judge its label by.
+
+samples, audit table → the most suspect rows → thumbnails or cells, history, neighbours
+                     → evidence.parquet
+
+It is kept in the run, so that a report or a review needs the data no more, nor their place.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from thresher.audit.evidence_file import Evidence, Neighbour
 from thresher.data import Samples
 
-__all__ = ["cells", "thumbnail"]
+__all__ = ["cells", "evidence_of", "most_suspect", "thumbnail"]
 
 LONGEST_SIDE = 128
+FEWEST = 200  # rows, whether they are flagged or not
+MOST = {"images": 5_000, "features": 20_000}  # some 20 MB, some seconds
+PNG_SIDE = 64  # smaller pictures are kept exactly
 
 
 def thumbnail(samples: Samples, row: int) -> bytes:
-    """An image as a PNG of 128 pixels at most on the longer side.
+    """An image of 128 pixels at most on the longer side, as a PNG, or a JPEG if it is larger.
 
     Args:
         samples: Images.
@@ -24,7 +39,10 @@ def thumbnail(samples: Samples, row: int) -> bytes:
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    if max(picture.size) <= PNG_SIDE:
+        picture.save(buffer, "PNG")
+    else:
+        picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
 
@@ -41,3 +59,58 @@ def cells(samples: Samples, row: int) -> dict[str, str]:
         **{name: text or "" for name, text in texts.items()},
         **{name: f"{numbers[place]:.4g}" for name, place in samples.encoding.readable.items()},
     }
+
+
+def most_suspect(table: pa.Table, most: int) -> NDArray[np.int64]:
+    """The flagged rows of an audit table, then the next in rank until there are some to look at.
+
+    Args:
+        table: An audit table.
+        most: Rows at most, >= 1.
+
+    Returns:
+        Row numbers, most suspect first.
+    """
+    flagged = table["is_label_issue"].to_numpy()
+    rank = table["rank"].fill_null(np.iinfo(np.int32).max).to_numpy()
+    order = np.lexsort((rank, ~flagged))
+    order = order[table["rank"].is_valid().to_numpy()[order]].astype(np.int64)
+    chosen: NDArray[np.int64] = order[: min(most, max(FEWEST, int(flagged.sum())))]
+    return chosen
+
+
+def evidence_of(
+    samples: Samples,
+    rows: NDArray[np.int64],
+    *,
+    trace: NDArray[np.uint8] | None = None,
+    neighbours: Mapping[int, Sequence[int]] | None = None,
+) -> Iterator[tuple[str, Evidence]]:
+    """Evidence of some samples, one after the other.
+
+    Args:
+        samples: The data.
+        rows: Row numbers.
+        trace: (N, E) uint8, probability of the given label in each epoch × 255.
+        neighbours: Row number → rows of the nearest trusted samples.
+
+    Yields:
+        Pairs of sample_id and evidence.
+    """
+    images = samples.kind == "images"
+    for row in rows.tolist():
+        near = [] if neighbours is None else neighbours.get(row, [])
+        yield (
+            samples.sample_id[row].as_py(),
+            Evidence(
+                image=thumbnail(samples, row) if images else None,
+                cells={} if images else cells(samples, row),
+                history=None if trace is None else trace[row].astype(np.float32) / np.float32(255),
+                neighbours=tuple(
+                    Neighbour(
+                        samples.sample_id[each].as_py(), samples.classes[samples.labels[each]]
+                    )
+                    for each in near
+                ),
+            ),
+        )

@@ -22,6 +22,8 @@ from thresher.data import Samples, open_data
 from thresher.data.cifar import find_cifar
 from thresher.data.files import as_path, existing
 from thresher.data.splits import training_and_test
+from thresher.decided import Applied, apply_decided, keep_decided, kept_decided, read_decided
+from thresher.decisions import Decided
 from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.job import FitResult, Job, Listener
@@ -58,6 +60,7 @@ def fit(
     text: Sequence[str] | str = (),
     encoder: str | None = None,
     labels: str | Path | None = None,
+    decisions: str | Path | None = None,
     group: str | None = None,
     test: Any = None,
     validation: float | None = None,
@@ -73,6 +76,7 @@ def fit(
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    features: bool = False,
     track: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -104,6 +108,7 @@ def fit(
         text=(text,) if isinstance(text, str) else tuple(text),
         encoder=encoder,
         labels=None if labels is None else str(labels),
+        decisions=None if decisions is None else str(decisions),
         group=group,
         validation=validation,
         test=str(test) if isinstance(test, str | Path) else None,
@@ -119,6 +124,7 @@ def fit(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         precision=precision,
+        features=features,
         track=track,
     )
     if data is None:
@@ -131,8 +137,11 @@ def fit(
     with folder.occupied():
         with removed(folder, listener, command):
             folder.write_settings(begun(settings, folder, audit=audit))
-            samples, tested = read(settings, data, test, listener, folder.state)
-            job = Job.plan(settings, samples, tested, listener, audit=audit)
+            decided = None if decisions is None else read_decided(decisions)
+            samples, tested, applied = read(settings, data, test, listener, folder.state, decided)
+            job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+            if decided is not None:
+                keep_decided(decided, folder.decided)
         with kept_or_removed(folder, listener, command):
             folder.write_settings(job.described(folder))
             return job.run(folder, started)
@@ -162,7 +171,8 @@ def estimate(
     listener = listener or Silence()
     folder = new_folder(chosen, out, overwrite=overwrite)
     try:
-        samples, tested = read(chosen, data, test, listener, folder.state)
+        decided = None if chosen.decisions is None else read_decided(chosen.decisions)
+        samples, tested, _ = read(chosen, data, test, listener, folder.state, decided)
         return estimate_job(Job.plan(chosen, samples, tested, listener, audit=True))
     finally:
         folder.remove()
@@ -211,10 +221,12 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
     folder.state.mkdir(exist_ok=True)
-    samples, tested = read(settings, data, test, listener, folder.state)
+    decided = None if settings.decisions is None else decided_before(folder, settings.decisions)
+    samples, tested, applied = read(settings, data, test, listener, folder.state, decided)
     if "fingerprint" in written["run"]:  # else it was stopped while the data were read
         refuse_other_data(samples, tested, written["run"])
-    job = Job.plan(settings, samples, tested, listener, audit=written["run"].get("audit", True))
+    audit = written["run"].get("audit", True)
+    job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
     folder.write_settings(job.described(folder))
     epochs: list[dict[str, Any]] = []
     if folder.checkpoint.is_file():
@@ -224,6 +236,13 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
         listener.note("The run was stopped before its first checkpoint; it starts over.")
     with kept(folder, listener, how_to_go_on(folder, settings)):
         return job.run(folder, started, epochs)
+
+
+def decided_before(folder: RunFolder, run: str) -> dict[str, Decided]:
+    """The decisions that a run was started with; those of the review, if it had not begun yet."""
+    if not folder.decided.is_file():
+        keep_decided(read_decided(run), folder.decided)
+    return kept_decided(folder.decided)
 
 
 def refuse_other_data(samples: Samples, tested: Samples | None, run: Mapping[str, Any]) -> None:
@@ -246,9 +265,14 @@ def refuse_other_data(samples: Samples, tested: Samples | None, run: Mapping[str
 
 # ---------------------------------------------------------------------- reading
 def read(
-    settings: FitSettings, data: Any, test: Any, listener: Listener, scratch: Path | None = None
-) -> tuple[Samples, Samples | None]:
-    """Read training and test data; the sample that `limit` asks for is drawn here.
+    settings: FitSettings,
+    data: Any,
+    test: Any,
+    listener: Listener,
+    scratch: Path | None = None,
+    decided: Mapping[str, Decided] | None = None,
+) -> tuple[Samples, Samples | None, Applied | None]:
+    """Read training and test data; decisions are applied here, and `limit`'s sample is drawn.
 
     Args:
         settings: Which columns hold what.
@@ -256,6 +280,10 @@ def read(
         test: The same, or None.
         listener: Hears what must be said aloud.
         scratch: Folder for copies of large inputs.
+        decided: What people said of the training data.
+
+    Returns:
+        Training data, test data if there are any, and what the decisions came to.
     """
     data, test, said = training_and_test(data, test)
     for sentence in said:
@@ -272,6 +300,10 @@ def read(
         progress=listener.reading,
         longest_side=settings.longest_side,
     )
+    applied: Applied | None = None
+    if decided is not None:
+        samples, applied = apply_decided(samples, decided)
+        listener.note(applied.sentence())
     if settings.limit is not None and settings.limit < len(samples):
         labels = torch.from_numpy(samples.labels)
         rows = stratified_rows(labels, settings.limit, keyed_seed(settings.seed, "limit"))
@@ -285,7 +317,7 @@ def read(
     for sentence in samples.notes:
         listener.note(sentence)
     if test is None:
-        return samples, None
+        return samples, None, applied
     tested = open_data(
         test,
         encoding=samples.encoding,
@@ -300,7 +332,7 @@ def read(
             f"The test data in {tested.source} hold no label.",
             "Label them, or leave out --test.",
         )
-    return samples, tested
+    return samples, tested, applied
 
 
 # ---------------------------------------------------------------------- the folder

@@ -14,22 +14,25 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
 import thresher
 from thresher.audit import Record, Summary, Verdicts, judge, summarise
-from thresher.audit.report import render_report, write_report
+from thresher.audit.evidence_file import read_evidence, write_evidence
+from thresher.audit.report import render_report, rows_shown, write_report
 from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
+from thresher.decided import Applied
 from thresher.errors import ParameterError
-from thresher.evidence import cells, thumbnail
+from thresher.evidence import MOST, evidence_of, most_suspect
+from thresher.history import TRACE
 from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
@@ -40,6 +43,7 @@ from thresher.settings import FitSettings
 from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import Saver
+from thresher.training.features import last_layer_inputs
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import as_tensor
 from thresher.training.tracking import Tracking
@@ -49,6 +53,8 @@ __all__ = ["Audited", "FitResult", "Job", "Listener"]
 
 SCHEMA = 1
 EPOCHS = 30
+SUSPECTS = 60  # that the report shows
+COMPARED = ("n", "n_label_issues", "noise_rate_estimate", "test_accuracy", "validation_accuracy")
 
 
 class Listener(Protocol):
@@ -116,6 +122,7 @@ class Job:
     training: Training
     listener: Listener
     audit: bool
+    applied: Applied | None = None  # decisions of an earlier run's review
 
     @classmethod
     def plan(
@@ -126,6 +133,7 @@ class Job:
         listener: Listener,
         *,
         audit: bool,
+        applied: Applied | None = None,
     ) -> Job:
         """Resolve every setting that was left open, and build model, criterion and loop."""
         images = samples.kind == "images"
@@ -150,6 +158,7 @@ class Job:
         assert settings.weight_decay is not None
         method = make_method(settings.method, noise_rate=settings.noise_rate)
         held_out = rows_held_out(settings, method, samples, tested)
+        trusted = None if samples.trusted is None else torch.from_numpy(samples.trusted)
         preparation = Preparation.fit(samples.inputs, labelled.numpy())
         shape = preparation.shape(samples.inputs.shape)
         classes = len(samples.classes)
@@ -168,6 +177,8 @@ class Job:
             epochs=settings.epochs,
             labels=labels,
             held_out=held_out,
+            releases=settings.validation is None,
+            trusted=trusted,
             audit=audit,
             seed=settings.seed,
             device=device,
@@ -204,7 +215,7 @@ class Job:
             shape,
             settings.precision,
         )
-        return cls(settings, samples, tested, method, model, training, listener, audit)
+        return cls(settings, samples, tested, method, model, training, listener, audit, applied)
 
     def described(self, folder: RunFolder) -> dict[str, Any]:
         """What run.toml holds: the resolved settings, and what they were resolved for."""
@@ -254,6 +265,8 @@ class Job:
             "method": self.settings.method,
             "epochs": self.settings.epochs,
         }
+        if self.applied is not None:
+            summary["decisions"] = self._decisions()
         found = self._write_audit(folder, epochs) if self.audit else None
         if found is not None:
             summary["noise_rate_estimate"] = found.noise_rate.estimate
@@ -269,6 +282,17 @@ class Job:
         folder.write_summary(summary)
         folder.finish()
         return FitResult(folder, summary, self.model)
+
+    def _decisions(self) -> dict[str, Any]:
+        """What people decided, and the figures of the run that they looked at."""
+        assert self.applied is not None
+        assert self.settings.decisions is not None
+        before = RunFolder.open(self.settings.decisions).read_summary()
+        return {
+            **self.applied.to_json(),
+            "round": before.get("decisions", {}).get("round", 0) + 1,
+            "before": {name: before[name] for name in COMPARED if name in before},
+        }
 
     # ------------------------------------------------------------------ training
     def train(
@@ -327,8 +351,12 @@ class Job:
         return found
 
     # ------------------------------------------------------------------ audit
-    def audited(self) -> Audited:
-        """Judge every sample by what was seen of it; nothing is written."""
+    def audited(self, features: NDArray[np.float16] | None = None) -> Audited:
+        """Judge every sample by what was seen of it; nothing is written.
+
+        Args:
+            features: (N, d), what the last layer saw of every sample.
+        """
         record = self.record()
         self.samples.unload()  # the audit needs the memory, and hardly any input
         verdicts = judge(record)
@@ -364,9 +392,11 @@ class Job:
         facts = json.dumps({"schema": SCHEMA, "classes": list(self.samples.classes)})
         with whole_file(folder.history) as aside:
             save_file(columns, aside, {"thresher": facts})
-        found = self.audited()
+        features = self._write_features(folder) if self.settings.features else None
+        found = self.audited(features)
         write_table(found.table, folder.audit)
-        images = self.samples.kind == "images"
+        self._write_evidence(folder, found, columns.get(TRACE), features)
+        shown = found.table["sample_id"].take(rows_shown(found.table, SUSPECTS)).to_pylist()
         page = render_report(
             summary=found.summary,
             table=found.table,
@@ -377,13 +407,39 @@ class Job:
                 "summary": first_sentence(type(self.method).__doc__ or ""),
                 "source": self.method.source,
             },
-            thumbnails=partial(thumbnail, self.samples) if images else None,
-            rows=None if images else partial(cells, self.samples),
+            evidence=read_evidence(folder.evidence, shown),
+            top=SUSPECTS,
         )
         write_report(folder.report, page)
         for sentence in found.summary.warnings:
             self.listener.note(sentence)
         return found.summary
+
+    def _write_features(self, folder: RunFolder) -> NDArray[np.float16]:
+        features = last_layer_inputs(
+            self.model.network,
+            as_tensor(self.samples.inputs),
+            self.model.preparation,
+            classes=len(self.samples.classes),
+            device=self.training.device,
+            precision=self.settings.precision,
+        )
+        with whole_file(folder.features) as aside, aside.open("wb") as file:
+            np.save(file, features)
+        return features
+
+    def _write_evidence(
+        self,
+        folder: RunFolder,
+        found: Audited,
+        trace: torch.Tensor | None,
+        features: NDArray[np.float16] | None,
+    ) -> None:
+        rows = most_suspect(found.table, MOST[self.samples.kind])
+        shown = evidence_of(
+            self.samples, rows, trace=None if trace is None else trace.numpy(), neighbours=None
+        )
+        write_evidence(folder.evidence, shown)
 
     def record(self) -> Record:
         """What the audit reads of the training so far."""
@@ -414,7 +470,8 @@ def rows_held_out(
         return None
     plan = Plan(len(samples), len(samples.classes), settings.epochs, settings.seed)
     labels = torch.from_numpy(samples.labels)
-    return draw_held_out(plan, labels, share=share, groups=samples.groups)
+    spared = None if samples.trusted is None else torch.from_numpy(samples.trusted)
+    return draw_held_out(plan, labels, share=share, groups=samples.groups, spared=spared)
 
 
 def chosen_augmentation(words: str, samples: Samples) -> str:

@@ -23,7 +23,7 @@ __all__ = ["PATHS", "FitSettings"]
 WHOLE = ("epochs", "limit", "longest_side", "batch_size")
 PRECISIONS = ("fp32", "bf16")
 TRACKERS = ("tensorboard", "mlflow", "wandb")
-PATHS = ("data", "labels", "test")  # written relative to the run folder
+PATHS = ("data", "labels", "decisions", "test")  # written relative to the run folder
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class FitSettings:
         encoder: What turns texts into vectors, a sentence encoder on this machine or
             "package.module:factory"; None = character n-grams.
         labels: A file with the labels of the rows in their order, "file" or "file:name".
+        decisions: A run whose reviewed labels are used: changed, trusted, left out.
         group: Column whose groups are never split between training and held-out rows.
         test: Path of test data, read as the training data were.
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
@@ -55,6 +56,7 @@ class FitSettings:
         learning_rate: Peak of the schedule, > 0.
         weight_decay: L2 penalty, >= 0.
         precision: "fp32", or "bf16" for the forward pass.
+        features: Keep what the last layer sees of every sample, for the audit and the review.
         track: Where metrics are sent as well, of tensorboard, mlflow, wandb, joined by commas.
     """
 
@@ -65,6 +67,7 @@ class FitSettings:
     text: tuple[str, ...] = ()
     encoder: str | None = None
     labels: str | None = None
+    decisions: str | None = None
     group: str | None = None
     test: str | None = None
     validation: float | None = None
@@ -80,6 +83,7 @@ class FitSettings:
     learning_rate: float | None = None
     weight_decay: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    features: bool = False
     track: str | None = None
 
     def __post_init__(self) -> None:
@@ -172,6 +176,7 @@ class FitSettings:
 
 
 KINDS = {
+    "bool": (bool, "true or false"),
     "str": (str, "a text"),
     "Literal": (str, "a text"),
     "int": (int, "a whole number"),
@@ -190,7 +195,7 @@ def _typed(name: str, value: Any, kind: str) -> Any:
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     allowed, words = KINDS[re.split(r"[ \[]", kind)[0]]
-    if not isinstance(value, allowed) or isinstance(value, bool):
+    if not isinstance(value, allowed) or isinstance(value, bool) != (allowed is bool):
         raise ParameterError(
             f"{name} must be {words}, got {value!r}.", "Correct it in the settings file."
         )

@@ -49,6 +49,10 @@ def fit(
         str | None,
         typer.Option(help="File with the labels of the rows in their order: FILE or FILE:NAME."),
     ] = None,
+    decisions: Annotated[
+        str | None,
+        typer.Option(help="A reviewed run: its decided labels are used, and trusted."),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(help="Column whose groups stay together when rows are held out."),
@@ -99,6 +103,14 @@ def fit(
     precision: Annotated[
         str | None, typer.Option(help="fp32, or bf16 for the forward pass. Default: fp32.")
     ] = None,
+    features: Annotated[
+        bool | None,
+        typer.Option(
+            "--features",
+            help="Keep what the last layer sees of every sample: the audit finds outliers and "
+            "near-duplicates, the review shows neighbours.",
+        ),
+    ] = None,
     track: Annotated[
         str | None,
         typer.Option(help="Send metrics to tensorboard, mlflow or wandb as well. Default: none."),
@@ -131,6 +143,7 @@ def fit(
         "text": tuple(text) if text else None,
         "encoder": encoder,
         "labels": labels,
+        "decisions": decisions,
         "group": group,
         "test": test,
         "validation": validation,
@@ -145,6 +158,7 @@ def fit(
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "precision": precision,
+        "features": features,
         "track": track,
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -291,6 +305,17 @@ def fit_table(path: Path) -> dict[str, Any]:
     return found
 
 
+def describe_issues(summary: dict[str, Any]) -> str:
+    """How many labels are suspect.
+
+    >>> describe_issues({"n": 1000, "n_label_issues": 30, "noise_rate_estimate": 0.04})
+    '30 of 1,000 labels are suspect; about 4.0 % of the labels are wrong'
+    """
+    rate = summary["noise_rate_estimate"]
+    estimate = "" if rate is None else f"; about {100 * rate:.1f} % of the labels are wrong"
+    return f"{summary['n_label_issues']:,} of {summary['n']:,} labels are suspect{estimate}"
+
+
 def describe(summary: dict[str, Any], run: Any) -> str:
     """The result in a few lines.
 
@@ -299,14 +324,16 @@ def describe(summary: dict[str, Any], run: Any) -> str:
         run: The run folder.
     """
     lines = []
+    before = summary.get("decisions", {}).get("before", {})
     if "n_label_issues" in summary:
-        rate = summary["noise_rate_estimate"]
-        estimate = "" if rate is None else f"; about {100 * rate:.1f} % of the labels are wrong"
-        lines.append(
-            f"{summary['n_label_issues']:,} of {summary['n']:,} labels are suspect{estimate}"
-        )
+        lines.append(describe_issues(summary))
+    if "n_label_issues" in before:
+        lines.append(f"before the decisions: {describe_issues(before)}")
     if "test_accuracy" in summary:
-        lines.append(f"test accuracy {100 * summary['test_accuracy']:.1f} %")
+        line = f"test accuracy {100 * summary['test_accuracy']:.1f} %"
+        if "test_accuracy" in before:
+            line += f", before the decisions {100 * before['test_accuracy']:.1f} %"
+        lines.append(line)
     if "validation_accuracy" in summary:
         lines.append(
             f"agrees with {100 * summary['validation_accuracy']:.1f} % of the given labels of "

@@ -60,6 +60,7 @@ class Samples:
         texts: N rows of the columns of text as read, for people to look at; None = there are none.
         conflicts: Samples of identical content and different labels (`CONFLICTS`); None = not
             looked for.
+        trusted: (N,) bool, samples whose label people have decided; None = there are none.
     """
 
     inputs: NDArray[Any]
@@ -74,6 +75,7 @@ class Samples:
     groups: NDArray[np.int64] | None = None
     texts: pa.Table | None = None
     conflicts: pa.Table | None = None
+    trusted: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -144,6 +146,7 @@ class Samples:
             groups=None if self.groups is None else self.groups[chosen],
             texts=None if self.texts is None else self.texts.take(index),
             conflicts=None if self.conflicts is None else _within(self.conflicts, ids),
+            trusted=None if self.trusted is None else self.trusted[chosen],
         )
 
 
