@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from thresher.cli import audit, demo, fit, methods, predict
+from thresher.cli import audit, demo, export, fit, methods, predict, report, review
 from thresher.cli.output import say_error
 from thresher.errors import ThresherError
 
@@ -32,6 +32,9 @@ app = typer.Typer(
 app.command("fit")(fit.fit)
 app.command("predict")(predict.predict)
 app.command("audit")(audit.audit)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.command("review")(review.review)
 app.command("methods")(methods.methods)
 app.command("demo")(demo.demo)
 
