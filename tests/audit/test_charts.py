@@ -8,7 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from thresher.audit.charts import Line, line_chart, nice_ticks, noise_gauge, score_histogram
+from thresher.audit.charts import (
+    Line,
+    history_strip,
+    line_chart,
+    nice_ticks,
+    noise_gauge,
+    precision_curve,
+    score_histogram,
+)
 from thresher.audit.verdicts import NoiseRate
 
 
@@ -94,3 +102,70 @@ def test_the_gauge_holds_any_rate(high):
     svg = noise_gauge(NoiseRate(high / 2, 0.0, high, held_out=high, trained=0.0))
     point = ElementTree.fromstring(svg).find("circle")
     assert 0 < float(point.get("cx")) < 480
+
+
+def lines(svg, style):
+    """The places of the upright lines of a kind."""
+    drawn = ElementTree.fromstring(svg).iter("line")
+    return [float(line.get("x1")) for line in drawn if style in (line.get("class") or "").split()]
+
+
+def test_the_histogram_marks_the_tie_and_the_last_suspect():
+    """In the order of their scores; without suspects the tie alone."""
+    scores = np.array([0.1, 0.3, 0.9], dtype=np.float32)
+    svg = score_histogram(scores, scores < 0.5, title="Scores")
+    assert lines(svg, "limit") < lines(svg, "tie")
+    assert "suspect up to 0.30" in svg
+    assert "2 of 3 are suspect" in ElementTree.fromstring(svg).get("aria-label")
+    calm = score_histogram(scores, scores < 0, title="Scores")
+    assert (1, 0) == (len(lines(calm, "tie")), len(lines(calm, "limit")))
+
+
+@pytest.mark.parametrize("last", [0.4, 0.5, 0.6])
+def test_the_names_of_the_two_marks_point_away_from_each_other(last):
+    """However near they are."""
+    scores = np.array([last, 0.95], dtype=np.float32)
+    svg = ElementTree.fromstring(score_histogram(scores, scores < 0.9, title=""))
+    anchors = [each.get("text-anchor") for each in svg.iter("text") if "mark" in each.get("class")]
+    assert sorted(anchors) == ["end", "start"]
+
+
+def test_the_curve_ends_at_the_share_of_all():
+    """At the right edge, at its height; thousands of points are thinned."""
+    shares = np.cumsum(np.arange(5000) % 4 != 0) / np.arange(1, 5001)
+    svg = ElementTree.fromstring(precision_curve(shares, title="Wrong labels"))
+    points = svg.find("path").get("d").replace("M", "L").split("L")[1:]
+    x, y = map(float, points[-1].split())
+    top, bottom = (y_of(svg, share) for share in ("100 %", "0 %"))
+    assert y == pytest.approx(bottom + shares[-1] * (top - bottom), abs=0.11)
+    assert x == max(float(point.split()[0]) for point in points)
+    assert len(points) <= 400
+    assert svg.get("aria-label") == "Wrong labels: 75 % of 5,000"
+
+
+def y_of(svg, label):
+    """Where the grid line of a tick lies."""
+    texts = {each.text: float(each.get("y")) - 4 for each in svg.iter("text")}
+    return texts[label]
+
+
+def test_a_strip_goes_from_the_first_epoch_to_the_last():
+    """From the bottom to the top, as wide as it is, and said in words."""
+    svg = ElementTree.fromstring(history_strip(np.linspace(0, 1, 30, dtype=np.float32)))
+    _, _, width, height = map(int, svg.get("viewBox").split())
+    drawn = next(each for each in svg.iter("path") if each.get("class") == "top").get("d")
+    points = drawn.removeprefix("M").split("L")
+    assert (f"0 {height}", f"{width} 0") == (points[0], points[-1])
+    assert "0 % in the first epoch, 100 % in the last" in svg.get("aria-label")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 40, 41, 1000])
+def test_strips_are_short_however_long_the_run(epochs):
+    """Three hundred of them fit into a report."""
+    assert len(history_strip(np.full(epochs, 0.5, dtype=np.float32))) < 1200
+
+
+def test_no_curve_and_no_strip_of_nothing():
+    """No empty frame."""
+    assert precision_curve(np.zeros(0), title="") == ""
+    assert history_strip(np.zeros(0, dtype=np.float32)) == ""

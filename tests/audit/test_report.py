@@ -2,13 +2,17 @@
 
 import dataclasses
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from thresher.audit import build_table, judge, summarise, write_report
-from thresher.audit.report import percent, render_report, shorten
+from thresher.audit.evidence_file import Evidence, Neighbour
+from thresher.audit.report import percent, render_report, rows_shown, shorten
+from thresher.decisions import Decided
 from thresher.errors import ParameterError, RunError
 
 HOSTILE = "<script>alert('x')</script>\"' onload=\"y\" {{ 7*7 }} &amp; \u202e\x00"
@@ -105,7 +109,134 @@ def test_suspects_come_by_rank_with_both_labels(simulate):
     )
     assert f"1 s{worst} score" in card
     assert f"given: {given}" in card
-    assert f"suggested: → {suggested}" in card
+    assert f"suggested: {suggested}" in card
+
+
+def accept_all(record, number, word="accept"):
+    """Decisions on the most suspect rows."""
+    verdicts = judge(record)
+    rows = np.argsort(np.where(verdicts.rank > 0, verdicts.rank, len(record)))[:number]
+    labels = verdicts.suggested if word == "accept" else record.labels
+    return {f"s{row}": Decided(f"s{row}", word, record.classes[labels[row]]) for row in rows}
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(49, False), (50, True)])
+def test_the_precision_of_the_ranking_is_drawn_from_fifty_decisions_on(simulate, number, drawn):
+    """Fewer say too little; the counts are shown in any case."""
+    record, _ = simulate()
+    page = Page(render(record, decisions=accept_all(record, number)))
+    assert f"{number} samples are decided." in page.text
+    assert f"Of {number} suggestions that people judged, {number} (100 %) were right." in page.text
+    assert drawn is ("Precision of the ranking" in page.text)
+    assert drawn is not ("is shown from 50 decisions on" in page.text)
+    assert f"suggestion accepted {number} given label kept 0" in page.text
+
+
+def test_unsure_decisions_do_not_count_towards_the_fifty(simulate):
+    """Nobody knows whether these labels were wrong."""
+    record, _ = simulate()
+    page = Page(render(record, decisions=accept_all(record, 60, "unsure")))
+    assert "60 samples are decided." in page.text
+    assert "Precision of the ranking" not in page.text
+    assert "suggestions that people judged" not in page.text
+
+
+def test_a_decided_suspect_says_so(simulate):
+    """Only that one."""
+    record, _ = simulate()
+    text = render(record, decisions=accept_all(record, 1, "keep"))
+    assert text.count("decided: given label kept") == 1
+    other = {name: Decided(name, "other:<b>", "<b>") for name in accept_all(record, 1)}
+    assert "decided: &lt;b&gt;" in render(record, decisions=other)
+
+
+def test_without_decisions_nothing_is_said_of_them(simulate):
+    """A report right after the training."""
+    page = Page(render(simulate()[0])).text
+    assert "What people decided" not in page
+    assert "decided:" not in page
+
+
+def test_what_suggestions_are_worth_is_estimated(simulate):
+    """As a number; with a warning where most of them are wrong."""
+    noisy, clean = (
+        Page(render(simulate(rows=6000, noise=noise, sharpness=sharpness)[0])).text
+        for noise, sharpness in ((0.3, 4.0), (0.0, 2.5))
+    )
+    assert re.search(r"suggestions right ≈ \d+ %", noisy)
+    assert "Do not apply all suggestions" not in noisy
+    assert "Do not apply all suggestions" in clean
+    assert "would probably make the labels worse" in clean
+
+
+def test_evidence_is_shown_beside_the_sample(simulate):
+    """Picture, cells, history and neighbours; it goes before what thumbnails and rows give."""
+    record, _ = simulate()
+    table = build_table(record, judge(record), sample_ids=[f"s{row}" for row in range(1500)])
+    first, second = (f"s{row}" for row in rows_shown(table, 2))
+    known = Evidence(
+        PNG,
+        {"title": "from the file"},
+        np.array([0.5, 0.25], dtype=np.float32),
+        (Neighbour("n1", "dog"), Neighbour("n2", "<i>"), Neighbour("n3", "dog")),
+    )
+    options = {"evidence": {first: known}, "rows": lambda row: {"title": f"of row {row}"}}
+    page = Page(render(record, top=2, **options))
+    assert "from the file" in page.text
+    assert f"of row {second.removeprefix('s')}" in page.text
+    assert f"of row {first.removeprefix('s')}" not in page.text
+    assert "Similar samples: 2 × dog, <i>" in page.text
+    assert page.tags.count("img") == 1
+    strips = [
+        value for tag, name, value in page.attributes if name == "aria-label" and "epoch" in value
+    ]
+    assert ["Probability of the given label: 50 % in the first epoch, 25 % in the last"] == strips
+    assert "The strip shows" in page.text
+
+
+def test_samples_of_one_name_keep_their_own_pictures(simulate):
+    """Identifiers need not be unique."""
+    seen = []
+    render(simulate()[0], sample_ids=["same"] * 1500, top=3, thumbnails=seen.append)
+    assert len(set(seen)) == 3
+
+
+def test_held_out_samples_are_marked(simulate):
+    """With what that means; nothing of it where no such sample is shown."""
+    record, _ = simulate(held_out=1.0)
+    assert Page(render(record)).text.count("held out ") >= 60
+    assert "seen but never learnt from" in Page(render(record)).text
+    assert "held out" not in Page(render(simulate(held_out=0.0)[0])).text.replace("held-out", "")
+
+
+def test_a_suspect_without_a_suggestion_is_shown(simulate):
+    """An outlier has no right class."""
+    record, _ = simulate()
+    verdicts = judge(record)
+    verdicts = dataclasses.replace(
+        verdicts,
+        suggested=np.where(verdicts.rank == 1, -1, verdicts.suggested),
+        p_suggested=np.where(verdicts.rank == 1, np.nan, verdicts.p_suggested),
+    )
+    table = build_table(record, verdicts, sample_ids=np.arange(1500))
+    summary = summarise(record, verdicts)
+    assert sum(pair.count for pair in summary.class_pairs) == summary.n_label_issues - 1
+    page = Page(render_report(summary=summary, table=table, top=2))
+    assert page.text.count("suggested: ") == 1
+
+
+def test_tables_and_pictures_can_be_heard(simulate):
+    """Every column of a table has a header, every drawing a name, every picture a text."""
+    record, _ = simulate()
+    page = Page(render(record, metrics=METRICS, thumbnails=lambda row: PNG, top=3))
+    named = [tag for tag, name, value in page.attributes if name == "aria-label" and value]
+    assert page.tags.count("svg") == named.count("svg") >= 4
+    texts = [tag for tag, name, value in page.attributes if name == "alt" and value]
+    assert page.tags.count("img") == len(texts) == 3
+    scopes = [value for tag, name, value in page.attributes if (tag, name) == ("th", "scope")]
+    assert page.tags.count("th") == len(scopes)
+    assert {"row", "col"} == set(scopes)
+    assert page.tags.count("main") == page.tags.count("h1") == 1
 
 
 def test_nothing_is_loaded_or_run(simulate):
@@ -129,8 +260,16 @@ def test_hostile_texts_are_inert(simulate):
         sample_ids=[f"{HOSTILE}{row}" for row in range(len(record))],
         settings={HOSTILE: HOSTILE},
         method={"name": HOSTILE, "summary": HOSTILE, "source": HOSTILE},
-        rows=lambda row: {HOSTILE: HOSTILE},
-        thumbnails=lambda row: PNG,
+        evidence={
+            f"{HOSTILE}{row}": Evidence(
+                PNG, {HOSTILE: HOSTILE}, None, (Neighbour(HOSTILE, HOSTILE),) * 2
+            )
+            for row in range(len(record))
+        },
+        decisions={
+            f"{HOSTILE}{row}": Decided(f"{HOSTILE}{row}", f"other:{HOSTILE}1", f"{HOSTILE}1")
+            for row in range(len(record))
+        },
         title=HOSTILE,
     )
     page = Page(text)
@@ -141,6 +280,36 @@ def test_hostile_texts_are_inert(simulate):
     assert "{{ 7*7 }}" in page.text
     assert "\u202e" not in text
     assert "\x00" not in text
+
+
+def test_hostile_texts_are_inert_in_a_browser(simulate, tmp_path):
+    """Whatever a real parser makes of them, nothing runs and nothing is added to the page."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("there is no chromium")
+    attack = (
+        "</title></style></span><script>document.title='owned'</script>"
+        "<img src=x onerror=\"document.title='owned'\"><!--"
+    )
+    record, _ = simulate()
+    record = dataclasses.replace(record, classes=tuple(f"{c}{attack}" for c in range(5)))
+    calm = dataclasses.replace(record, classes=tuple("abcde"))
+    pages = []
+    for name, page in (("hostile", render(record, title=attack)), ("calm", render(calm))):
+        path = tmp_path / f"{name}.html"
+        write_report(path, page)
+        done = subprocess.run(
+            [
+                browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        pages.append(Page(done.stdout))
+    assert "document.title='owned'" in pages[0].text
+    assert sorted(pages[1].tags) == sorted(pages[0].tags)
+    assert "script" not in pages[0].tags
 
 
 def test_pictures_that_are_none_are_not_shown(simulate):
@@ -163,20 +332,27 @@ def test_the_file_stays_below_five_megabytes(simulate):
     text = render(
         dataclasses.replace(record, classes=names),
         sample_ids=["&" * 500] * 4000,
-        thumbnails=lambda row: PNG + bytes(60_000),
-        rows=lambda row: {f"{column}{'&' * 99}": "&" * 5000 for column in range(40)},
+        evidence={
+            "&" * 500: Evidence(
+                PNG + bytes(60_000),
+                {f"{column}{'&' * 99}": "&" * 5000 for column in range(40)},
+                np.random.default_rng(0).random(1000, dtype=np.float32),
+                tuple(Neighbour("&" * 500, f"{number}{'&' * 300}") for number in range(9)),
+            )
+        },
         settings={f"{number}{'&' * 99}": "&" * 5000 for number in range(500)},
         top=300,
+        decisions={"&" * 500: Decided("&" * 500, "other:x", "&" * 300)},
     )
     assert len(text.encode()) < 5_000_000
     assert "pictures are left out" in Page(text).text
 
 
-@pytest.mark.parametrize(("classes", "map_shown"), [(25, True), (26, False)])
+@pytest.mark.parametrize(("classes", "map_shown"), [(30, True), (31, False)])
 def test_many_classes_are_listed_by_pairs(simulate, classes, map_shown):
-    """A map of more than 25 classes cannot be read."""
+    """A map of more than 30 classes cannot be read."""
     page = Page(render(simulate(classes=classes, sharpness=6.0)[0]))
-    assert map_shown is (("table", "class", "map") in page.attributes)
+    assert map_shown is (("table", "class", "map large") in page.attributes)
     assert "Which classes are confused" in page.text
 
 

@@ -46,12 +46,15 @@ def test_it_goes_back_to_the_epoch_with_the_best_held_out_accuracy():
     assert asked == [save, save, None, restore, None]
 
 
-def test_it_does_not_fire_when_no_epochs_are_left_to_learn_the_penalty():
-    """Going back at the very end would only lose the training."""
-    criterion = Auto().start(20_000, 2, epochs=4)
-    for _ in range(4):
-        tell(criterion, 0.9, 0.5, [])
-    assert criterion.method.fired_at == -1
+@pytest.mark.parametrize(("epochs", "last"), [(4, 1), (10, 7), (16, 11), (30, 21), (40, 28)])
+def test_in_the_last_three_tenths_it_does_not_fire_but_trains_the_held_out_rows(epochs, last):
+    """Going back at the end would only lose the training; and there is nothing left to ask."""
+    for begins, expected in ((last - 2, last), (last - 1, -1)):
+        criterion = Auto().start(20_000, 2, epochs=epochs)
+        for epoch in range(epochs):
+            assert bool(criterion.history["eligible"].all()) == (epoch >= last)
+            tell(criterion, 0.9 if epoch >= begins else 0.5, 0.5, [])
+        assert criterion.method.fired_at == (expected if begins >= 0 else -1)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,23 @@ from numpy.typing import NDArray
 
 from thresher.audit.verdicts import NoiseRate
 
-__all__ = ["Line", "line_chart", "nice_ticks", "noise_gauge", "score_histogram"]
+__all__ = [
+    "Line",
+    "history_strip",
+    "line_chart",
+    "nice_ticks",
+    "noise_gauge",
+    "precision_curve",
+    "score_histogram",
+]
 
 _WIDTH, _HEIGHT = 480, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 14, 14, 44
 _PLOT_RIGHT, _PLOT_BOTTOM = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 
 _BINS = 50
+_CURVE_POINTS = 400  # of a precision curve; more cannot be told apart
+_STRIP_WIDTH, _STRIP_HEIGHT, _STRIP_POINTS = 120, 24, 40
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ def score_histogram(
     """Draw how the label scores are spread, with the flagged rows in front.
 
     Heights grow with the square root of the count: the few suspects stay visible beside the many
-    right labels. Both kinds of bar start at zero and overlap.
+    right labels. Both kinds of bar start at zero and overlap. One line marks the tie at 0.5,
+    another the highest score that is flagged.
 
     Args:
         scores: (R,) label scores in [0, 1], none missing.
@@ -84,7 +95,7 @@ def score_histogram(
     everything, _ = np.histogram(scores, bins=_BINS, range=(0.0, 1.0))
     suspects, _ = np.histogram(scores[flagged], bins=_BINS, range=(0.0, 1.0))
     x_at = _scale(0.0, 1.0, _LEFT, _PLOT_RIGHT)
-    root_at = _scale(0.0, math.sqrt(everything.max()), _PLOT_BOTTOM, _TOP + 14)
+    root_at = _scale(0.0, math.sqrt(everything.max()), _PLOT_BOTTOM, _TOP + 30)
 
     def y_at(count: float) -> float:
         return root_at(math.sqrt(count))
@@ -100,14 +111,62 @@ def score_histogram(
                     ).format(style, left + 0.5, top, right - left - 1.0, _PLOT_BOTTOM - top)
                 )
     parts += [_x_tick(x_at(tick), f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    parts.append(
-        Markup(
-            '<line class="threshold" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
-            '<text class="mark" x="{3:.1f}" y="{4}" text-anchor="middle">tie with the rival</text>'
-        ).format(x_at(0.5), _TOP + 4, _PLOT_BOTTOM, x_at(0.5), _TOP - 1)
-    )
+    last = float(scores[flagged].max()) if flagged.any() else None
+    after = last is not None and last > 0.5
+    parts.append(_mark(x_at(0.5), "tie with the rival", "tie", left=after))
+    if last is not None:
+        parts.append(_mark(x_at(last), f"suspect up to {last:.2f}", "limit", left=not after))
+        title = f"{title}; {int(flagged.sum()):,} of {len(scores):,} are suspect, up to {last:.2f}"
     parts.append(_x_name("← suspect · label score · right →"))
     return _drawing(title, parts)
+
+
+def precision_curve(shares: NDArray[np.float64], *, title: str) -> Markup:
+    """Draw the share of wrong labels among the first k rows of a ranking, for k = 1..K.
+
+    Args:
+        shares: (K,) in [0, 1].
+        title: What the picture shows, for screen readers.
+    """
+    if not len(shares):
+        return Markup("")
+    number = len(shares)
+    chosen = np.unique(np.linspace(1, number, min(number, _CURVE_POINTS)).round().astype(int))
+    points = [(float(k), float(shares[k - 1])) for k in chosen]
+    x_ticks = [tick for tick in nice_ticks(0, number, 5) if tick <= number]
+    x_at = _scale(0.0, number, _LEFT, _PLOT_RIGHT)
+    y_at = _scale(0.0, 1.0, _PLOT_BOTTOM, _TOP)
+    parts = [
+        _y_axis((0.0, 0.25, 0.5, 0.75, 1.0), y_at, _percent_label),
+        *(_x_tick(x_at(tick), _count_label(tick)) for tick in x_ticks),
+        _x_name("k, the most suspect decided samples"),
+        _curve(Line("precision", "precision", points), x_at, y_at, single=number == 1),
+    ]
+    return _drawing(f"{title}: {_percent_label(float(shares[-1]))} of {number:,}", parts)
+
+
+def history_strip(history: NDArray[np.float32]) -> Markup:
+    """Draw how probable the given label was in each epoch, as a small area from 0 to 1.
+
+    Long histories are averaged over neighbouring epochs.
+
+    Args:
+        history: (E,) in [0, 1].
+    """
+    if not len(history):
+        return Markup("")
+    pieces = np.array_split(history, min(len(history), _STRIP_POINTS))
+    values = [float(piece.mean()) for piece in pieces]
+    values = values * 2 if len(values) == 1 else values
+    x_at = _scale(0, len(values) - 1, 0, _STRIP_WIDTH)
+    y_at = _scale(0.0, 1.0, _STRIP_HEIGHT, 0)
+    line = "L".join(f"{x_at(place):.0f} {y_at(value):.0f}" for place, value in enumerate(values))
+    first, last = (_percent_label(round(float(history[place]), 2)) for place in (0, -1))
+    return Markup(
+        '<svg class="strip" viewBox="0 0 {0} {1}" preserveAspectRatio="none" role="img" '
+        'aria-label="Probability of the given label: {2} in the first epoch, {3} in the last">'
+        '<path class="area" d="M0 {1}L{4}L{0} {1}z"/><path class="top" d="M{4}"/></svg>'
+    ).format(_STRIP_WIDTH, _STRIP_HEIGHT, first, last, line)
 
 
 def noise_gauge(rate: NoiseRate) -> Markup:
@@ -207,6 +266,17 @@ def _x_tick(x: float, label: str) -> Markup:
     return Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
         x, _PLOT_BOTTOM + 17, label
     )
+
+
+def _mark(x: float, name: str, style: str, *, left: bool) -> Markup:
+    """A dashed upright line with its name, written to the left or to the right of it."""
+    return Markup(
+        '<line class="threshold {0}" x1="{1:.1f}" x2="{1:.1f}" y1="{2}" y2="{3}"/>'
+        '<text class="mark {0}" x="{4:.1f}" y="{5}" text-anchor="{6}">{7}</text>'
+    ).format(
+        style, x, _TOP, _PLOT_BOTTOM, x - 6 if left else x + 6, _TOP + 9,
+        "end" if left else "start", name,
+    )  # fmt: skip
 
 
 def _x_name(name: str) -> Markup:

@@ -22,9 +22,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from thresher.audit.charts import Line, line_chart, noise_gauge, score_histogram
+from thresher.audit.charts import (
+    Line,
+    history_strip,
+    line_chart,
+    noise_gauge,
+    precision_curve,
+    score_histogram,
+)
+from thresher.audit.evidence_file import Evidence
 from thresher.audit.reasons import REASONS
+from thresher.audit.suggestions import (
+    FEWEST_DECISIONS,
+    Review,
+    precision_at_k,
+    precision_of_suggestions,
+    review,
+)
 from thresher.audit.summary import ClassSummary, Summary
+from thresher.decisions import Decided
 from thresher.errors import ParameterError
 from thresher.whole_file import whole_file
 
@@ -37,16 +53,24 @@ Cells = Callable[[int], Mapping[str, str] | None]
 #: The most suspects one report shows; more make the file unwieldy, the table has them all.
 LARGEST_TOP = 300
 
-_MAP_CLASSES = 25  # a larger heat map cannot be read
+_MAP_CLASSES = 30  # a larger heat map cannot be read
+_MAP_BESIDE = 12  # up to so many leave room for the pairs beside it
 _LISTED_CLASSES = 100
 _LISTED_PAIRS = 30
 _PAIRS_BESIDE_MAP = 8
 _LISTED_SETTINGS = 60
 _CELLS = 12
+_NEIGHBOURS = 3
 # Together these keep the file below 5 MB, even where every character must be escaped.
-_PICTURE_BYTES = 2_200_000  # of all thumbnails; base64 adds a third
+_PICTURE_BYTES = 1_700_000  # of all thumbnails; base64 adds a third
 _CELL_CHARACTERS = 140_000  # of all cells, half for their names and half for their texts
 
+_DECISION_WORDS = {
+    "accept": "decided: suggestion accepted",
+    "keep": "decided: given label kept",
+    "exclude": "decided: excluded",
+    "unsure": "decided: unsure",
+}
 _PICTURE_TYPES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -61,9 +85,9 @@ class Suspect:
     rank: int
     sample_id: str
     given: str
-    suggested: str
+    suggested: str | None
     p_given: float
-    p_suggested: float
+    p_suggested: float | None
     score: float
     reason: str
     held_out: bool
@@ -71,6 +95,9 @@ class Suspect:
     left_out: bool
     pixelated: bool
     cells: tuple[tuple[str, str], ...]
+    history: Markup
+    neighbours: tuple[str, ...]
+    decided: str
 
 
 def write_report(path: str | os.PathLike[str], page: str) -> None:
@@ -96,6 +123,8 @@ def render_report(
     method: Mapping[str, Any] | None = None,
     thumbnails: Thumbnails | None = None,
     rows: Cells | None = None,
+    evidence: Mapping[str, Evidence] | None = None,
+    decisions: Mapping[str, Decided] | None = None,
     top: int = 60,
     title: str = "Label audit",
 ) -> str:
@@ -111,6 +140,8 @@ def render_report(
         method: ``name``, ``summary`` (a sentence) and ``source`` of the training method.
         thumbnails: Row number -> bytes of a small PNG, JPEG or GIF, None for no picture.
         rows: Row number -> names and texts to show of the sample, None for nothing.
+        evidence: What to show of samples, by sample_id; goes before thumbnails and rows.
+        decisions: What people decided so far, by sample_id.
         top: Number of suspects to show, 1 to `LARGEST_TOP`.
         title: Name of the data set, or any heading.
 
@@ -121,7 +152,11 @@ def render_report(
         raise ParameterError(
             f"top must be in 1..{LARGEST_TOP}, got {top!r}.", "The audit table holds every row."
         )
-    suspects = _suspects(table, thumbnails, rows, top)
+    chosen = rows_shown(table, top)
+    known = _evidence(table, chosen, evidence or {}, thumbnails, rows)
+    decided = review(table, decisions or {})
+    guess = precision_of_suggestions(table, summary.noise_rate.estimate)
+    suspects = _suspects(table, chosen, known, decisions or {})
     small = len(summary.classes) <= _MAP_CLASSES
     classes = sorted(
         (each for each in summary.per_class if each.n), key=lambda c: (-c.flagged, -c.noise)
@@ -134,10 +169,17 @@ def render_report(
             summary=summary,
             headline=_headline(summary),
             lead=_lead(summary),
+            warnings=(*summary.warnings, *_advice(guess)),
+            guess=guess,
             suspects=suspects,
+            review=decided,
+            decisions=_decision_counts(decided),
+            curve=_curve_of(decided),
+            fewest=FEWEST_DECISIONS,
             anything_flagged=summary.n_label_issues > 0,
             gauge=noise_gauge(summary.noise_rate),
             heat_map=_heat_map(summary) if small and summary.class_pairs else None,
+            beside=len(summary.classes) <= _MAP_BESIDE,
             pairs=summary.class_pairs[: _PAIRS_BESIDE_MAP if small else _LISTED_PAIRS],
             accuracy_lines=(accuracy := _accuracy_lines(metrics)),
             accuracy_chart=line_chart(
@@ -229,20 +271,51 @@ def _lead(summary: Summary) -> str:
     )
 
 
-def _suspects(
-    table: pa.Table, thumbnails: Thumbnails | None, cells: Cells | None, top: int
-) -> list[Suspect]:
-    """The rows to show: the flagged ones by rank, or the lowest-ranked if none is flagged."""
+def rows_shown(table: pa.Table, top: int) -> NDArray[np.int64]:
+    """The rows a report shows: the flagged ones by rank, or the lowest-ranked if none is flagged.
+
+    Args:
+        table: The audit table.
+        top: How many at most.
+
+    Returns:
+        (R,) row numbers, most suspect first.
+    """
     flagged = table["is_label_issue"].to_numpy()
     rank = table["rank"].fill_null(0).to_numpy()
     chosen = np.flatnonzero(flagged if flagged.any() else rank > 0)
-    chosen = chosen[np.argsort(rank[chosen], kind="stable")][:top]
-    shown = table.take(pa.array(chosen)).to_pylist()
+    return chosen[np.argsort(rank[chosen], kind="stable")][:top]
+
+
+def _evidence(
+    table: pa.Table,
+    chosen: NDArray[np.int64],
+    evidence: Mapping[str, Evidence],
+    thumbnails: Thumbnails | None,
+    cells: Cells | None,
+) -> list[Evidence]:
+    """What to show of each chosen row."""
+    found = []
+    for row, name in zip(chosen.tolist(), table["sample_id"].take(chosen).to_pylist(), strict=True):
+        if name in evidence:
+            found.append(evidence[name])
+        else:
+            picture = thumbnails(row) if thumbnails is not None else None
+            found.append(Evidence(picture, (cells(row) if cells is not None else None) or {}))
+    return found
+
+
+def _suspects(
+    table: pa.Table,
+    chosen: NDArray[np.int64],
+    evidence: Sequence[Evidence],
+    decisions: Mapping[str, Decided],
+) -> list[Suspect]:
+    """The cards, with as many pictures as their share of the file allows."""
     budget = _PICTURE_BYTES
     suspects = []
-    for row, entry in zip(chosen.tolist(), shown, strict=True):
-        picture = thumbnails(row) if thumbnails is not None else None
-        kind = _picture_type(picture)
+    for entry, known in zip(table.take(chosen).to_pylist(), evidence, strict=True):
+        picture, kind = known.image, _picture_type(known.image)
         source = None
         if picture is not None and kind is not None and len(picture) <= budget:
             budget -= len(picture)
@@ -261,10 +334,61 @@ def _suspects(
                 thumbnail=source,
                 left_out=kind is not None and source is None,
                 pixelated=picture is not None and _png_width(picture) <= 64,
-                cells=_cells(cells(row) if cells is not None else None, len(chosen)),
+                cells=_cells(known.cells, len(chosen)),
+                history=Markup("") if known.history is None else history_strip(known.history),
+                neighbours=_counted([each.label for each in known.neighbours[:_NEIGHBOURS]]),
+                decided=_decision_words(decisions.get(entry["sample_id"])),
             )
         )
     return suspects
+
+
+def _counted(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels with their number where it is more than one, in the order of their first."""
+    names = [shorten(label, 60) for label in labels]
+    return tuple(
+        name if names.count(name) == 1 else f"{names.count(name)} × {name}"
+        for name in dict.fromkeys(names)
+    )
+
+
+def _decision_words(decided: Decided | None) -> str:
+    if decided is None:
+        return ""
+    if decided.decision in _DECISION_WORDS:
+        return _DECISION_WORDS[decided.decision]
+    return f"decided: {shorten(decided.label, 60)}"
+
+
+def _advice(guess: float | None) -> list[str]:
+    """What to beware of when suggestions are applied."""
+    if guess is None or guess >= 0.5:
+        return []
+    return [
+        f"Do not apply all suggestions: only {percent(guess)} of those on suspect labels are "
+        "estimated to be right. A suggestion spoils a label that was right, so applying them all "
+        "would probably make the labels worse."
+    ]
+
+
+def _decision_counts(decided: Review) -> list[tuple[str, int]]:
+    """How often each decision was taken; none where nothing is decided."""
+    counts = [
+        ("suggestion accepted", decided.accepted),
+        ("given label kept", decided.kept),
+        ("another class", decided.other),
+        ("excluded", decided.excluded),
+        ("unsure", decided.unsure),
+    ]
+    return counts if decided.decided else []
+
+
+def _curve_of(decided: Review) -> Markup:
+    if len(decided.wrong) < FEWEST_DECISIONS:
+        return Markup("")
+    return precision_curve(
+        precision_at_k(decided.wrong), title="Wrong labels among the decided samples"
+    )
 
 
 def _cells(entries: Mapping[str, str] | None, cards: int) -> tuple[tuple[str, str], ...]:

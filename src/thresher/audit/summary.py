@@ -142,7 +142,7 @@ def summarise(record: Record, verdicts: Verdicts) -> Summary:
 
 
 def _class_pairs(record: Record, verdicts: Verdicts) -> tuple[ClassPair, ...]:
-    flagged = verdicts.is_label_issue
+    flagged = verdicts.is_label_issue & (verdicts.suggested >= 0)
     k = len(record.classes)
     cells = record.labels[flagged].astype(np.int64) * k + verdicts.suggested[flagged]
     cells, counts = np.unique(cells, return_counts=True)

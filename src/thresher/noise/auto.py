@@ -4,8 +4,9 @@ A tenth of the rows ride in the batches with weight 0. They pass through the sam
 same mode, in the same step as their trained neighbours, so that the accuracy A on the given labels
 of the trained rows and V on those of the held-out rows differ by memorisation and nothing else.
 When A - V stays above a gap, the network goes back to the epoch with the best V, before it had
-memorised much, and the early-learning term of ELR is ramped in. The held-out rows have said then
-what they were asked, and are trained with the others, unless a user named them.
+memorised much, and the early-learning term of ELR is ramped in. In the last 30 % of the epochs there is no
+time for that. Once it has fired, or can fire no more, the held-out rows have said what they were
+asked, and are trained with the others, unless a user named them.
 
     loss = CE + β RCE                          RCE of SCE: a label that seems wrong pulls less
     fires  when A - V > gap in two epochs in a row
@@ -30,6 +31,7 @@ __all__ = ["Auto", "required_gap"]
 
 LOG_ZERO = -4.0  # what the reverse cross-entropy takes ln 0 for (Wang et al. 2019)
 RAMP_EPOCHS = 3
+LEFT = 0.3  # of the epochs, at least, for what it has learned by then to matter
 ENOUGH_HELD_OUT = 500
 
 
@@ -116,8 +118,7 @@ class Auto(Method):
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Compare trained with held-out rows; after two epochs above the gap go back and fire."""
         done = self.history.epoch + 1
-        left = math.inf if self.plan.epochs is None else self.plan.epochs - done
-        if self.fired_at >= 0 or left < RAMP_EPOCHS:  # no time to learn what the penalty asks for
+        if self.fired_at >= 0 or done > self.last_chance:
             return None
         eligible = self.history["eligible"]
         doubted = eligible
@@ -129,10 +130,22 @@ class Auto(Method):
         self.exceeded = self.exceeded + 1 if trained - held_out > gap else 0
         if self.exceeded >= 2:
             self.fired_at = done
-            if self.plan.releases:
-                self.history.release()
+            self._release()
             return Change(restore="best")
+        if done == self.last_chance:
+            self._release()
+            return None
         if held_out > self.best:
             self.best = held_out
             return Change(save="best")
         return None
+
+    @property
+    def last_chance(self) -> float:
+        """Epochs that have ended when it may fire for the last time."""
+        epochs = self.plan.epochs
+        return math.inf if epochs is None else epochs - max(RAMP_EPOCHS, math.ceil(LEFT * epochs))
+
+    def _release(self) -> None:
+        if self.plan.releases:
+            self.history.release()
