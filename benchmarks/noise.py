@@ -5,9 +5,9 @@
     python benchmarks/noise.py digits    the demo
     python benchmarks/noise.py vectors   letter, Fashion-MNIST: methods, audit, cleanlab's workflow
     python benchmarks/noise.py cifar     CIFAR-10N: the same (hours)
-    python benchmarks/noise.py compare   five more sets: every method against `auto` (an hour)
+    python benchmarks/noise.py compare   five more sets: every method, cleanlab's workflow (hours)
     python benchmarks/noise.py gtsrb     traffic signs: recall of every class, `auto` and standard
-    python benchmarks/noise.py table     results/noise.jsonl → results/noise.md
+    python benchmarks/noise.py table     results/noise.jsonl → noise.md, compare.md, audit.md
 
 Finished cells are kept in results/noise.jsonl and skipped the next time. What is not shipped
 with scikit-learn is read from the folder in the variable THRESHER_DATA, or --data-folder.
@@ -61,12 +61,14 @@ def main() -> int:
     """Parse, compute what is missing, and say whether all went well."""
     options = parse()
     if options.task == "table":
+        from audit_table import write_audit
         from compare_table import write_comparison
         from noise_table import write_tables
 
         lines = newest(read_lines(options.results))
         write_tables(lines, options.results.with_suffix(".md"))
         write_comparison(lines, options.results.with_name("compare.md"))
+        write_audit(lines, options.results.with_name("audit.md"))
         return 0
     needs_data = options.task in ("vectors", "cifar", "compare", "gtsrb")
     if needs_data and options.data_folder is None:
@@ -190,7 +192,7 @@ def compare_grid(options: argparse.Namespace) -> Grid:
         for seed in options.seeds
         for data, (noises, epochs) in COMPARED.items()
         if options.data is None or data in options.data
-        for method in options.methods or METHODS
+        for method in options.methods or (*METHODS, PEER)
         for noise in noises
     ]  # fmt: skip
     return cells, problem_cell
@@ -256,7 +258,7 @@ def problem_cell(cell: Cell, *, folder: Path) -> list[Line]:
     problem = load_problem(folder, cell["data"], cell["noise"], cell["seed"], cell.get("rows"))
     epochs, seed = cell["epochs"], cell["seed"]
     if cell["method"] == PEER:
-        early_stopping = cell["task"] == "vectors"
+        early_stopping = cell["task"] != "cifar" and cell["data"] != "sign"
         return figures_of_workflow(problem, epochs=epochs, seed=seed, early_stopping=early_stopping)
     augment = "crop" if cell["data"] == "gtsrb" else "auto"  # a mirrored sign is another sign
     run = audited_run(

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from thresher.audit.evidence_file import Evidence, Neighbour
 from thresher.data import Samples
 
-__all__ = ["cells", "evidence_of", "most_suspect", "thumbnail"]
+__all__ = ["cells", "evidence_of", "most_suspect", "nearest_trusted", "thumbnail"]
 
 LONGEST_SIDE = 128
 FEWEST = 200  # rows, whether they are flagged or not
 MOST = {"images": 5_000, "features": 20_000}  # some 20 MB, some seconds
+NEIGHBOURS = 3
+PRODUCTS = 2e11  # multiplications that neighbours may cost: some seconds
+BLOCK = 2**22  # cosines at a time
 PNG_SIDE = 64  # smaller pictures are kept exactly
 
 
@@ -77,6 +80,46 @@ def most_suspect(table: pa.Table, most: int) -> NDArray[np.int64]:
     order = order[table["rank"].is_valid().to_numpy()[order]].astype(np.int64)
     chosen: NDArray[np.int64] = order[: min(most, max(FEWEST, int(flagged.sum())))]
     return chosen
+
+
+def nearest_trusted(
+    features: NDArray[np.float16], rows: NDArray[np.int64], trusted: NDArray[np.bool_]
+) -> dict[int, list[int]]:
+    """The three trusted samples that the network sees as most alike, by cosine.
+
+    Args:
+        features: (N, d), what the last layer saw.
+        rows: Whose; where they would cost too much, those in front.
+        trusted: (N,) bool, samples whose label is believed.
+
+    Returns:
+        Rows of the neighbours, the nearest first, by row.
+    """
+    among = np.flatnonzero(trusted)
+    if not len(among):
+        return {}
+    most = int(PRODUCTS / (len(among) * features.shape[1]))
+    rows = rows[: max(FEWEST, most)]
+    others = _unit(features[among])
+    found: dict[int, list[int]] = {}
+    step = max(1, BLOCK // len(among))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        cosine = _unit(features[block]) @ others.T
+        cosine[block[:, None] == among] = -np.inf  # nobody is a neighbour of their own
+        count = min(NEIGHBOURS, len(among))
+        top = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
+        order = np.argsort(-np.take_along_axis(cosine, top, 1), axis=1, kind="stable")
+        nearest = among[np.take_along_axis(top, order, 1)]
+        for row, near in zip(block.tolist(), nearest.tolist(), strict=True):
+            found[row] = [each for each in near if each != row]
+    return found
+
+
+def _unit(features: NDArray[np.float16]) -> NDArray[np.float32]:
+    rows = features.astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
+    return rows
 
 
 def evidence_of(

@@ -31,7 +31,7 @@ from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
 from thresher.decided import Applied
 from thresher.errors import ParameterError
-from thresher.evidence import MOST, evidence_of, most_suspect
+from thresher.evidence import MOST, evidence_of, most_suspect, nearest_trusted
 from thresher.history import TRACE
 from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
@@ -43,7 +43,7 @@ from thresher.settings import FitSettings
 from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import Saver
-from thresher.training.features import last_layer_inputs
+from thresher.training.features import last_layer, last_layer_inputs
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import as_tensor
 from thresher.training.tracking import Tracking
@@ -169,6 +169,8 @@ class Job:
             seed=settings.seed,
             networks=method.networks,
         )
+        if settings.features:
+            last_layer(network, classes)  # refused now rather than after the training
         device = choose_device(settings.device)
         network.to(device)
         criterion = method.start(
@@ -358,8 +360,10 @@ class Job:
             features: (N, d), what the last layer saw of every sample.
         """
         record = self.record()
-        self.samples.unload()  # the audit needs the memory, and hardly any input
-        verdicts = judge(record)
+        inputs = None if features is None else self.samples.inputs
+        if inputs is None:
+            self.samples.unload()  # the audit needs the memory, and hardly any input
+        verdicts = judge(record, features=features, inputs=inputs)
         table = build_table(
             record,
             verdicts,
@@ -436,8 +440,18 @@ class Job:
         features: NDArray[np.float16] | None,
     ) -> None:
         rows = most_suspect(found.table, MOST[self.samples.kind])
+        neighbours = None
+        if features is not None:
+            judged = found.verdicts
+            trusted = judged.judged & ~judged.is_label_issue & (judged.label_score > 0.5)
+            if self.samples.trusted is not None:
+                trusted |= self.samples.trusted
+            neighbours = nearest_trusted(features, rows, trusted)
         shown = evidence_of(
-            self.samples, rows, trace=None if trace is None else trace.numpy(), neighbours=None
+            self.samples,
+            rows,
+            trace=None if trace is None else trace.numpy(),
+            neighbours=neighbours,
         )
         write_evidence(folder.evidence, shown)
 

@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from thresher.audit import pred_probs
 from thresher.audit.record import MeanProbabilities, Record, read
 from thresher.errors import LabelError, ParameterError
+from thresher.history import AUDIT, SampleHistory
 
 
 def mean_matrix(record):
@@ -134,3 +136,22 @@ def test_a_history_that_recorded_nothing_for_the_audit_is_refused():
     """With the argument that was left out."""
     with pytest.raises(ParameterError, match="Start the method with audit=True"):
         Record.from_history({"eligible": np.ones(3, bool)}, [0, 1, 1], "ab")
+
+
+def test_what_was_predicted_of_released_rows_is_read_from_the_history():
+    """Their moving averages, made to sum to 1; rows that are still held out are no part of it."""
+    history = SampleHistory(6, 2)
+    history.declare(*AUDIT)
+    held_out = torch.tensor([False, True, False, True, False, False])
+    history.hold_out(held_out)
+    logits = torch.tensor([[0.0, 2.0]]).expand(6, 2)
+    labels = torch.tensor([0, 1, 0, 0, 1, 1])
+    history.observe(torch.arange(6), logits, labels)
+    kept = Record.from_history(history.state_dict(), labels, ["a", "b"])
+    assert kept.held_out_rows is None
+    history.release()
+    found = Record.from_history(history.state_dict(), labels, ["a", "b"])
+    assert [1, 3] == found.held_out_rows.tolist()
+    p = torch.softmax(logits[:2], 1).numpy()
+    assert found.held_out_probability == pytest.approx(p, abs=1e-6)
+    assert found.in_training.all()

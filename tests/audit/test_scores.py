@@ -14,6 +14,9 @@ from thresher.audit.scores import (
     floored_log_margin,
     forgetting_events,
     label_score,
+    mean_loss,
+    normalised_margin,
+    rank_ensemble,
     variability,
 )
 from thresher.errors import ParameterError
@@ -108,3 +111,56 @@ def test_a_sample_never_right_is_forgotten_at_every_visit():
     """Worse than any that was right once: at most half the visits can forget."""
     found = forgetting_events(np.array([0, 2, 0]), np.array([0, 3, 9]), np.array([9, 9, 9]))
     assert [9, 2, 0] == found.tolist()
+
+
+def test_the_normalised_margin_by_hand():
+    """p = (.7, .2, .1), given 0 and given 2."""
+    found = normalised_margin(np.array([0.7, 0.1, np.nan]), np.array([0.2, 0.7, 0.5]))
+    np.testing.assert_allclose(found, [0.5, -0.6, np.nan], rtol=1e-6)
+
+
+@given(st.lists(st.tuples(shares, shares), min_size=2, max_size=20))
+def test_the_floored_margin_of_a_large_floor_orders_as_the_normalised_one(pairs):
+    """Its limit: differences above rounding have the same sign."""
+    p_given, p_rival = np.array(pairs).T
+    large = floored_log_margin(p_given, p_rival, floor=1e6)
+    plain = normalised_margin(p_given, p_rival).astype(np.float64)
+    apart = np.abs(plain[:, None] - plain[None, :]) > 1e-4
+    same = np.sign(large[:, None] - large[None, :]) == np.sign(plain[:, None] - plain[None, :])
+    assert same[apart].all()
+
+
+def test_the_mean_loss_is_per_visit():
+    """NaN for a row never seen."""
+    found = mean_loss(np.array([6.0, 1.0, 0.0]), np.array([3, 2, 0]))
+    np.testing.assert_allclose(found, [2.0, 0.5, np.nan])
+
+
+def test_an_ensemble_of_one_score_is_its_rank():
+    """From 0 to 1; equal values share their mean."""
+    found = rank_ensemble(np.array([5.0, -1.0, 5.0, 7.0, -3.0]))
+    np.testing.assert_allclose(found, [2.5 / 4, 1 / 4, 2.5 / 4, 1.0, 0.0])
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=30))
+def test_an_ensemble_knows_orders_alone(pairs):
+    """Any increasing change of a score leaves it as it is; it stays within [0, 1]."""
+    one, two = np.array(pairs, dtype=float).T
+    found = rank_ensemble(one, two)
+    np.testing.assert_array_equal(found, rank_ensemble(np.exp(one), 100 * two - 7))
+    assert 0 <= found.min() <= found.max() <= 1
+    np.testing.assert_allclose(found, rank_ensemble(two, one), rtol=1e-6)
+
+
+def test_an_ensemble_knows_nothing_where_one_score_does_not():
+    """The ranks are those among the others."""
+    found = rank_ensemble(np.array([1.0, np.nan, 3.0, 2.0]), np.array([1.0, 2.0, np.nan, 5.0]))
+    np.testing.assert_allclose(found, [0.0, np.nan, np.nan, 1.0])
+    assert rank_ensemble(np.array([])).shape == (0,)
+
+
+@pytest.mark.parametrize("scores", [(), (np.zeros(2), np.zeros(3))])
+def test_an_ensemble_needs_scores_of_one_length(scores):
+    """At least one."""
+    with pytest.raises(ParameterError, match="scores of one length"):
+        rank_ensemble(*scores)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from thresher.audit import REASONS, build_table, judge, pred_probs, write_table
-from thresher.audit.table import METADATA_KEY, table_facts
+from thresher.audit.features import FeatureIssues
+from thresher.audit.table import METADATA_KEY, read_table, table_facts
 from thresher.errors import ParameterError, RunError
 
 
@@ -237,3 +238,45 @@ def test_flags_scores_and_labels_have_the_types_of_datalab(record):
     assert frame["label_score"].dtype.kind == "f"
     assert isinstance(frame["given_label"][0], str)
     assert isinstance(frame["predicted_label"][0], str)
+
+
+def test_features_add_columns_at_the_end(record):
+    """Two for outliers, two more for near-duplicates; null where there is nothing to say."""
+    score = np.full(300, 0.75, dtype=np.float32)
+    score[0] = np.nan
+    sets = np.full(300, -1, dtype=np.int32)
+    sets[[7, 9]] = 0
+    for known, width in ((None, 2), (sets, 4)):
+        issues = FeatureIssues(score, np.arange(300) == 5, known)
+        table = build_table(record, judge(record, issues=issues), sample_ids=np.arange(300))
+        assert [
+            ("outlier_score", pa.float32()),
+            ("is_outlier_issue", pa.bool_()),
+            ("near_duplicate_set", pa.int32()),
+            ("is_near_duplicate_issue", pa.bool_()),
+        ][:width] == [(each.name, each.type) for each in table.schema][18:]
+    assert [None, 0.75] == table["outlier_score"].to_pylist()[:2]
+    assert [5] == np.flatnonzero(table["is_outlier_issue"].to_numpy()).tolist()
+    assert [0, None, 0] == table["near_duplicate_set"].to_pylist()[7:10]
+    assert [True, False, True] == table["is_near_duplicate_issue"].to_pylist()[7:10]
+    assert table_facts(table)["schema"] == 1
+
+
+def test_an_older_table_without_score_and_features_is_read(record, tmp_path):
+    """New columns and facts are additions."""
+    table = audit(record)
+    facts = {key: value for key, value in table_facts(table).items() if key != "score"}
+    write_table(
+        table.replace_schema_metadata({METADATA_KEY: json.dumps(facts).encode()}),
+        tmp_path / "audit.parquet",
+    )
+    assert facts == table_facts(read_table(tmp_path / "audit.parquet"))
+
+
+def test_a_table_that_is_gone_or_damaged_is_an_error_of_ours(tmp_path):
+    """With its path."""
+    with pytest.raises(RunError, match=r"holds no audit\.parquet"):
+        read_table(tmp_path / "audit.parquet")
+    (tmp_path / "audit.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RunError, match=r"audit\.parquet cannot be read"):
+        read_table(tmp_path / "audit.parquet")

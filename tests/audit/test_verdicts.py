@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from thresher.audit import REASONS, judge
+from thresher.audit.features import FeatureIssues, ridge_margin
+from thresher.audit.reasons import clashing_labels
+from thresher.audit.scores import area_under_margin, rank_ensemble
 from thresher.audit.verdicts import LEVELS, lowest_of_each_class, rank_order
 from thresher.errors import ParameterError
 from thresher.noise_rate import confident_counts
@@ -303,3 +306,141 @@ def test_an_unknown_level_is_answered_with_the_nearest():
     """Before anything is read."""
     with pytest.raises(ParameterError, match=r'Did you mean "balanced"\?'):
         judge(None, "balance")
+
+
+# ---------------------------------------------------------------------- with features
+def issues_of(rows, outliers=(), sets=None):
+    """What features might have said."""
+    return FeatureIssues(
+        np.full(rows, 0.9, dtype=np.float32), np.isin(np.arange(rows), outliers), sets
+    )
+
+
+def test_an_outlier_has_no_suggestion_and_says_why(simulate):
+    """Flagged or not; the verdict itself stays."""
+    record, _ = simulate(rows=300)
+    plain = judge(record)
+    flagged = int(np.flatnonzero(plain.is_label_issue)[0])
+    calm = int(np.flatnonzero(~plain.is_label_issue)[0])
+    found = judge(record, issues=issues_of(300, [flagged, calm]))
+    assert [-1, -1] == found.suggested[[flagged, calm]].tolist()
+    assert np.isnan(found.p_suggested[[flagged, calm]]).all()
+    assert ["outlier"] * 2 == [reasons(found)[flagged], reasons(found)[calm]]
+    np.testing.assert_array_equal(found.is_label_issue, plain.is_label_issue)
+    others = ~np.isin(np.arange(300), [flagged, calm])
+    np.testing.assert_array_equal(found.suggested[others], plain.suggested[others])
+    assert reasons(plain)[calm] is None
+
+
+def test_labels_clash_only_within_a_set():
+    """Set 0 agrees, set 1 does not, set 2 agrees but for a row without a label."""
+    sets = np.array([0, 0, 1, 1, 1, 2, 2, -1, -1])
+    labels = np.array([3, 3, 0, 1, 0, 2, -1, 0, 1])
+    assert [2, 3, 4] == np.flatnonzero(clashing_labels(sets, labels)).tolist()
+    assert not clashing_labels(np.full(3, -1), np.arange(3)).any()
+    assert clashing_labels(np.zeros(0, int), np.zeros(0, int)).shape == (0,)
+
+
+def test_a_clash_of_near_duplicates_is_the_reason(simulate):
+    """Rows that agree have none of their own."""
+    record, _ = simulate(rows=300, noise=0.0)
+    row = int(np.flatnonzero(record.labels != record.labels[0])[0])
+    alike = int(np.flatnonzero(record.labels == record.labels[0])[1])
+    sets = np.full(300, -1, dtype=np.int32)
+    sets[[0, row]] = 0
+    found = reasons(judge(record, issues=issues_of(300, sets=sets)))
+    assert ["near_duplicate"] * 2 == [found[0], found[row]]
+    sets[row], sets[alike] = -1, 0
+    found = reasons(judge(record, issues=issues_of(300, sets=sets)))
+    assert "near_duplicate" not in found
+
+
+def test_features_are_searched_for_outliers_and_with_inputs_for_duplicates(simulate):
+    """What was found is kept with the verdicts."""
+    record, _ = simulate(rows=100)
+    features = np.random.default_rng(0).normal(size=(100, 6))
+    features[4] = features[3]
+    assert judge(record).issues is None
+    assert judge(record, features=features).issues.near_duplicate_set is None
+    sets = judge(record, features=features, inputs=features).issues.near_duplicate_set
+    assert [3, 4] == np.flatnonzero(sets >= 0).tolist()
+
+
+def test_the_ensemble_is_the_rank_of_margin_and_left_out_head(simulate):
+    """The order changes, the counts do not."""
+    record, true = simulate(rows=600, memorised=0.4)
+    features = np.eye(5)[true] + 0.3 * np.random.default_rng(0).normal(size=(600, 5))
+    found, plain = judge(record, score="ensemble", features=features), judge(record)
+    expected = rank_ensemble(
+        area_under_margin(record.margin_sum, record.visits),
+        ridge_margin(features, record.labels, 5),
+    )
+    np.testing.assert_array_equal(found.label_score, expected)
+    assert found.rank[expected.argmin()] == 1
+    assert found.score == "ensemble"
+    assert found.noise_rate == plain.noise_rate
+    assert (found.rank != plain.rank).any()
+
+
+def test_the_ensemble_leaves_unknown_rows_without_rank(simulate):
+    """Unlabelled ones, and those never seen in the window."""
+    record, _ = simulate(rows=200, unlabelled=10)
+    visits = record.window_visits.copy()
+    visits[3] = 0
+    record = dataclasses.replace(record, window_visits=visits)
+    found = judge(record, score="ensemble", features=np.random.default_rng(0).random((200, 4)))
+    assert [3, *range(190, 200)] == np.flatnonzero(found.rank == 0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score": "margin"}, 'score "margin" is unknown'),
+        ({"score": "ensemble"}, '"ensemble" needs features'),
+        ({"features": np.zeros((3, 2))}, "features must have 100 rows, got 3"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(simulate, options, message):
+    """Before anything is computed."""
+    with pytest.raises(ParameterError, match=message):
+        judge(simulate(rows=100)[0], **options)
+
+
+def test_what_people_decided_is_not_judged_again(simulate):
+    """Never flagged, whatever the model thinks; and no part of the counts."""
+    record, true = simulate()
+    before = judge(record)
+    trusted = before.is_label_issue & (np.arange(len(record)) % 2 == 0)
+    after = judge(dataclasses.replace(record, trusted=trusted))
+    assert trusted.sum() > 50
+    assert not after.is_label_issue[trusted].any()
+    assert {"decided"} == set(np.array(reasons(after))[trusted])
+    assert not after.judged[trusted].any()
+    assert after.noise_rate.estimate < before.noise_rate.estimate
+    assert (record.labels != true)[trusted].any()
+
+
+def test_rows_released_into_training_still_tell_of_memorisation(simulate):
+    """What was predicted of them while they were held out says how many labels are wrong."""
+    record, true = simulate(memorised=0.9, noise=0.3)
+    held_out = np.flatnonzero(~record.in_training)
+    honest, _ = simulate(noise=0.3)  # the same rows, predicted by a model that learned no labels
+    probability = honest.probability_sum[held_out] / honest.window_visits[held_out, None]
+    everywhere = np.ones(len(record), dtype=bool)
+    released = dataclasses.replace(
+        record, in_training=everywhere, held_out_rows=held_out, held_out_probability=probability
+    )
+    found = judge(released)
+    assert found.memorised
+    assert 0.2 < found.noise_rate.held_out < 0.4
+    assert found.noise_rate.trained < 0.1
+    assert found.is_label_issue[held_out].any()
+    assert 0.2 < found.is_label_issue.mean() < 0.4
+    blind = judge(dataclasses.replace(released, held_out_rows=None, held_out_probability=None))
+    assert not blind.memorised
+    assert blind.noise_rate.held_out is None
+    few = dataclasses.replace(
+        released, held_out_rows=held_out[:20], held_out_probability=probability[:20]
+    )
+    assert judge(few).noise_rate.held_out is None
+    assert (record.labels != true).any()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.audit.stored_matrix import StoredMatrix
 from thresher.errors import LabelError, ParameterError
 from thresher.noise_rate import Integers, rows_per_block
 
@@ -31,10 +32,14 @@ class Record:
     Exactly one form of the probability sum is given: ``probability_sum``, or the compact
     ``top_classes``, ``top_sums`` and ``given_window_sum``.
 
+    A record of predictions made elsewhere (``out_of_sample``) holds one prediction a row and no
+    visits.
+
     Attributes:
         labels: (N,) int given labels in 0..k-1, -1 = none.
         classes: The k class names, k >= 2.
-        probability_sum: (N, k) float, sum of the probabilities over the window visits.
+        probability_sum: (N, k) float, sum of the probabilities over the window visits; may lie in a
+            file.
         top_classes: (N, m) int, the classes with the largest sums; -1 marks an unused slot.
         top_sums: (N, m) float, their sums.
         given_window_sum: (N,) float, exact sum of the given label's probability over the window.
@@ -49,6 +54,11 @@ class Record:
         in_training: (N,) bool, False for held-out and unlabelled rows.
         final_probability: (M, k) float, prediction of the finished model for the M unlabelled
             rows, in their order.
+        trusted: (N,) bool, rows whose label people have decided; None = none.
+        held_out_rows: (H,) int, rows that were held out at first and trained later; None = none.
+        held_out_probability: (H, k) float, what was predicted of them while they were held out.
+        out_of_sample: The probabilities are predictions of models that were not trained on the row
+            they predict.
 
     Raises:
         LabelError: fewer than two classes, or a label outside -1..k-1.
@@ -66,11 +76,15 @@ class Record:
     given_square_sum: Floats
     loss_sum: Floats
     in_training: NDArray[np.bool_]
-    probability_sum: Floats | None = None
+    probability_sum: Floats | StoredMatrix | None = None
     top_classes: Integers | None = None
     top_sums: Floats | None = None
     given_window_sum: Floats | None = None
     final_probability: Floats | None = None
+    trusted: NDArray[np.bool_] | None = None
+    held_out_rows: Integers | None = None
+    held_out_probability: Floats | None = None
+    out_of_sample: bool = False
 
     @classmethod
     def from_history(
@@ -92,7 +106,8 @@ class Record:
         Raises:
             ParameterError: the training did not record what an audit reads.
         """
-        known = [field.name for field in fields(cls) if field.name in columns]
+        names = {field.name for field in fields(cls)} - {"held_out_rows"}
+        known = [name for name in columns if name in names]
         lacking = [name for name in (*_COLUMNS[1:-1], "eligible") if name not in columns]
         if lacking:
             raise ParameterError(
@@ -105,7 +120,8 @@ class Record:
             classes=tuple(classes),
             in_training=plain(columns["eligible"]) & (given >= 0),
             final_probability=final_probability,
-            **{name: plain(columns[name]) for name in known},
+            **_arrays(columns, known),
+            **_released(columns, given),
         )
 
     def __post_init__(self) -> None:
@@ -136,12 +152,37 @@ class Record:
                 "A record needs one form of the probability sums.",
                 "Pass probability_sum alone, or top_classes, top_sums and given_window_sum.",
             )
+        if self.trusted is not None:
+            _check_shape("trusted", self.trusted, (n,))
+        if self.held_out_rows is not None:
+            shape = (len(self.held_out_rows), k)
+            _check_shape("held_out_probability", self.held_out_probability, shape)
         if self.final_probability is not None:
             unlabelled = int(np.count_nonzero(self.labels < 0))
             _check_shape("final_probability", self.final_probability, (unlabelled, k))
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def _arrays(columns: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: plain(columns[name]) for name in names}
+
+
+def _released(columns: Mapping[str, Any], labels: Integers) -> dict[str, Any]:
+    """Held-out rows that were trained in the end, with their mean probabilities before."""
+    if "held_out_rows" not in columns:
+        return {}
+    rows, visits = plain(columns["held_out_rows"]), plain(columns["held_out_visits"])
+    here = plain(columns["eligible"])[rows] & (visits > 0) & (labels[rows] >= 0)
+    if not here.any():
+        return {}
+    average = plain(columns["held_out_average"])[here].astype(np.float64)
+    # a moving average that begins at 0 holds too little at first
+    return {
+        "held_out_rows": rows[here],
+        "held_out_probability": average / average.sum(axis=1, keepdims=True),
+    }
 
 
 def plain(values: Any) -> NDArray[Any]:
@@ -178,7 +219,8 @@ class Reading:
 
     Attributes:
         p_given: (N,) float32 mean probability of the given label; NaN where there is none.
-        rival: (N,) int32 most probable class other than the given one; -1 where unknown.
+        rival: (N,) int32 most probable class other than the given one; -1 where unknown. Of an
+            unlabelled row predicted elsewhere, the most probable class.
         p_rival: (N,) float32 its mean probability; NaN where unknown.
     """
 
@@ -207,13 +249,15 @@ def read(record: Record) -> Reading:
         here = slice(start, start + len(block))
         start += len(block)
         row, given = np.arange(len(block)), record.labels[here]
-        seen = (given >= 0) & (record.window_visits[here] > 0)
+        labelled = given >= 0
         own = block[row, given.clip(min=0)]
-        block[row, given.clip(min=0)] = -np.inf  # the block is ours: a rival is another class
+        # the block is ours: a rival is another class
+        block[row[labelled], given[labelled]] = -np.inf
         best = block.argmax(axis=1)
         strength = block[row, best]
-        seen &= np.isfinite(own) & np.isfinite(strength)
-        p_given[here] = np.where(seen, own, np.nan)
+        seen = (record.window_visits[here] > 0) & np.isfinite(own) & np.isfinite(strength)
+        seen &= labelled | record.out_of_sample
+        p_given[here] = np.where(seen & labelled, own, np.nan)
         rival[here] = np.where(seen, best, -1)
         p_rival[here] = np.where(seen, strength, np.nan)
     return Reading(p_given, rival, p_rival)
@@ -271,8 +315,9 @@ def _check_shape(name: str, array: Any, shape: tuple[int, ...]) -> None:
 def _mean_block(record: Record, rows: slice | Integers) -> NDArray[np.float32]:
     visits = np.maximum(record.window_visits[rows], 1).astype(np.float32)
     if record.probability_sum is not None:
-        block: NDArray[np.float32] = record.probability_sum[rows].astype(np.float32, copy=False)
-        return block / visits[:, None]
+        block: NDArray[np.float32] = record.probability_sum[rows].astype(np.float32)
+        block /= visits[:, None]
+        return block
     return _spread_block(record, rows, visits)
 
 

@@ -8,7 +8,9 @@ The floor ε joins two good scores. ε → 0 gives the log-margin, which orders 
 almost nothing; ε → ∞ gives the plain margin, for which only a *confident* rival counts. Anything
 from 0.01 to 0.1 ranks about equally well.
 
-The others are the classic diagnostics of training dynamics. All are NaN (or 0) for rows never seen.
+The others are the plain margin of P, the classic diagnostics of training dynamics, NaN (or 0) for
+rows never seen, and a way to join scores of different scales. Scores from features stand in
+`thresher.audit.features`.
 
 Sources: AUM: Pleiss et al., "Identifying mislabeled data using the area under the margin ranking",
 NeurIPS 2020. Confidence, variability, correctness: Swayamdipta et al., "Dataset cartography",
@@ -33,6 +35,9 @@ __all__ = [
     "floored_log_margin",
     "forgetting_events",
     "label_score",
+    "mean_loss",
+    "normalised_margin",
+    "rank_ensemble",
     "variability",
 ]
 
@@ -81,6 +86,44 @@ def label_score(p_given: Floats, p_rival: Floats, floor: float = FLOOR) -> NDArr
     return score.clip(0.0, 1.0).astype(np.float32)
 
 
+def normalised_margin(p_given: Floats, p_rival: Floats) -> NDArray[np.float32]:
+    """Mean probability of the given label minus that of its strongest rival, in [-1, 1].
+
+    Arguments as in `floored_log_margin`; it is that score's limit for a large floor.
+    """
+    return (np.asarray(p_given, np.float64) - np.asarray(p_rival, np.float64)).astype(np.float32)
+
+
+def rank_ensemble(*scores: Floats) -> NDArray[np.float32]:
+    """Mean of the ranks that several scores give, scaled to [0, 1].
+
+    Equal values share the mean of their ranks.
+
+    Args:
+        scores: (N,) each, high = likely right, on any scale; NaN = unknown.
+
+    Returns:
+        (N,) float32, 0 = lowest in every score; NaN where one of them is.
+
+    Raises:
+        ParameterError: no scores, or of different lengths.
+
+    >>> rank_ensemble(np.array([0.1, 0.2, 0.9]), np.array([-7.0, 3.0, 3.0]))
+    array([0.   , 0.625, 0.875], dtype=float32)
+    """
+    if not scores or len({np.shape(each) for each in scores}) > 1:
+        raise ParameterError(
+            f"An ensemble needs scores of one length, got {[np.shape(each) for each in scores]}.",
+            "Pass one array for each score.",
+        )
+    stacked = np.stack([np.asarray(each, np.float64) for each in scores])
+    known = ~np.isnan(stacked).any(axis=0)
+    joined = np.full(stacked.shape[1], np.nan, dtype=np.float32)
+    ranks = [_mean_ranks(each[known]) for each in stacked]
+    joined[known] = np.mean(ranks, axis=0) / max(1, np.count_nonzero(known) - 1)
+    return joined
+
+
 def area_under_margin(margin_sum: Floats, visits: Integers) -> NDArray[np.float32]:
     """Mean over the visits of the given logit minus the largest other logit."""
     return _mean(margin_sum, visits).astype(np.float32)
@@ -102,6 +145,11 @@ def variability(
     return deviation.astype(np.float32)
 
 
+def mean_loss(loss_sum: Floats, visits: Integers) -> NDArray[np.float32]:
+    """Mean over the visits of the cross-entropy against the given label; low = likely right."""
+    return _mean(loss_sum, visits).astype(np.float32)
+
+
 def correctness(correct: Integers, visits: Integers) -> NDArray[np.float32]:
     """Share of the visits whose prediction was the given label."""
     return _mean(correct, visits).astype(np.float32)
@@ -117,6 +165,14 @@ def forgetting_events(
     """
     never_right = np.asarray(correct) == 0
     return np.where(never_right, visits, forgetting).astype(np.int32)
+
+
+def _mean_ranks(values: Floats) -> NDArray[np.float64]:
+    """(M,) ranks from 0; equal values share their mean."""
+    _, place, number = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(number) - 1
+    ranks: NDArray[np.float64] = (last - (number - 1) / 2)[place.reshape(-1)]
+    return ranks
 
 
 def _mean(total: Floats | Integers, visits: Integers) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from thresher.audit.reasons import REASONS
 from thresher.audit.record import Record
 from thresher.audit.verdicts import FEWEST_HELD_OUT, FEWEST_VISITS, Level, NoiseRate, Verdicts
 from thresher.errors import ParameterError
@@ -17,6 +18,7 @@ SUMMARY_VERSION = 1
 
 _NAMES_IN_A_SENTENCE = 5
 _NOTABLE_GAP = 0.02
+DECIDED = list(REASONS).index("decided")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Summary:
         n: All rows.
         labelled: Rows with a given label.
         held_out: Labelled rows kept out of training.
+        released: Labelled rows kept out of training at first, and trained later.
         classes: Class names.
         n_label_issues: Flagged rows.
         level: How much was flagged.
@@ -84,6 +87,7 @@ class Summary:
     per_class: tuple[ClassSummary, ...]
     class_pairs: tuple[ClassPair, ...]
     warnings: tuple[str, ...]
+    released: int = 0
     schema: int = SUMMARY_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +142,7 @@ def summarise(record: Record, verdicts: Verdicts) -> Summary:
         per_class=_per_class(record, verdicts, pairs),
         class_pairs=pairs,
         warnings=tuple(_warnings(record, verdicts)),
+        released=0 if record.held_out_rows is None else len(record.held_out_rows),
     )
 
 
@@ -183,6 +188,8 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
     rate, counts = verdicts.noise_rate, verdicts.counts
     labelled = record.labels >= 0
     held_out = int(np.count_nonzero(labelled & ~record.in_training))
+    if record.held_out_rows is not None:
+        held_out += len(record.held_out_rows)
     sentences = []
     if verdicts.memorised:
         sentences.append(
@@ -211,7 +218,7 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
             "says so of right labels, too: look at its accuracy before you believe it, and train "
             "longer or with features that tell the classes apart."
         )
-    unjudged = int(np.count_nonzero(labelled & ~verdicts.judged))
+    unjudged = int(np.count_nonzero(labelled & ~verdicts.judged & (verdicts.reason != DECIDED)))
     if unjudged:
         sentences.append(
             f"{_rows(unjudged)} got no verdict: seen fewer than {FEWEST_VISITS} times, or without "

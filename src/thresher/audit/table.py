@@ -11,12 +11,17 @@
     text               string           only where samples hold free text
     aum, confidence, variability, correctness   float32   diagnostics of the whole run
     forgetting, visits                          int32
+    outlier_score      float32          mean cosine to the nearest samples, low = like no other
+    is_outlier_issue   bool             both only where features were kept
+    near_duplicate_set int32            number of the set of near-duplicates the sample is in
+    is_near_duplicate_issue   bool      both only where features and inputs were compared
 
 Null means "not known". Labels are names, never numbers; ``is_label_issue``, ``label_score``,
 ``given_label`` and ``predicted_label`` mean what they mean in cleanlab's Datalab. The schema's
-metadata hold, under the key ``thresher``, a JSON object with the schema version, the classes and
-the noise rate. Strings are plain: Parquet packs repeated ones by itself, and comparing two columns
-of a categorical type fails in pandas as soon as their categories differ.
+metadata hold, under the key ``thresher``, a JSON object with the schema version, the classes, the
+noise rate, the score that ranks, and the summary. Strings are plain: Parquet packs repeated ones by
+itself, and comparing two columns of a categorical type fails in pandas as soon as their categories
+differ.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from thresher.audit.features import FeatureIssues
 from thresher.audit.reasons import REASONS
 from thresher.audit.record import Record
 from thresher.audit.scores import (
@@ -41,14 +47,24 @@ from thresher.audit.scores import (
     forgetting_events,
     variability,
 )
+from thresher.audit.summary import summarise
 from thresher.audit.verdicts import Verdicts
-from thresher.errors import ParameterError
+from thresher.errors import ParameterError, RunError
 from thresher.whole_file import whole_file
 
-__all__ = ["METADATA_KEY", "SCHEMA_VERSION", "SPLITS", "build_table", "table_facts", "write_table"]
+__all__ = [
+    "METADATA_KEY",
+    "SCHEMA_VERSION",
+    "SPLITS",
+    "build_table",
+    "read_table",
+    "table_facts",
+    "write_table",
+]
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"thresher"
+ROWS_PER_GROUP = 2**16  # so that a review reads the texts of some rows, not of all
 SPLITS = ("train", "held-out", "unlabelled")
 
 
@@ -96,14 +112,17 @@ def build_table(
     if texts is not None:
         columns["text"] = _strings("texts", texts, n)
     columns.update(_diagnostics(record))
+    columns.update(_feature_issues(verdicts.issues))
     facts = {
         "schema": SCHEMA_VERSION,
         "classes": list(record.classes),
         "n": n,
         "n_label_issues": int(np.count_nonzero(verdicts.is_label_issue)),
         "level": verdicts.level,
+        "score": verdicts.score,
         "noise_rate": asdict(verdicts.noise_rate),
         "memorised": verdicts.memorised,
+        "summary": summarise(record, verdicts).to_json(),
     }
     metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False).encode()}
     return pa.table(columns).replace_schema_metadata(metadata)
@@ -130,6 +149,25 @@ def table_facts(table: pa.Table) -> dict[str, Any]:
     return facts
 
 
+def read_table(path: str | os.PathLike[str]) -> pa.Table:
+    """Read the audit.parquet of a run.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+    """
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        folder, name = os.path.split(path)
+        raise RunError(
+            f"The run in {folder} holds no {name}.", "Train again with an audit."
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(
+            f"{path} cannot be read: it is damaged.", "Copy it again, or train again."
+        ) from error
+
+
 def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
     """Write an audit table as Parquet; the file appears whole or not at all.
 
@@ -137,7 +175,7 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
         RunError: the file cannot be written.
     """
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
 
 
 def _diagnostics(record: Record) -> dict[str, pa.Array]:
@@ -153,6 +191,21 @@ def _diagnostics(record: Record) -> dict[str, pa.Array]:
         "forgetting": pa.array(forgetting, mask=~seen),
         "visits": pa.array(record.visits.astype(np.int32)),
     }
+
+
+def _feature_issues(issues: FeatureIssues | None) -> dict[str, pa.Array]:
+    """The columns that only features give, as far as they were looked for."""
+    if issues is None:
+        return {}
+    columns = {
+        "outlier_score": _floats(issues.outlier_score),
+        "is_outlier_issue": pa.array(issues.is_outlier_issue),
+    }
+    sets = issues.near_duplicate_set
+    if sets is not None:
+        columns["near_duplicate_set"] = pa.array(sets, mask=sets < 0)
+        columns["is_near_duplicate_issue"] = pa.array(sets >= 0)
+    return columns
 
 
 def _floats(values: NDArray[np.float32]) -> pa.Array:

@@ -18,6 +18,11 @@ Measured (MLP, 10 000 Fashion-MNIST images, one tenth held out): with memorised 
 the change lifts F1 from .28 to .70 and from .25 to .62. Without any wrong label held-out rows still
 show a count of .09, the model's own mistakes; so a gap that small does not raise the alarm.
 
+With features two more things are known. An outlier has no right class among those there are: it
+loses its suggestion. And the score "ensemble" is at hand, for runs of plain cross-entropy that were
+memorised: the mean of two ranks, of the area under the margin and of a linear head on the features
+fitted without the row (`ridge_margin`). It changes the order, not the counts.
+
 Source: confident counts from Northcutt et al., JAIR 2021; one-run histories from Pleiss et al.,
 NeurIPS 2020, and Swayamdipta et al., EMNLP 2020. The combination and the alarm are ours.
 """
@@ -25,14 +30,15 @@ NeurIPS 2020, and Swayamdipta et al., EMNLP 2020. The combination and the alarm 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.audit.features import FeatureIssues, feature_issues, ridge_margin
 from thresher.audit.reasons import reason_codes
 from thresher.audit.record import MeanProbabilities, Reading, Record, read
-from thresher.audit.scores import label_score
+from thresher.audit.scores import area_under_margin, label_score, rank_ensemble
 from thresher.errors import ParameterError, nearest
 from thresher.noise_rate import ConfidentCounts, Integers, class_thresholds, confident_counts
 
@@ -40,8 +46,10 @@ __all__ = [
     "FEWEST_HELD_OUT",
     "FEWEST_VISITS",
     "LEVELS",
+    "SCORES",
     "Level",
     "NoiseRate",
+    "Score",
     "Verdicts",
     "judge",
     "lowest_of_each_class",
@@ -50,6 +58,9 @@ __all__ = [
 
 Level = Literal["balanced", "high_precision", "high_recall"]
 LEVELS: tuple[Level, ...] = ("balanced", "high_precision", "high_recall")
+
+Score = Literal["log_margin", "ensemble"]
+SCORES: tuple[Score, ...] = ("log_margin", "ensemble")
 
 #: Fewer visits than this give no verdict.
 FEWEST_VISITS = 3
@@ -85,9 +96,11 @@ class Verdicts:
 
     Attributes:
         level: How much is flagged.
+        score: What ranks.
         label_score: (N,) float32 in [0, 1], low = suspect; NaN where nothing is known.
         predicted: (N,) int32 most probable class, the given one included; -1 = unknown.
-        suggested: (N,) int32 most probable class other than the given one; -1 = unknown.
+        suggested: (N,) int32 most probable class other than the given one; -1 = unknown, or the
+            row is an outlier.
         p_given: (N,) float32 mean probability of the given label; NaN = unknown.
         p_suggested: (N,) float32 mean probability of the suggested label; NaN = unknown.
         is_label_issue: (N,) bool.
@@ -97,9 +110,11 @@ class Verdicts:
         noise_rate: Estimated share of wrong labels.
         memorised: The labels were learnt by heart; the held-out rows say how many are wrong.
         counts: The confident counts behind the estimate; of the held-out rows if memorised.
+        issues: What the features say; None where there were none.
     """
 
     level: Level
+    score: Score
     label_score: NDArray[np.float32]
     predicted: NDArray[np.int32]
     suggested: NDArray[np.int32]
@@ -112,25 +127,50 @@ class Verdicts:
     noise_rate: NoiseRate
     memorised: bool
     counts: ConfidentCounts
+    issues: FeatureIssues | None = None
 
 
-def judge(record: Record, level: Level = "balanced") -> Verdicts:
+def judge(
+    record: Record,
+    level: Level = "balanced",
+    *,
+    score: Score = "log_margin",
+    features: NDArray[np.floating[Any]] | None = None,
+    inputs: NDArray[Any] | None = None,
+    issues: FeatureIssues | None = None,
+) -> Verdicts:
     """Decide for every row of a record whether its given label is called wrong.
 
     Args:
         record: What one training run remembers of its samples.
         level: "balanced", "high_precision" (fewer) or "high_recall" (more).
+        score: "log_margin", or "ensemble", which needs features.
+        features: (N, d) float, what the last layer saw, or embeddings. With them outliers are
+            looked for.
+        inputs: (N, ...) numbers, what the network was shown; with them and features,
+            near-duplicates are looked for.
+        issues: What was found in the features before; they are not searched again.
 
     Raises:
-        ParameterError: an unknown level.
+        DataError: features or inputs that are not finite.
+        ParameterError: an unknown level or score, an ensemble without features, or features of
+            another number of rows.
 
     Cost: a few passes over the probabilities, in blocks of rows; some 60 bytes per sample besides.
+    Features: see `thresher.audit.features`.
     """
     if level not in LEVELS:
         raise ParameterError(f'level "{level}" is unknown.', nearest(str(level), LEVELS))
+    if score not in SCORES:
+        raise ParameterError(f'score "{score}" is unknown.', nearest(str(score), SCORES))
+    _check_features(len(record), score, features)
+    if issues is None and features is not None:
+        issues = feature_issues(features, inputs)
     reading = read(record)
-    score = label_score(reading.p_given, reading.p_rival)
-    judged = reading.known & (record.visits >= FEWEST_VISITS)
+    scores = _scores(record, reading, score, features)
+    judged = reading.known & (record.out_of_sample | (record.visits >= FEWEST_VISITS))
+    if record.trusted is not None:  # people have judged them
+        judged &= ~record.trusted
 
     counts = _count(record, reading, judged)
     trained, held_out = _count_apart(record, reading, judged, counts)
@@ -139,7 +179,7 @@ def judge(record: Record, level: Level = "balanced") -> Verdicts:
         assert held_out is not None
         counts = held_out
 
-    ranked = rank_order(score, reading.p_given)
+    ranked = rank_order(scores, reading.p_given)
     is_label_issue = np.zeros(len(record), dtype=bool)
     suspects = ranked[judged[ranked]]
     if memorised:
@@ -150,16 +190,20 @@ def judge(record: Record, level: Level = "balanced") -> Verdicts:
     rank = np.zeros(len(record), dtype=np.int32)
     rank[ranked] = np.arange(1, len(ranked) + 1)
     predicted, suggested, p_suggested = _predictions(record, reading)
+    if issues is not None:
+        suggested[issues.is_outlier_issue] = -1
+        p_suggested[issues.is_outlier_issue] = np.nan
     return Verdicts(
         level=level,
-        label_score=score,
+        score=score,
+        label_score=scores,
         predicted=predicted,
         suggested=suggested,
         p_given=reading.p_given,
         p_suggested=p_suggested,
         is_label_issue=is_label_issue,
         rank=rank,
-        reason=reason_codes(record, reading, is_label_issue, judged),
+        reason=reason_codes(record, reading, is_label_issue, judged, issues),
         judged=judged,
         noise_rate=NoiseRate(
             estimate=counts.class_rate,
@@ -170,6 +214,7 @@ def judge(record: Record, level: Level = "balanced") -> Verdicts:
         ),
         memorised=memorised,
         counts=counts,
+        issues=issues,
     )
 
 
@@ -217,6 +262,31 @@ def lowest_of_each_class(
     return by_pool[np.arange(len(by_pool)) - first < quota[drawn]]
 
 
+def _check_features(rows: int, score: Score, features: NDArray[np.floating[Any]] | None) -> None:
+    if features is not None and len(features) != rows:
+        raise ParameterError(
+            f"features must have {rows} rows, got {len(features)}.", "Pass one for every sample."
+        )
+    if score == "ensemble" and features is None:
+        raise ParameterError(
+            'The score "ensemble" needs features.', "Pass features, or choose another score."
+        )
+
+
+def _scores(
+    record: Record, reading: Reading, score: Score, features: NDArray[np.floating[Any]] | None
+) -> NDArray[np.float32]:
+    """What ranks; predictions made elsewhere have no margins of visits, the default stands in."""
+    margins = label_score(reading.p_given, reading.p_rival)
+    if score == "log_margin" or features is None:
+        return margins
+    left_out = ridge_margin(features, record.labels, len(record.classes))
+    if record.out_of_sample:
+        return rank_ensemble(margins, left_out)
+    margin_sum = np.where(np.isnan(margins), np.nan, record.margin_sum)
+    return rank_ensemble(area_under_margin(margin_sum, record.visits), left_out)
+
+
 def _beaten(
     record: Record,
     reading: Reading,
@@ -258,11 +328,26 @@ def _count_apart(
 ) -> tuple[ConfidentCounts | None, ConfidentCounts | None]:
     """Counts of the trained and of the held-out rows; None where there are too few."""
     inside, outside = judged & record.in_training, judged & ~record.in_training
+    if not outside.any() and record.held_out_rows is not None:
+        return together if inside.any() else None, _count_released(record)
     if not outside.any():
         return (together if inside.any() else None), None
+    if record.out_of_sample:
+        return None, together
     trained = _count(record, reading, inside) if inside.any() else None
     enough = np.count_nonzero(outside) >= FEWEST_HELD_OUT
     return trained, _count(record, reading, outside) if enough else None
+
+
+def _count_released(record: Record) -> ConfidentCounts | None:
+    """Counts of rows that were held out at first, by what was predicted of them then."""
+    rows, probability = record.held_out_rows, record.held_out_probability
+    if rows is None or probability is None or len(rows) < FEWEST_HELD_OUT:
+        return None
+    labels = record.labels[rows]
+    own = probability[np.arange(len(rows)), labels]
+    thresholds = class_thresholds(labels, own, len(record.classes))
+    return confident_counts(labels, [probability], thresholds=thresholds)
 
 
 def _memorised(trained: ConfidentCounts, held_out: ConfidentCounts) -> bool:
@@ -296,6 +381,9 @@ def _predictions(
     beaten = reading.p_rival > reading.p_given
     predicted = np.where(beaten, reading.rival, record.labels).astype(np.int32)
     predicted[~reading.known] = -1
+    if record.out_of_sample:
+        unlabelled = record.labels < 0
+        predicted[unlabelled] = reading.rival[unlabelled]
     suggested, p_suggested = reading.rival.copy(), reading.p_rival.copy()
     final = record.final_probability
     if final is not None and len(final):
