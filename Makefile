@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check docs format clean
+.PHONY: help setup demo test test-slow browser check docs format clean
 
 help:            ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: setup      ## the test suite
 
 test-slow: setup ## the checks that take minutes
 	$(BIN)/python -m pytest -m slow
+
+browser:         ## install Chromium, for the tests of the review page (Debian, as root)
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo "No chromium here: the tests of the page are skipped. Install it with your system's packages."
 
 check: setup     ## ruff (format, lint) and strict mypy
 	$(BIN)/ruff format --check .

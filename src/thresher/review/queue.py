@@ -188,6 +188,11 @@ class Queue:
         ]
         return sorted(pairs, key=lambda pair: (-len(pair[2]), pair[0], pair[1]))
 
+    def pair(self, given: int, suggested: int) -> NDArray[np.int64]:
+        """The places of the flagged samples of one pair of classes."""
+        rows = self._rows[: self.flagged]
+        return np.flatnonzero((self._given[rows] == given) & (self._suggested[rows] == suggested))
+
     # ------------------------------------------------------------------ reading
     def _column(self, name: str) -> pa.ChunkedArray:
         return self._file.read([name])[name]

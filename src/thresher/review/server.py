@@ -119,13 +119,13 @@ class Review:
                 for given, suggested, places in self.queue.pairs()
             ]
 
-    def pair(self, given: int, suggested: int) -> list[int]:
-        """The places of one pair."""
-        for each, other, places in self.queue.pairs():
-            if (each, other) == (given, suggested):
-                found: list[int] = places.tolist()
-                return found
-        return []
+    def pair(self, given: int, suggested: int, most: int = MOST_ITEMS) -> dict[str, Any]:
+        """The first undecided places of one pair, and how many there are."""
+        with self._lock:
+            self._take_over()
+            places = self.queue.pair(given, suggested)
+            places = places[~self._decided[places]]
+            return {"places": places[:most].tolist(), "undecided": len(places)}
 
     def decide(self, sample_ids: list[str], decision: str) -> dict[str, Any]:
         """Write a batch of equal decisions.
@@ -194,7 +194,11 @@ class Review:
         self._event = newest
 
     def _state(self) -> dict[str, int]:
-        return {"event": self._event, "decided": int(self._decided.sum())}
+        return {
+            "event": self._event,
+            "decided": int(self._decided.sum()),
+            "decided_flagged": int(self._decided[: self.queue.flagged].sum()),
+        }
 
     def _changes(self, since: int) -> dict[str, Any]:
         changes = []
@@ -299,7 +303,8 @@ class Review:
         async def pair(request: Request) -> Response:
             asked = request.query_params
             given, suggested = whole(asked.get("given", "")), whole(asked.get("suggested", ""))
-            return JSONResponse({"places": await run_in_threadpool(self.pair, given, suggested)})
+            most = whole(asked.get("count", str(MOST_ITEMS)))
+            return JSONResponse(await run_in_threadpool(self.pair, given, suggested, most))
 
         async def decide(request: Request) -> Response:
             asked = await body(request)
@@ -419,8 +424,12 @@ class ReviewServer:
     ) -> None:
         self._lock = ReviewLock(folder)
         try:
-            self.review = Review(folder, data)
             self._socket = listening(host, port)
+            try:
+                self.review = Review(folder, data)
+            except BaseException:
+                self._socket.close()
+                raise
         except BaseException:
             self._lock.release()
             raise
@@ -466,12 +475,13 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         ParameterError: the port is taken or out of range, or the host is none of this machine.
     """
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        found = socket.socket(family, socket.SOCK_STREAM)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen()
     except (OSError, OverflowError) as error:
+        found.close()
         raise ParameterError(
             f"Cannot listen on {host}:{port}: {error}.", "Leave --port out to take a free one."
         ) from error

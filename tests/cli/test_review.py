@@ -1,0 +1,145 @@
+"""`thresher review` as a process: it serves, ends well, and loses nothing when it is killed."""
+
+import json
+import os
+import re
+import signal
+import socket
+import urllib.error
+import urllib.request
+from http.cookiejar import CookieJar
+
+import pytest
+
+from reviewed import audit_table, run_of
+from thresher.decisions import DecisionLog
+
+
+@pytest.fixture
+def run(tmp_path):
+    return run_of(tmp_path / "run", audit_table())
+
+
+def browser():
+    """Something that keeps cookies and follows redirections."""
+    return urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+
+def decide(opener, address, **asked):
+    request = urllib.request.Request(
+        f"{address}api/decide",
+        data=json.dumps(asked).encode(),
+        headers={"Content-Type": "application/json", "Origin": address.rstrip("/")},
+    )
+    with opener.open(request) as answer:
+        return json.load(answer)
+
+
+def begun(process, *arguments):
+    """The review, a browser that has opened it, and its address."""
+    started = process("review", "run", "--no-browser", "--json", *arguments)
+    url = json.loads(started.stdout.readline())["url"]
+    opener = browser()
+    opener.open(url).close()
+    return started, opener, url.partition("open?")[0]
+
+
+def test_it_serves_until_interrupted_and_says_how_many_are_saved(process, run):
+    """The first line is the address; Ctrl+C is a good end."""
+    started, opener, address = begun(process)
+    decide(opener, address, sample_id="sample/3", decision="keep")
+    decide(opener, address, sample_ids=["sample/4", "sample/5"], decision="exclude")
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=30)
+    assert 0 == started.returncode
+    assert {"decided": 3} == json.loads(out)
+    assert "Traceback" not in err
+    assert not (run.path / ".review").exists()
+
+
+def test_for_people_it_prints_the_address_the_count_and_what_comes_next(process, run):
+    """And the token is in nothing but the address."""
+    started = process("review", "run", "--no-browser")
+    address = re.search(r"http://127\.0\.0\.1:\d+/open\?token=(\S+)", started.stdout.readline())
+    opener = browser()
+    opener.open(address[0]).close()
+    decide(opener, address[0].partition("open?")[0], sample_id="sample/3", decision="keep")
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=30)
+    assert "1 decisions are saved" in out
+    assert "thresher export run" in out
+    assert address[1] not in out + err
+
+
+def test_kill_nine_loses_nothing_that_was_answered(process, run):
+    """And the next review goes on where this one was."""
+    started, opener, address = begun(process)
+    for row in range(5):
+        decide(opener, address, sample_id=f"sample/{row}", decision="keep")
+    started.kill()
+    started.communicate()
+    with DecisionLog(run.decisions, read_only=True) as log:
+        assert [f"sample/{row}" for row in range(5)] == list(log.current())
+    again, opener, address = begun(process)
+    with opener.open(f"{address}api/run") as answer:
+        assert 5 == json.load(answer)["decided"]
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=30)
+
+
+def test_a_second_one_is_refused_with_the_address_of_the_first(process, call, run):
+    """Exit code 2."""
+    started, _, address = begun(process)
+    refused = call("review", "run", "--no-browser")
+    assert 2 == refused.code
+    assert f"already at {address}" in refused.err
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)
+
+
+def test_it_does_not_listen_to_other_machines(process, run):
+    """Not on any other address of this one."""
+    started, _, address = begun(process)
+    port = int(re.search(r":(\d+)/", address)[1])
+    with socket.socket() as other:
+        other.settimeout(2)
+        assert other.connect_ex(("127.0.0.2", port))  # an error's number
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)
+
+
+def test_a_stranger_gets_nothing(process, run):
+    """Without having opened it."""
+    started, _, address = begun(process)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        browser().open(f"{address}api/run")
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)
+
+
+def test_other_machines_are_let_in_only_on_demand(call, run):
+    """With the safer way named."""
+    refused = call("review", "run", "--host", "0.0.0.0")
+    assert 2 == refused.code
+    assert "ssh -L" in refused.err
+    assert "--allow-remote" in refused.err
+
+
+@pytest.mark.parametrize("missing", ["run", "audit"])
+def test_what_cannot_be_reviewed_is_said(call, run, missing):
+    """Exit code 2, two lines."""
+    if missing == "audit":
+        run.audit.unlink()
+    refused = call("review", "nothing" if missing == "run" else "run")
+    assert 2 == refused.code
+    assert "no run.toml" in refused.err or "no audit.parquet" in refused.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_said(call, run):
+    """Decisions would be lost."""
+    run.path.chmod(0o500)
+    refused = call("review", "run", "--no-browser")
+    run.path.chmod(0o700)
+    assert 2 == refused.code
+    assert "make it writable" in refused.err
