@@ -115,11 +115,13 @@ def test_everything_public_is_documented(value):
 def test_the_front_door_is_small():
     """A newcomer finds four verbs' worth of names."""
     assert [
+        "Exported",
         "FitResult",
         "Predictions",
         "RobustClassifier",
         "RunFolder",
         "__version__",
+        "export",
         "fit",
         "predict",
         "resume",

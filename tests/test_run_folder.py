@@ -9,6 +9,7 @@ import tomllib
 
 import pytest
 
+from thresher.decisions import Decided, DecisionLog
 from thresher.errors import RunError
 from thresher.run_folder import RunFolder
 from thresher.whole_file import whole_file
@@ -80,6 +81,31 @@ def test_a_run_is_replaced_on_request_only(tmp_path):
         RunFolder.create(tmp_path / "run")
     assert "--out" in refused.value.fix
     assert "--overwrite" in refused.value.fix
+
+
+def test_a_run_with_decisions_of_people_is_never_replaced(tmp_path):
+    """Not before they are undone, or deleted by whoever asks for it."""
+    run = finished(tmp_path / "run")
+    with DecisionLog(run.decisions) as log:
+        log.append([Decided("a", "keep", "a"), Decided("b", "exclude", None)])
+    before = run.decisions.read_bytes()
+    with pytest.raises(RunError, match="what people decided of 2 samples") as refused:
+        RunFolder.create(tmp_path / "run", overwrite=True)
+    assert "delete decisions.sqlite" in refused.value.fix
+    assert RunFolder.open(tmp_path / "run").complete
+    assert before == run.decisions.read_bytes()
+    with DecisionLog(run.decisions) as log:
+        log.undo()
+    assert RunFolder.create(tmp_path / "run", overwrite=True).replaced.exists()
+
+
+def test_a_run_with_damaged_decisions_is_not_replaced(tmp_path):
+    """Nobody knows what they were."""
+    run = finished(tmp_path / "run")
+    run.decisions.write_bytes(b"torn" * 1000)
+    with pytest.raises(RunError, match="cannot be read"):
+        RunFolder.create(tmp_path / "run", overwrite=True)
+    assert run.complete
 
 
 def test_the_old_run_waits_until_the_new_one_has_ended(tmp_path):

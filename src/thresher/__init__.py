@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thresher.classifier import RobustClassifier
+    from thresher.corrected import Exported, export
     from thresher.fitting import FitResult, fit, resume
     from thresher.run_folder import RunFolder
     from thresher.trained_model import Predictions, predict
 
 __all__ = [
+    "Exported",
     "FitResult",
     "Predictions",
     "RobustClassifier",
     "RunFolder",
     "__version__",
+    "export",
     "fit",
     "predict",
     "resume",
@@ -32,10 +35,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Exported": "corrected",
     "FitResult": "fitting",
     "Predictions": "trained_model",
     "RobustClassifier": "classifier",
     "RunFolder": "run_folder",
+    "export": "corrected",
     "fit": "fitting",
     "predict": "trained_model",
     "resume": "fitting",

@@ -35,6 +35,7 @@ from thresher.data.labels import Labels, read_labels, refuse_untrainable
 from thresher.data.roles import (
     ID_NAME,
     LABEL_NAMES,
+    ORIGINAL_NAME,
     PATH_NAMES,
     class_codes,
     file_paths,
@@ -243,15 +244,17 @@ def from_table(
         return _from_images(table, images, paths, request, roles, labels, notes)
     encoding = request.encoding
     if encoding is None:
-        reserved = (label, ID_NAME, request.group)
+        reserved = (label, ID_NAME, ORIGINAL_NAME, request.group)
         features = [each for each in table.column_names if each not in reserved]
         notes += _further_labels(features)
+        if ORIGINAL_NAME in table.column_names and label != ORIGINAL_NAME:
+            notes += (f"Not learned from: {quoted(ORIGINAL_NAME)}, the labels before correction.",)
         columns, said = choose_columns(table, features, request.text, request.encoder)
         encoding = Encoding("features", columns, label=label, class_codes=tuple(codes))
         notes += said
     _refuse_kind(encoding, "features", request.source)
     ids = given_ids(table, label)
-    used = {label, ID_NAME, *encoding.sources}
+    used = {label, ID_NAME, ORIGINAL_NAME, *encoding.sources}
     identifying = [each for each in table.column_names if each not in used] if ids is None else []
     encoded = encode_table(table, encoding, identifying)
     samples = Samples(
@@ -316,7 +319,7 @@ def _from_images(
     ids = given_ids(table, roles.label)
     groups = find_groups(table, request.group)
     if request.encoding is None:
-        used = {roles.label, roles.image, ID_NAME, request.group, *PATH_NAMES}
+        used = {roles.label, roles.image, ID_NAME, ORIGINAL_NAME, request.group, *PATH_NAMES}
         other = [quoted(name) for name in table.column_names if name not in used]
         if other:
             notes += (f"Not used, as the samples are images: {listed(other)}.",)

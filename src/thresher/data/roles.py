@@ -19,6 +19,7 @@ from thresher.errors import DataError, nearest
 __all__ = [
     "ID_NAME",
     "LABEL_NAMES",
+    "ORIGINAL_NAME",
     "class_codes",
     "file_paths",
     "find_groups",
@@ -30,6 +31,7 @@ __all__ = [
 
 ID_NAME = "sample_id"
 LABEL_NAMES = ("label", "labels", "target", "class", "y")
+ORIGINAL_NAME = "label_original"  # of corrected data: the labels as they were before
 PATH_NAMES = ("path", "file", "file_name")
 
 
