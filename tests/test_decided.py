@@ -134,7 +134,14 @@ def test_a_resumed_run_uses_what_was_decided_when_it_began(monkeypatch):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        thresher.fit("iris.csv", label="species", decisions="first", epochs=3, out="parts", listener=Stopping())
+        thresher.fit(
+            "iris.csv",
+            label="species",
+            decisions="first",
+            epochs=3,
+            out="parts",
+            listener=Stopping(),
+        )
     with DecisionLog(first.run.decisions) as log:
         log.undo()
     thresher.resume("parts")

@@ -1,13 +1,22 @@
 """`thresher audit`: the suspects of a run, and the gate for continuous integration."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from thresher.audit import from_embeddings, from_probabilities, judge_again, record_of_run
+from thresher.audit.features import FeatureIssues
+from thresher.audit.table import build_table, read_table, write_table
+from thresher.audit.verdicts import judge
 from thresher.cli.audit import exceeds
 from thresher.errors import ParameterError
+from thresher.run_folder import RunFolder
 
 SUSPECT = [
     "rank",
@@ -61,9 +70,11 @@ def test_json_is_one_object_with_names_and_facts(call, iris_run, issues):
     assert [
         "schema",
         "run",
+        "out",
         "n",
         "n_labelled",
         "n_label_issues",
+        "level",
         "noise_rate",
         "memorised",
         "failed",
@@ -71,6 +82,7 @@ def test_json_is_one_object_with_names_and_facts(call, iris_run, issues):
     ] == list(found)
     assert found["schema"] == 1
     assert found["run"] == str(iris_run)
+    assert (found["out"], found["level"]) == (None, "balanced")
     assert (found["n"], found["n_labelled"]) == (150, 150)
     assert found["n_label_issues"] == len(issues)
     assert found["failed"] is False
@@ -204,3 +216,188 @@ def test_long_names_are_not_cut_in_a_pipe(call, iris_run, tmp_path):
     listed = [each.split()[1] for each in done.out.splitlines()[2:]]
     assert len(listed) == 3
     assert set(listed) <= set(names)
+
+
+# ---------------------------------------------------------------------- judged again
+def test_a_level_judges_the_run_again_and_leaves_it_as_it_is(call, iris_run, tmp_path):
+    """The whole table goes elsewhere."""
+    before = {each: each.read_bytes() for each in iris_run.rglob("*") if each.is_file()}
+    done = call("audit", iris_run, "--level", "high_recall", "--out", "all.parquet", "--json")
+    found = json.loads(done.out)
+    assert (found["level"], found["out"]) == ("high_recall", "all.parquet")
+    written = read_table(tmp_path / "all.parquet")
+    assert written.equals(judge_again(RunFolder(iris_run), "high_recall"))
+    assert found["n_label_issues"] == written["is_label_issue"].to_numpy().sum()
+    assert (
+        found["n_label_issues"]
+        >= json.loads(call("audit", iris_run, "--json").out)["n_label_issues"]
+    )
+    assert before == {each: each.read_bytes() for each in iris_run.rglob("*") if each.is_file()}
+
+
+def test_out_alone_copies_the_table_of_the_run(call, iris_run, tmp_path):
+    """As it stands."""
+    done = call("audit", iris_run, "--out", "copy.parquet")
+    assert done.err == "150 rows in copy.parquet\n"
+    assert read_table(tmp_path / "copy.parquet").equals(read_table(iris_run / "audit.parquet"))
+
+
+@pytest.mark.parametrize("place", ["run/audit.parquet", "run/other.parquet", "link/a.parquet"])
+def test_out_never_leads_into_a_run(place, call, iris_run, tmp_path):
+    """Its own table least of all; nor by another name of the folder."""
+    shutil.copytree(iris_run, tmp_path / "run")
+    (tmp_path / "link").symlink_to("run")
+    before = (tmp_path / "run/audit.parquet").read_bytes()
+    done = call("audit", "run", "--level", "high_recall", "--out", place)
+    assert done.code == 2
+    assert "lies in a run" in done.complaint[0]
+    assert before == (tmp_path / "run/audit.parquet").read_bytes()
+    assert not (tmp_path / "run/other.parquet").exists()
+
+
+def test_an_ensemble_needs_features_of_the_run(call, iris_run):
+    """Said with the run's name."""
+    done = call("audit", iris_run, "--score", "ensemble")
+    assert done.code == 2
+    assert "keeps no features" in done.complaint[0]
+
+
+def test_a_suspect_without_a_suggestion_is_listed(call, iris_run, tmp_path):
+    """An outlier has none."""
+    shutil.copytree(iris_run, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    record, own = record_of_run(folder), read_table(folder.audit)
+    everything = FeatureIssues(np.zeros(150, np.float32), np.ones(150, bool), None)
+    table = build_table(record, judge(record, issues=everything), sample_ids=own["sample_id"])
+    write_table(table, folder.audit)
+    done = call("audit", "run", "--top", 2)
+    assert done.code == 0
+    assert [["–", "outlier"]] * 2 == [
+        [each.split()[3], each.split()[-1]] for each in done.out.splitlines()[2:]
+    ]
+
+
+# ---------------------------------------------------------------------- made elsewhere
+@pytest.fixture
+def files(tmp_path):
+    """Probabilities, embeddings and labels, of which a fifth is wrong."""
+    random = np.random.default_rng(0)
+    true = random.integers(0, 3, 400)
+    labels = np.where(random.random(400) < 0.2, (true + 1) % 3, true)
+    embeddings = (4 * np.eye(3)[true] + random.normal(size=(400, 3))).astype(np.float32)
+    p = np.exp(embeddings - embeddings.max(axis=1, keepdims=True))
+    p = (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
+    np.save(tmp_path / "P.npy", p)
+    np.save(tmp_path / "E.npy", embeddings)
+    np.save(tmp_path / "L.npy", labels)
+    names = np.array(["ant", "bee", "cat"])[labels]
+    rows = "".join(f"{row},{name}\n" for row, name in enumerate(names))
+    (tmp_path / "L.csv").write_text("id,species\n" + rows)
+    return p, embeddings, labels, names
+
+
+def test_probabilities_are_audited_without_a_run(call, files, tmp_path):
+    """List, table and JSON; the table is that of the function."""
+    p, _, labels, _ = files
+    done = call(
+        *("audit", "--probabilities", "P.npy", "--labels", "L.npy", "--out", "a.parquet"),
+        *("--top", 3),
+    )
+    assert done.code == 0
+    expected = from_probabilities(p, labels)
+    assert read_table(tmp_path / "a.parquet").equals(expected.table)
+    head, _, *suspects = done.out.splitlines()
+    assert head.startswith(f"{expected.summary.n_label_issues} of 400 labels are suspect;")
+    worst = np.argsort(expected.verdicts.rank)[:3]
+    assert [str(row) for row in worst] == [each.split()[1] for each in suspects]
+    found = json.loads(call("audit", "--probabilities", "P.npy", "--labels", "L.npy", "--json").out)
+    assert (found["run"], found["n"]) == (None, 400)
+
+
+def test_labels_come_from_a_column_and_classes_from_a_list(call, files, tmp_path):
+    """Names in the order of the columns."""
+    p, _, _, names = files
+    options = ("--probabilities", "P.npy", "--out", "a.parquet", "--level", "high_recall")
+    assert call("audit", *options, "--labels", "L.csv:species").code == 0
+    by_name = read_table(tmp_path / "a.parquet")
+    assert by_name.equals(from_probabilities(p, names, level="high_recall").table)
+    assert call("audit", *options, "--labels", "L.npy", "--classes", "ant,bee,cat").code == 0
+    assert by_name.equals(read_table(tmp_path / "a.parquet"))
+
+
+def test_embeddings_are_audited_alone_or_beside_probabilities(call, files, tmp_path):
+    """Their neighbours vote, or say only what stands apart."""
+    p, embeddings, labels, _ = files
+    options = ("--embeddings", "E.npy", "--labels", "L.npy", "--out", "a.parquet")
+    assert call("audit", *options).code == 0
+    assert read_table(tmp_path / "a.parquet").equals(from_embeddings(embeddings, labels).table)
+    assert call("audit", *options, "--probabilities", "P.npy", "--score", "ensemble").code == 0
+    expected = from_probabilities(p, labels, features=embeddings, score="ensemble")
+    assert read_table(tmp_path / "a.parquet").equals(expected.table)
+
+
+def test_the_gate_works_without_a_run(call, files):
+    """Exit 1 above the limit."""
+    options = ("audit", "--probabilities", "P.npy", "--labels", "L.npy", "--fail-on")
+    assert call(*options, "5%").code == 1
+    assert call(*options, "50%").code == 0
+
+
+def test_nothing_imports_torch(files, tmp_path):
+    """In a process of its own; probabilities, embeddings, and --help without pyarrow either."""
+    code = (
+        "import sys; from thresher.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'pyarrow', 'sklearn'} & set(sys.modules)))"
+    )
+    for arguments, loaded in (
+        (("--probabilities", "P.npy", "--labels", "L.npy", "--level", "high_recall"), ["pyarrow"]),
+        (("--probabilities", "P.npy", "--labels", "L.csv:species"), ["pyarrow"]),
+        (("--embeddings", "E.npy", "--labels", "L.npy"), ["pyarrow"]),
+        (("--help",), []),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "audit", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert str(loaded) == done.stdout.splitlines()[-1], arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause", "fix"),
+    [
+        ([], "nothing to audit", "--probabilities P.npy"),
+        (["run", "--labels", "L.npy"], "but --labels was passed", "Leave out the run"),
+        (["run", "--probabilities", "P.npy"], "but --probabilities was passed", "Leave out"),
+        (["run", "--classes", "a,b"], "but --classes was passed", "Leave out"),
+        (["--labels", "L.npy"], "--labels was passed without predictions", "--embeddings E.npy"),
+        (["--probabilities", "P.npy"], "without the given labels", "--labels L.npy"),
+        (["--embeddings", "E.npy"], "without the given labels", "--labels L.npy"),
+        (["run", "--level", "high"], '--level "high" is unknown', 'Did you mean "high_'),
+        (["run", "--score", "rank"], '--score "rank" is unknown', "ensemble"),
+        (["run", "--out", "a.csv"], "--out must end in .parquet", "audit.parquet"),
+        (["--probabilities", "none.npy", "--labels", "L.npy"], "does not exist", "Check the path"),
+        (["--probabilities", "P.npy", "--labels", "L.csv"], "has 2 columns", "L.csv:COLUMN"),
+        (["--probabilities", "L.npy", "--labels", "L.npy"], "must be (N, k) floats", "column"),
+        (["--probabilities", "E.npy", "--labels", "L.npy"], "no probability", "softmax"),
+        (
+            ["--probabilities", "P.npy", "--labels", "L.npy", "--score", "ensemble"],
+            "--score ensemble needs embeddings",
+            "--embeddings E.npy",
+        ),
+    ],
+)
+def test_combinations_that_make_no_sense_are_refused(arguments, cause, fix, call, files, tmp_path):
+    """Exit 2, a line of cause, a line of fix, and no file."""
+    done = call("audit", *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert len(done.complaint) == 2
+    assert cause in done.complaint[0]
+    assert fix in done.complaint[1]
+    assert not list(tmp_path.glob("*.parquet"))
