@@ -28,7 +28,7 @@ exclude_patterns = ["extensions"]
 nitpicky = True
 nitpick_ignore_regex = [
     # inventories of other projects cannot be fetched: their names stay without a link
-    ("py:.*", r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning)\..*"),
+    ("py:.*", r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning|starlette)\..*"),
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
     ("py:class", r"Tensor|nn\.Module"),  # the same, within a ClassVar
     ("py:class", r"dict\[str"),  # half of a type: "=<factory>" beside it is no Python
@@ -69,6 +69,11 @@ documented_modules = [
     "thresher.noise_rate",
     "thresher.trained_model",
     "thresher.errors",
+    "thresher.review.server",
+    "thresher.review.guard",
+    "thresher.decisions",
+    "thresher.decided",
+    "thresher.audit.evidence_file",
 ]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_mock_imports = ["transformers", "lightning"]  # extras; a page needs their names only

@@ -53,6 +53,7 @@ __all__ = ["Audited", "FitResult", "Job", "Listener"]
 
 SCHEMA = 1
 EPOCHS = 30
+COMPARED_MOST = 5e12  # multiplications for outliers and near-duplicates: some ten minutes
 SUSPECTS = 60  # that the report shows
 COMPARED = ("n", "n_label_issues", "noise_rate_estimate", "test_accuracy", "validation_accuracy")
 
@@ -360,6 +361,12 @@ class Job:
             features: (N, d), what the last layer saw of every sample.
         """
         record = self.record()
+        if features is not None and len(features) ** 2 * features.shape[1] > COMPARED_MOST:
+            self.listener.note(
+                f"{len(features):,} samples are too many to compare each with all others: outliers "
+                "and near-duplicates are not looked for."
+            )
+            features = None
         inputs = None if features is None else self.samples.inputs
         if inputs is None:
             self.samples.unload()  # the audit needs the memory, and hardly any input

@@ -4,8 +4,8 @@ A tenth of the rows ride in the batches with weight 0. They pass through the sam
 same mode, in the same step as their trained neighbours, so that the accuracy A on the given labels
 of the trained rows and V on those of the held-out rows differ by memorisation and nothing else.
 When A - V stays above a gap, the network goes back to the epoch with the best V, before it had
-memorised much, and the early-learning term of ELR is ramped in. In the last 30 % of the epochs there is no
-time for that. Once it has fired, or can fire no more, the held-out rows have said what they were
+memorised much, and the early-learning term of ELR is ramped in; the last 30 % of the epochs leave
+no time for that. Once it has fired, or can fire no more, the held-out rows have said what they were
 asked, and are trained with the others, unless a user named them.
 
     loss = CE + β RCE                          RCE of SCE: a label that seems wrong pulls less

@@ -16,7 +16,7 @@ const POLL = 1000; // milliseconds
 const COMMANDS = {
   Enter: "accept", " ": "accept", a: "accept", k: "keep", x: "exclude", u: "unsure",
   z: "undo", Backspace: "undo", ArrowLeft: "back", ArrowRight: "forward", n: "next",
-  g: "mode", "?": "help", "/": "search",
+  g: "mode", "?": "help", "/": "search", Escape: "dismiss",
 };
 const GRID_COMMANDS = {
   ...COMMANDS, " ": "toggle", s: "select", "[": "pair-before", "]": "pair-after",
@@ -57,7 +57,11 @@ async function ask(path, content) {
     throw new Error("The review does not answer. Is it still running?");
   }
   const found = await response.json();
-  if (response.ok) return found;
+  if (response.ok) {
+    // an answer to a question does not mean that what waits could be saved
+    if (content !== undefined || !outbox.length) trouble("network", null);
+    return found;
+  }
   const sentence = [found.error, found.fix].filter(Boolean).join(" ");
   throw response.status === 400 ? new Refused(sentence) : new Error(sentence);
 }
@@ -70,16 +74,23 @@ async function meanwhile(work) {
   try {
     return await work();
   } catch (error) {
-    trouble(error.message);
+    keys.length = 0; // they were meant for what has not come
+    trouble(error instanceof Refused ? "refused" : "network", error.message);
   } finally {
     busy -= 1;
     while (busy === 0 && keys.length) keys.shift()();
   }
 }
 
-function trouble(sentence) {
-  at("trouble").textContent = sentence ?? "";
-  at("trouble").hidden = !sentence;
+const troubles = {}; // network: until it answers again; refused: until somebody has read it
+
+function trouble(kind, sentence) {
+  if ((troubles[kind] ?? null) === sentence) return;
+  troubles[kind] = sentence;
+  const all = [troubles.refused, troubles.network].filter(Boolean).join(" ");
+  at("trouble-what").textContent = all;
+  at("trouble").hidden = !all;
+  at("trouble-close").hidden = !troubles.refused;
 }
 
 function say(sentence) {
@@ -103,15 +114,14 @@ async function deliver() {
       const answer = await ask(parcel.path, parcel.content);
       outbox.shift();
       wait = 250;
-      trouble(null);
       parcel.settled(answer);
     } catch (error) {
       if (error instanceof Refused || parcel.once) {
         outbox.shift();
-        trouble(error.message);
+        trouble("refused", `${parcel.lost} ${error.message}`);
         parcel.failed();
       } else {
-        trouble(`Not saved: ${error.message} Trying again …`);
+        trouble("network", `Not saved: ${error.message} Trying again …`);
         showSaved("not saved");
         await pause(wait);
         wait = Math.min(2 * wait, 4000);
@@ -126,6 +136,7 @@ function showSaved(words) {
   const saved = at("saved");
   saved.textContent = words ?? (outbox.length ? "saving …" : "saved");
   saved.classList.toggle("wrong", words !== undefined);
+  at("done-saved").hidden = outbox.length > 0;
 }
 
 /** The decision that holds for a place, saved or not. */
@@ -155,6 +166,9 @@ function commit(chosen, decision, label) {
     post({
       path: "/api/decide",
       content: { sample_ids: chosen.map((item) => item.sample_id), decision },
+      lost: chosen.length === 1
+        ? `Not decided: sample ${count(chosen[0].place + 1)}.`
+        : `Not decided: ${count(chosen.length)} samples.`,
       settled: (answer) => { settle(answer); done(true); },
       failed: () => {
         settle(null);
@@ -172,6 +186,7 @@ function takeOver(changes) {
     if (item) Object.assign(item, { decision: change.decision, label: change.label });
   }
   if (drawn && changes.some((change) => change.place === drawn.place)) drawStanding();
+  if (mode === "grid") markDecided(changes);
 }
 
 function count_(answer) {
@@ -185,16 +200,9 @@ async function refresh() {
     const answer = await ask(`/api/changes?since=${event}`);
     event = answer.event;
     takeOver(answer.changes);
-    if (!outbox.length) {
-      count_(answer);
-      if (at("trouble").dataset.poll) trouble(null);
-    }
-    delete at("trouble").dataset.poll;
+    if (!outbox.length) count_(answer);
   } catch (error) {
-    if (!outbox.length) {
-      trouble(error.message);
-      at("trouble").dataset.poll = "1";
-    }
+    if (!outbox.length) trouble("network", error.message);
   }
 }
 
@@ -204,7 +212,11 @@ function undo() {
       path: "/api/undo",
       content: {},
       once: true, // a second try might undo twice
-      failed: done,
+      lost: "The undo may not have been done.",
+      failed: () => {
+        keys.length = 0;
+        done();
+      },
       settled: async (answer) => {
         takeOver(answer.changes);
         count_(answer);
@@ -264,7 +276,12 @@ function go(to) {
   }
   return meanwhile(async () => {
     if (fetching) await fetching;
-    if (!items.has(to)) await load(to - 4);
+    try {
+      if (!items.has(to)) await load(to - 4);
+    } catch (error) {
+      if (place === to) place = drawn?.place ?? place; // what is seen is what the next key is about
+      throw error;
+    }
     if (place !== to) return;
     draw(items.get(to));
     prefetch();
@@ -400,7 +417,7 @@ function shownOf(item) {
   if (item.picture) parts.push(picture(item));
   if (item.text !== null) parts.push(element("blockquote", "text", item.text));
   else if (item.cells) parts.push(cellsOf(item.cells));
-  if (!parts.length) parts.push(element("p", "tile-none", "No picture is kept of this sample."));
+  if (!parts.length) parts.push(element("p", "tile-none", "Nothing is kept to show of this sample."));
   return parts;
 }
 
@@ -437,9 +454,10 @@ function pictureOf(sample, lazy = false) {
   image.addEventListener("error", async () => {
     let sentence = "The picture cannot be shown.";
     try {
-      await ask(path);
-    } catch (error) {
-      sentence = error.message;
+      const response = await fetch(path);
+      if (!response.ok) sentence = (await response.json()).error;
+    } catch {
+      pictures.delete(sample); // try again when it is wanted again
     }
     frame.replaceChildren(element("span", "tile-none", sentence));
   });
@@ -596,7 +614,8 @@ function drawPairs() {
       element("b", "g", run.classes[each.given]), " → ", element("b", "s", run.classes[each.suggested]),
     );
     const open = each.count - each.decided;
-    button.append(words, element("span", "number", open ? count(open) : "✓"));
+    const left = !open ? "✓" : each.decided ? `${count(open)} / ${count(each.count)}` : count(open);
+    button.append(words, element("span", "number", left));
     if (!open) button.setAttribute("aria-label", `${words.textContent}, all decided`);
     line.append(button);
     return line;
@@ -622,7 +641,10 @@ function drawTiles() {
     else if (item.cells) {
       const all = Object.entries(item.cells).slice(0, 8).map((each) => each.join(": "));
       button.append(element("span", "words", all.join(" · ")));
-    } else button.append(element("span", "words", item.sample_id));
+    } else {
+      const nothing = "Nothing is kept to show of this sample.";
+      button.append(element("span", "words nothing", `${item.sample_id} – ${nothing}`));
+    }
     const foot = element("span", "foot");
     foot.append(
       element("span", "g", percent(item.p_given)), " → ", element("span", "s", percent(item.p_suggested)),
@@ -633,6 +655,22 @@ function drawTiles() {
     return line;
   }));
   drawSelection();
+}
+
+/** What another page decides meanwhile is left out here, and says why. */
+function markDecided(changes) {
+  for (const change of changes) {
+    const index = tiles.findIndex((item) => item.place === change.place);
+    if (index < 0 || unsaved.has(change.place)) continue;
+    const tile = at("tiles").querySelector(`[data-tile="${index}"]`);
+    tile.querySelector(".elsewhere")?.remove();
+    if (change.decision === null) leftOut.delete(change.place);
+    else {
+      leftOut.add(change.place);
+      tile.querySelector(".foot").append(element("span", "badge elsewhere", WORDS[change.decision] ?? change.label));
+    }
+    drawSelection();
+  }
 }
 
 const selected = () => tiles.filter((item) => !leftOut.has(item.place));
@@ -727,6 +765,7 @@ function switchMode(to) {
 
 function carryOut(command) {
   if (command === "help") at("help").showModal();
+  else if (command === "dismiss") trouble("refused", null);
   else if (command === "mode") switchMode(mode === "single" ? "grid" : "single");
   else if (command === "undo") undo();
   else if (mode === "grid") {
@@ -778,6 +817,11 @@ document.addEventListener("keydown", (pressed) => {
   });
 });
 
+// some browsers press a button when Space is let go, whatever became of the key before
+document.addEventListener("keyup", (pressed) => {
+  if (pressed.key === " " && pressed.target.closest(".tile")) pressed.preventDefault();
+});
+
 document.addEventListener("click", (pressed) => {
   const target = pressed.target.closest("button, [role=option]");
   if (!target || !run) return;
@@ -796,6 +840,10 @@ document.addEventListener("click", (pressed) => {
 at("to-single").addEventListener("click", () => mode === "single" || inTurn(() => carryOut("mode")));
 at("to-grid").addEventListener("click", () => mode === "grid" || inTurn(() => carryOut("mode")));
 at("to-help").addEventListener("click", () => carryOut("help"));
+at("trouble-close").addEventListener("click", () => {
+  trouble("refused", null);
+  at("main").focus({ preventScroll: true });
+});
 at("all").addEventListener("change", () => inTurn(() => {
   widen(at("all").checked);
   at("main").focus({ preventScroll: true });
