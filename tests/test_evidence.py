@@ -97,7 +97,9 @@ def test_a_run_keeps_evidence_features_and_what_they_say(tmp_path):
     kept = pq.read_table(tmp_path / "run" / "evidence.parquet").to_pylist()
     assert FEWEST <= len(kept)
     assert all(len(each["history"]) == 4 for each in kept)
-    assert any(each["neighbours"] and json.loads(each["neighbours"]) for each in kept)
+    near = [one for each in kept for one in json.loads(each["neighbours"] or "[]")]
+    assert near
+    assert {one["sample_id"] for one in near} <= {each["sample_id"] for each in kept}
     audit = pq.read_table(tmp_path / "run" / "audit.parquet").to_pandas()
     assert audit["is_near_duplicate_issue"][[0, 300, 1, 301]].all()
     assert ["near_duplicate", "near_duplicate"] == audit["reason"][[0, 300]].tolist()

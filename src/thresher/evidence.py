@@ -24,6 +24,7 @@ LONGEST_SIDE = 128
 FEWEST = 200  # rows, whether they are flagged or not
 MOST = {"images": 5_000, "features": 20_000}  # some 20 MB, some seconds
 NEIGHBOURS = 3
+WITH_NEIGHBOURS = 1500  # rows at most
 PRODUCTS = 2e11  # multiplications that neighbours may cost: some seconds
 BLOCK = 2**22  # cosines at a time
 PNG_SIDE = 64  # smaller pictures are kept exactly
@@ -99,7 +100,7 @@ def nearest_trusted(
     if not len(among):
         return {}
     most = int(PRODUCTS / (len(among) * features.shape[1]))
-    rows = rows[: max(FEWEST, most)]
+    rows = rows[: min(WITH_NEIGHBOURS, max(FEWEST, most))]
     others = _unit(features[among])
     found: dict[int, list[int]] = {}
     step = max(1, BLOCK // len(among))
@@ -129,7 +130,7 @@ def evidence_of(
     trace: NDArray[np.uint8] | None = None,
     neighbours: Mapping[int, Sequence[int]] | None = None,
 ) -> Iterator[tuple[str, Evidence]]:
-    """Evidence of some samples, one after the other.
+    """Evidence of some samples, one after the other, and then of their neighbours.
 
     Args:
         samples: The data.
@@ -141,7 +142,9 @@ def evidence_of(
         Pairs of sample_id and evidence.
     """
     images = samples.kind == "images"
-    for row in rows.tolist():
+    shown = rows.tolist()
+    among = {near for each in (neighbours or {}).values() for near in each}
+    for row in [*shown, *sorted(among.difference(shown))]:
         near = [] if neighbours is None else neighbours.get(row, [])
         yield (
             samples.sample_id[row].as_py(),

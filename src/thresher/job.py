@@ -331,12 +331,24 @@ class Job:
         return epochs
 
     def _validation(self) -> dict[str, Any]:
-        """Accuracy of the finished model on the held-out rows, whose labels are as given."""
-        held_out = ~self.training.criterion.history["eligible"].cpu().numpy()
-        if not held_out.any():
+        """Accuracy on the held-out rows, whose labels are as given: that of the finished model.
+
+        Of rows that were trained in the end, that of what was predicted of them until then.
+        """
+        history = self.training.criterion.history
+        held_out = ~history["eligible"].cpu().numpy()
+        if held_out.any():
+            found = self.model.accuracy(self.samples.take(held_out), self.training.device)
+            return {"validation_accuracy": found, "validation_rows": int(held_out.sum())}
+        state = history.state_dict()
+        if "held_out_rows" not in state:
             return {}
-        found = self.model.accuracy(self.samples.take(held_out), self.training.device)
-        return {"validation_accuracy": found, "validation_rows": int(held_out.sum())}
+        right = state["held_out_average"].argmax(1) == history["given"][state["held_out_rows"]]
+        return {
+            "validation_accuracy": float(right.float().mean()),
+            "validation_rows": len(right),
+            "validation_epoch": int(state["held_out_visits"].max()),
+        }
 
     def _measure(self, network: nn.Module) -> dict[str, float]:
         assert self.tested is not None

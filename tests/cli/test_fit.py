@@ -175,7 +175,8 @@ def test_json_tells_the_test_accuracy_where_there_are_test_data(call, tmp_path):
         "--epochs", 12, "--out", "run", "--json",
     )  # fmt: skip
     found = json.loads(done.out)
-    assert [*list(KEYS)[:8], "test_accuracy", *list(KEYS)[8:]] == list(found)
+    named = [*list(KEYS)[:8], "test_accuracy", *list(KEYS)[8:10], "validation_epoch"]
+    assert [*named, *list(KEYS)[10:]] == list(found)
     predicted = call("predict", "run", "test.csv", "--json")
     labels = [each["predicted_label"] for each in json.loads(predicted.out)["predictions"]]
     right = np.mean(np.array(labels)[1:] == frame["species"].to_numpy()[101:])
@@ -202,6 +203,7 @@ def test_the_run_folder_holds_what_was_promised_and_nothing_to_resume(call, tmp_
     assert call("fit", *csv(tmp_path), "--epochs", 3, "--out", "run").code == 0
     assert [
         "audit.parquet",
+        "evidence.parquet",
         "history.safetensors",
         "metrics.jsonl",
         "model",

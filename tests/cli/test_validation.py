@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
 import shipped
 
@@ -37,13 +38,27 @@ def test_without_test_data_a_tenth_is_held_out(call, patients, tmp_path):
 
 def test_the_reported_accuracy_is_that_of_the_model_on_these_rows(call, patients, tmp_path):
     """As `thresher predict` gives it."""
-    found = json.loads(call("fit", *patients, "--out", "run", "--json").out)
+    found = json.loads(call("fit", *patients, "--validation", 0.1, "--out", "run", "--json").out)
+    assert "validation_epoch" not in found
     predicted = json.loads(call("predict", "run", "patients.csv", "--json").out)["predictions"]
     labels = {each["sample_id"]: each["predicted_label"] for each in predicted}
     rows = audit(tmp_path)
     rows = rows[rows["split"] == "held-out"]
     right = [labels[row.sample_id] == row.given_label for row in rows.itertuples()]
     assert found["validation_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_rows_that_auto_holds_out_by_itself_are_trained_in_the_end(call, patients, tmp_path):
+    """The accuracy is that of what was predicted of them until then."""
+    done = call("fit", *patients, "--out", "run", "--json")
+    found = json.loads(done.out)
+    kept = load_file(tmp_path / "run" / "history.safetensors")
+    given = kept["given"][kept["held_out_rows"]]
+    right = kept["held_out_average"].argmax(1) == given
+    assert 15 == found["validation_rows"] == len(right)
+    assert right.mean() == pytest.approx(found["validation_accuracy"])
+    assert 8 == found["validation_epoch"]  # 70 % of twelve
+    assert not (audit(tmp_path)["split"] == "held-out").any()
 
 
 def test_with_test_data_every_row_is_learned_from(call, patients, tmp_path):
@@ -65,7 +80,8 @@ def test_a_method_that_needs_them_gets_them(call, patients):
 
 def test_groups_stay_together_and_teach_nothing(call, patients, tmp_path):
     """The column is no feature, and no patient stands on both sides."""
-    found = json.loads(call("fit", *patients, "--group", "patient", "--out", "run", "--json").out)
+    asked = ("--group", "patient", "--validation", 0.1, "--out", "run", "--json")
+    found = json.loads(call("fit", *patients, *asked).out)
     assert found["validation_rows"] % 3 == 0
     assert 9 <= found["validation_rows"] <= 21
     columns = json.loads((tmp_path / "run" / "model" / "preprocess.json").read_text())

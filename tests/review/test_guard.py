@@ -156,7 +156,7 @@ def test_no_address_reaches_a_file(path):
     nothing.run = nothing.pairs = lambda: {}
     app = Review.routes(nothing)
     with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as browser:
-        for address in (f"/static/{path}", f"/image?sample_id={path}", f"/{path}"):
+        for address in (f"/static/{path}", f"/image?sample_id={path}", f"http://{HOST}/{path}"):
             answer = browser.get(address)
             assert isinstance(answer.content, bytes)
             assert b"root:" not in answer.content

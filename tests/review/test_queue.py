@@ -77,7 +77,34 @@ def test_texts_are_read_a_group_at_a_time(tmp_path):
     for place in np.random.default_rng(0).permutation(len(queue))[:200].tolist():
         item = queue.item(place)
         assert f"text of {item.row} <script>alert(1)</script>" == item.text
-    assert len(queue._groups) <= 4
+    assert 200 == len(queue._words)
+
+
+def test_words_asked_for_together_are_those_asked_for_one_by_one(tmp_path, monkeypatch):
+    """In row groups of several batches as well; only so many stay in memory."""
+    import thresher.review.queue as module
+
+    monkeypatch.setattr(module, "BATCH", 7)
+    monkeypatch.setattr(module, "WORDS_KEPT", 10)
+    pq.write_table(audit_table(rows=90, flagged=9), tmp_path / "audit.parquet", row_group_size=40)
+    queue = Queue(tmp_path / "audit.parquet")
+    rows = [89, 0, 6, 7, 39, 40, 41, 60]
+    together = queue.words(rows)
+    assert rows == list(together)
+    for row in rows:
+        assert f"text of {row} <script>alert(1)</script>" == together[row]["text"]
+    assert 90 == len(queue.words(range(90)))
+    assert 10 == len(queue._words)
+    assert together == queue.words(rows)
+
+
+def test_labels_are_known_without_reading_words(queue):
+    """A batch of decisions reads nothing from the disk."""
+    for place in range(len(queue)):
+        row, sample_id = queue.name_of(place)
+        assert f"sample/{row}" == sample_id
+        assert (CLASSES[row % 4], CLASSES[(row + 1) % 4]) == queue.labels(place)
+    assert 0 == len(queue._words)
 
 
 def test_an_audit_without_suspects_or_without_rows_is_a_queue(tmp_path):

@@ -335,9 +335,14 @@ def describe(summary: dict[str, Any], run: Any) -> str:
             line += f", before the decisions {100 * before['test_accuracy']:.1f} %"
         lines.append(line)
     if "validation_accuracy" in summary:
+        until = (
+            f" (until epoch {summary['validation_epoch']}; trained with the others since)"
+            if "validation_epoch" in summary
+            else ""
+        )
         lines.append(
             f"agrees with {100 * summary['validation_accuracy']:.1f} % of the given labels of "
-            f"{summary['validation_rows']:,} held-out rows"
+            f"{summary['validation_rows']:,} held-out rows{until}"
         )
     lines.append(f"{summary['seconds']:.1f} s, {summary['peak_mib']:.0f} MiB")
     if "n_label_issues" in summary:

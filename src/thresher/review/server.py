@@ -93,11 +93,9 @@ class Review:
         """The samples at these places, those that are none left out."""
         with self._lock:
             self._take_over()
-            return [
-                self._described(self.queue.item(place))
-                for place in places[:MOST_ITEMS]
-                if 0 <= place < len(self.queue)
-            ]
+            asked = [place for place in places[:MOST_ITEMS] if 0 <= place < len(self.queue)]
+            self.queue.words(self._rows_beside(asked))  # read together what comes one by one
+            return [self._described(self.queue.item(place)) for place in asked]
 
     def undecided(self, start: int, end: int) -> int | None:
         """The first place in [start, end) that nothing is decided of."""
@@ -227,13 +225,17 @@ class Review:
             raise DataError(
                 f'The run has no labelled sample "{sample_id}".', "Load the page again."
             )
-        item, classes = self.queue.item(place), self.queue.classes
-        label = label_after(
-            decision,
-            given=None if item.given is None else classes[item.given],
-            suggested=None if item.suggested is None else classes[item.suggested],
-        )
-        return Decided(sample_id, decision, label)
+        given, suggested = self.queue.labels(place)
+        return Decided(sample_id, decision, label_after(decision, given=given, suggested=suggested))
+
+    def _rows_beside(self, places: list[int]) -> set[int]:
+        """The rows of samples and of what is shown beside them."""
+        rows = set()
+        for place in places:
+            row, sample_id = self.queue.name_of(place)
+            near = self.shown.evidence(sample_id).neighbours
+            rows |= {row, *(self.queue.row_of(each.sample_id) for each in near)}
+        return {row for row in rows if row is not None}
 
     def _described(self, item: Item) -> dict[str, Any]:
         evidence = self.shown.evidence(item.sample_id)

@@ -40,6 +40,7 @@ const items = new Map(); // by place
 const pictures = new Map(); // by sample_id, fetched ahead
 const unsaved = new Map(); // by place: {decision, label}
 const outbox = [];
+let posted = 0; // parcels, ever
 let delivering = false;
 let fetching = null;
 
@@ -99,6 +100,7 @@ function say(sentence) {
 
 // ------------------------------------------------------------------ saving
 function post(parcel) {
+  posted += 1;
   outbox.push(parcel);
   showSaved();
   deliver();
@@ -197,7 +199,9 @@ function count_(answer) {
 async function refresh() {
   if (!run) return;
   try {
+    const before = posted;
     const answer = await ask(`/api/changes?since=${event}`);
+    if (before !== posted) return; // older, perhaps, than what this page has done meanwhile
     event = answer.event;
     takeOver(answer.changes);
     if (!outbox.length) count_(answer);
@@ -243,8 +247,11 @@ const end = () => (wide ? run.items : run.flagged);
 
 async function load(from) {
   const first = Math.max(0, from);
+  const before = new Set(unsaved.keys()); // of these, what is known here is newer
   const { items: found } = await ask(`/api/items?from=${first}&count=${AHEAD}`);
-  for (const item of found) items.set(item.place, item);
+  for (const item of found) {
+    if (!(before.has(item.place) && items.has(item.place))) items.set(item.place, item);
+  }
   for (const known of items.keys()) {
     if (items.size <= KEPT) break;
     if (Math.abs(known - (place ?? first)) > AHEAD && !visible.has(known)) items.delete(known);
@@ -303,8 +310,9 @@ function goOn(from) {
 async function undecided(from, until) {
   let start = from;
   while (start < until) {
+    const before = new Set(unsaved.keys()); // the answer may be older than their being saved
     const { place: found } = await ask(`/api/undecided?from=${start}&until=${until}`);
-    if (found === null || !unsaved.has(found)) return found;
+    if (found === null || !(before.has(found) || unsaved.has(found))) return found;
     start = found + 1; // decided, and on its way
   }
   return null;
