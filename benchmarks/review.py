@@ -7,8 +7,10 @@ Measured are the start of the command, the memory of its process, and the time f
 next sample on the screen: the browser notes when the key comes in, and when it has painted the
 frame in which the number of the sample is another one. Keys come every fifth of a second, as people
 press them, then a hundred as fast as they can be sent. Every decision is looked for in the log of
-the run. The table is made up; it needs no training. Where other programs want the processor too, the tail
-of the times is theirs: say `nice -n -15` before the command, and the line says so. Every call measures anew and appends its line.
+the run. The table is made up; it needs no training.
+
+Where other programs want the processor too, the tail of the times is theirs: `nice -n -15` before
+the command holds them off, and the line says so. Every call measures anew and appends its line.
 """
 
 from __future__ import annotations

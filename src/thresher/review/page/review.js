@@ -605,6 +605,8 @@ async function openPair() {
     for (const item of tiles) {
       items.set(item.place, item);
       visible.add(item.place);
+      // nobody accepts unseen what there is nothing to see of
+      if (!item.picture && item.text === null && !item.cells) leftOut.add(item.place);
     }
   }
   drawTiles();
