@@ -28,7 +28,10 @@ exclude_patterns = ["extensions"]
 nitpicky = True
 nitpick_ignore_regex = [
     # inventories of other projects cannot be fetched: their names stay without a link
-    ("py:.*", r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning|starlette)\..*"),
+    (
+        "py:.*",
+        r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning|starlette)\..*",
+    ),
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
     ("py:class", r"Tensor|nn\.Module"),  # the same, within a ClassVar
     ("py:class", r"dict\[str"),  # half of a type: "=<factory>" beside it is no Python
