@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from thresher.audit.evidence_file import Evidence, Neighbour
+from thresher.audit.features import nearest_neighbours
 from thresher.data import Samples
 
 __all__ = ["cells", "evidence_of", "most_suspect", "nearest_trusted", "thumbnail"]
@@ -26,7 +27,6 @@ MOST = {"images": 5_000, "features": 20_000}  # some 20 MB, some seconds
 NEIGHBOURS = 3
 WITH_NEIGHBOURS = 1500  # rows at most
 PRODUCTS = 2e11  # multiplications that neighbours may cost: some seconds
-BLOCK = 2**22  # cosines at a time
 PNG_SIDE = 64  # smaller pictures are kept exactly
 
 
@@ -96,31 +96,13 @@ def nearest_trusted(
     Returns:
         Rows of the neighbours, the nearest first, by row.
     """
-    among = np.flatnonzero(trusted)
-    if not len(among):
-        return {}
-    most = int(PRODUCTS / (len(among) * features.shape[1]))
+    most = int(PRODUCTS / max(1, trusted.sum() * features.shape[1]))
     rows = rows[: min(WITH_NEIGHBOURS, max(FEWEST, most))]
-    others = _unit(features[among])
-    found: dict[int, list[int]] = {}
-    step = max(1, BLOCK // len(among))
-    for start in range(0, len(rows), step):
-        block = rows[start : start + step]
-        cosine = _unit(features[block]) @ others.T
-        cosine[block[:, None] == among] = -np.inf  # nobody is a neighbour of their own
-        count = min(NEIGHBOURS, len(among))
-        top = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-        order = np.argsort(-np.take_along_axis(cosine, top, 1), axis=1, kind="stable")
-        nearest = among[np.take_along_axis(top, order, 1)]
-        for row, near in zip(block.tolist(), nearest.tolist(), strict=True):
-            found[row] = [each for each in near if each != row]
-    return found
-
-
-def _unit(features: NDArray[np.float16]) -> NDArray[np.float32]:
-    rows = features.astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12)
-    return rows
+    near = nearest_neighbours(features, NEIGHBOURS, rows=rows, among=trusted).rows.tolist()
+    return {
+        row: [each for each in found if each >= 0]
+        for row, found in zip(rows.tolist(), near, strict=True)
+    }
 
 
 def evidence_of(

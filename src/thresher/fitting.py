@@ -290,15 +290,10 @@ def read(
         listener.note(sentence)
     samples = open_data(
         data,
-        label=settings.label,
-        image=settings.image,
-        text=settings.text,
-        encoder=settings.encoder,
-        labels=settings.labels,
+        **settings.reading(),
         group=settings.group,
         scratch=scratch,
         progress=listener.reading,
-        longest_side=settings.longest_side,
     )
     applied: Applied | None = None
     if decided is not None:

@@ -142,6 +142,17 @@ class FitSettings:
                 "Leave it out to use the default.",
             )
 
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `thresher.data.open_data` that say what the data hold."""
+        return {
+            "label": self.label,
+            "image": self.image,
+            "text": self.text,
+            "encoder": self.encoder,
+            "labels": self.labels,
+            "longest_side": self.longest_side,
+        }
+
     # ------------------------------------------------------------------ TOML
     def to_table(self, folder: Path) -> dict[str, Any]:
         """The [fit] table of a run.toml in this folder: paths are written relative to it."""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thresher.corrected.corrections import SUGGESTION, class_codes, correct
+from thresher.audit.table import class_numbers
+from thresher.corrected.corrections import SUGGESTION, correct
 from thresher.decisions import Decided
 from thresher.errors import ParameterError, RunError
 
@@ -115,6 +116,6 @@ def test_a_confidence_without_suggestions_is_refused():
 @given(st.lists(st.sampled_from([None, *CLASSES]), min_size=1))
 def test_names_and_codes_are_each_other_s_inverse(given_names):
     """-1 is no class."""
-    codes = class_codes(pa.chunked_array([pa.array(given_names, pa.string())]), CLASSES)
+    codes = class_numbers(pa.chunked_array([pa.array(given_names, pa.string())]), CLASSES)
     assert codes.dtype == np.int64
     assert given_names == names(codes)

@@ -32,7 +32,14 @@ from numpy.typing import NDArray
 from thresher.errors import ParameterError, RunError
 from thresher.whole_file import whole_file
 
-__all__ = ["Evidence", "EvidenceReader", "Neighbour", "read_evidence", "write_evidence"]
+__all__ = [
+    "Evidence",
+    "EvidenceReader",
+    "Neighbour",
+    "picture_type",
+    "read_evidence",
+    "write_evidence",
+]
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +56,13 @@ _SCHEMA = pa.schema(
     ],
     metadata={_METADATA_KEY: json.dumps({"schema": SCHEMA_VERSION}).encode()},
 )
+
+
+_PICTURE_TYPES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,13 @@ class EvidenceReader:
             yield
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise _damaged(self.path, error) from error
+
+
+def picture_type(content: bytes | None) -> str | None:
+    """The type of a kept picture, told by its first bytes; None for none, or an unknown one."""
+    if content is None:
+        return None
+    return next((kind for start, kind in _PICTURE_TYPES.items() if content.startswith(start)), None)
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> RunError:

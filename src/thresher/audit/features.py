@@ -58,11 +58,11 @@ _SCREEN_ROWS = 1000
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest rows of every row, nearest first.
+    """The nearest rows of the R rows that were asked for, nearest first.
 
     Attributes:
-        rows: (N, K) int64; -1 where there are fewer than K others.
-        cosines: (N, K) float32 in [-1, 1]; NaN there.
+        rows: (R, K) int64; -1 where there are fewer than K others.
+        cosines: (R, K) float32 in [-1, 1]; NaN there.
     """
 
     rows: NDArray[np.int64]
@@ -110,13 +110,18 @@ def feature_issues(
 
 
 def nearest_neighbours(
-    features: Floats, neighbours: int = NEIGHBOURS, *, among: NDArray[np.bool_] | None = None
+    features: Floats,
+    neighbours: int = NEIGHBOURS,
+    *,
+    rows: Integers | None = None,
+    among: NDArray[np.bool_] | None = None,
 ) -> Neighbours:
     """Find the rows with the largest cosine to each row, itself left out.
 
     Args:
         features: (N, d) float.
         neighbours: K >= 1; fewer where there are not so many other rows.
+        rows: (R,) whose neighbours are looked for; None = everybody's.
         among: (N,) bool, rows that may be neighbours; None = all.
 
     Raises:
@@ -129,28 +134,30 @@ def nearest_neighbours(
         )
     units = _unit_rows("features", features)
     n = len(units)
+    asked = np.arange(n) if rows is None else rows
     may = np.arange(n) if among is None else np.flatnonzero(among)
     place = np.full(n, -1)
     place[may] = np.arange(len(may))  # where a row stands among those that may
     pool = units if among is None else units[may]
     kept = min(neighbours, len(may))
-    rows = np.full((n, neighbours), -1, dtype=np.int64)
-    cosines = np.full((n, neighbours), np.nan, dtype=np.float32)
+    near = np.full((len(asked), neighbours), -1, dtype=np.int64)
+    cosines = np.full((len(asked), neighbours), np.nan, dtype=np.float32)
     if not kept:
-        return Neighbours(rows, cosines)
-    for here in _blocks(n, len(may)):
-        block = units[here] @ pool.T
-        own = np.flatnonzero(place[here] >= 0)
-        block[own, place[here][own]] = -np.inf
+        return Neighbours(near, cosines)
+    for here in _blocks(len(asked), len(may)):
+        # a slice of all rows is a view, chosen rows are a copy
+        block = units[here if rows is None else asked[here]] @ pool.T
+        own = place[asked[here]]
+        block[np.flatnonzero(own >= 0), own[own >= 0]] = -np.inf
         best = _largest(block, kept)
         found = np.take_along_axis(block, best, axis=1)
         order = np.lexsort((best, -found))
         best = np.take_along_axis(best, order, axis=1)
         found = np.take_along_axis(found, order, axis=1)
         missing = np.isneginf(found)  # the row itself, where there is no other
-        rows[here, :kept] = np.where(missing, -1, may[best])
+        near[here, :kept] = np.where(missing, -1, may[best])
         cosines[here, :kept] = np.where(missing, np.nan, found.clip(-1, 1))
-    return Neighbours(rows, cosines)
+    return Neighbours(near, cosines)
 
 
 def neighbour_agreement(labels: Integers, near: Neighbours) -> NDArray[np.float32]:

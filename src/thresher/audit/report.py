@@ -30,7 +30,7 @@ from thresher.audit.charts import (
     precision_curve,
     score_histogram,
 )
-from thresher.audit.evidence_file import Evidence
+from thresher.audit.evidence_file import Evidence, picture_type
 from thresher.audit.reasons import REASONS
 from thresher.audit.suggestions import (
     FEWEST_DECISIONS,
@@ -70,11 +70,6 @@ _DECISION_WORDS = {
     "keep": "decided: given label kept",
     "exclude": "decided: excluded",
     "unsure": "decided: unsure",
-}
-_PICTURE_TYPES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
 }
 
 
@@ -315,7 +310,7 @@ def _suspects(
     budget = _PICTURE_BYTES
     suspects = []
     for entry, known in zip(table.take(chosen).to_pylist(), evidence, strict=True):
-        picture, kind = known.image, _picture_type(known.image)
+        picture, kind = known.image, picture_type(known.image)
         source = None
         if picture is not None and kind is not None and len(picture) <= budget:
             budget -= len(picture)
@@ -398,12 +393,6 @@ def _cells(entries: Mapping[str, str] | None, cards: int) -> tuple[tuple[str, st
     return tuple(
         (shorten(key, min(60, longest)), shorten(value, min(400, longest))) for key, value in kept
     )
-
-
-def _picture_type(picture: bytes | None) -> str | None:
-    if picture is None:
-        return None
-    return next((kind for start, kind in _PICTURE_TYPES.items() if picture.startswith(start)), None)
 
 
 def _png_width(picture: bytes) -> float:

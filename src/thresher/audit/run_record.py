@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from thresher.audit.features import FeatureIssues
 from thresher.audit.record import Record, pred_probs
 from thresher.audit.stored_matrix import stored_array
-from thresher.audit.table import build_table, read_table
+from thresher.audit.table import build_table, class_numbers, read_table
 from thresher.audit.verdicts import Level, Score, Verdicts, judge
 from thresher.errors import DataError, RunError
 from thresher.run_folder import RunFolder
@@ -99,14 +98,14 @@ def _record(folder: RunFolder, table: pa.Table) -> Record:
         raise RunError(
             f"{folder.history} cannot be read: it is damaged.", "Copy it again, or train again."
         ) from error
-    labels = _codes(table["given_label"], classes)
+    labels = class_numbers(table["given_label"], classes)
     if len(labels) != len(columns.get("visits", labels)):
         raise RunError(
             f"{folder.history} and {folder.audit} are of different runs.", "Copy the whole run."
         )
     record = Record.from_history(columns, labels, classes)
     unlabelled = np.flatnonzero(labels < 0)
-    predicted = _codes(table["predicted_label"], classes)[unlabelled]
+    predicted = class_numbers(table["predicted_label"], classes)[unlabelled]
     if not (predicted >= 0).any():
         return record
     strength = table["p_suggested"].to_numpy()[unlabelled]
@@ -122,13 +121,6 @@ def _spread(
     rows = np.repeat(rest.astype(np.float32)[:, None], classes, axis=1)
     rows[known, predicted[known]] = strength[known]
     return rows
-
-
-def _codes(names: pa.ChunkedArray, classes: list[str]) -> NDArray[np.int64]:
-    """(N,) positions of class names; -1 for null."""
-    places = pc.index_in(names, value_set=pa.array(classes, pa.string()))
-    codes: NDArray[np.int64] = places.fill_null(-1).to_numpy().astype(np.int64)
-    return codes
 
 
 def _features(folder: RunFolder) -> NDArray[Any]:

@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -57,6 +58,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SPLITS",
     "build_table",
+    "class_numbers",
     "read_table",
     "table_facts",
     "write_table",
@@ -166,6 +168,21 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
         raise RunError(
             f"{path} cannot be read: it is damaged.", "Copy it again, or train again."
         ) from error
+
+
+def class_numbers(names: pa.ChunkedArray, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Number a column of class names.
+
+    Args:
+        names: N strings, such as the column given_label.
+        classes: The k class names.
+
+    Returns:
+        (N,) int64 in 0..k-1; -1 where there is none.
+    """
+    places = pc.index_in(names, value_set=pa.array(list(classes), pa.string()))
+    numbers: NDArray[np.int64] = places.fill_null(-1).to_numpy().astype(np.int64)
+    return numbers
 
 
 def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:

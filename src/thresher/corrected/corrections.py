@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from thresher.audit.table import class_numbers
 from thresher.decisions import Decided
 from thresher.errors import ParameterError, RunError
 
-__all__ = ["SUGGESTION", "Corrections", "class_codes", "correct"]
+__all__ = ["SUGGESTION", "Corrections", "correct"]
 
 #: What stands in the place of a decision where a suggestion changed the label.
 SUGGESTION = "suggestion"
@@ -69,7 +69,7 @@ def correct(
         RunError: a decision names a class that the run does not have.
     """
     _check_confidence(min_confidence, suggestions)
-    given = class_codes(table["given_label"], classes)
+    given = class_numbers(table["given_label"], classes)
     label = given.copy()
     excluded = np.zeros(len(given), dtype=bool)
     decision = np.full(len(given), "", dtype=object)
@@ -92,19 +92,12 @@ def correct(
                 )
             label[row] = place[each.label]
     if suggestions:
-        suggested = class_codes(table["suggested_label"], classes)
+        suggested = class_numbers(table["suggested_label"], classes)
         sure = table["p_suggested"].fill_null(-1).to_numpy() >= (min_confidence or 0)
         flagged = table["is_label_issue"].to_numpy() & sure & (suggested >= 0) & (decision == "")
         label[flagged] = suggested[flagged]
         decision[flagged] = SUGGESTION
     return Corrections(given, label, excluded, decision, missing)
-
-
-def class_codes(names: pa.ChunkedArray, classes: Sequence[str]) -> NDArray[np.int64]:
-    """Number class names by their place: (N,) int64, -1 where there is none."""
-    codes: Any = pc.index_in(names, value_set=pa.array(list(classes), pa.string()))
-    numbers: NDArray[np.int64] = codes.fill_null(-1).to_numpy().astype(np.int64)
-    return numbers
 
 
 def _check_confidence(min_confidence: float | None, suggestions: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.audit.evidence_file import Evidence, EvidenceReader
+from thresher.audit.evidence_file import Evidence, EvidenceReader, picture_type
 from thresher.errors import DataError
 from thresher.review.queue import Item, Queue
 from thresher.run_folder import RunFolder
@@ -84,7 +84,7 @@ class Shown:
             return scaled_picture(self._root, path)
         kept = self.evidence(sample_id).image
         if kept is not None:
-            return picture_type(kept), kept
+            return picture_type(kept) or "image/png", kept
         if path is not None and self._root is not None:
             raise DataError(
                 f"There is no file {path} in {self._root}.",
@@ -180,8 +180,3 @@ def scaled_picture(root: Path, path: str) -> Picture:
             f"{path} cannot be shown: {error}.", "Decide by what else is known, or exclude it."
         ) from error
     return "image/png" if small else "image/jpeg", buffer.getvalue()
-
-
-def picture_type(content: bytes) -> str:
-    """The type of a kept picture, told by its first bytes."""
-    return "image/jpeg" if content.startswith(b"\xff\xd8") else "image/png"
