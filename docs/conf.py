@@ -73,6 +73,8 @@ documented_modules = [
     "thresher.trained_model",
     "thresher.errors",
     "thresher.review.server",
+    "thresher.review.session",
+    "thresher.review.routes",
     "thresher.review.guard",
     "thresher.decisions",
     "thresher.decided",

@@ -7,7 +7,8 @@ from starlette.testclient import TestClient
 from reviewed import audit_table, run_of
 from thresher.audit.evidence_file import Evidence, Neighbour, write_evidence
 from thresher.review.guard import Guard
-from thresher.review.server import Review
+from thresher.review.routes import routes
+from thresher.review.session import Review
 
 PORT = 8765
 HOST = f"127.0.0.1:{PORT}"
@@ -44,13 +45,13 @@ def review(run):
 @pytest.fixture
 def client(review):
     """A browser that asks past the guard."""
-    with TestClient(review.routes(), base_url=f"http://{HOST}") as browser:
+    with TestClient(routes(review), base_url=f"http://{HOST}") as browser:
         yield browser
 
 
 @pytest.fixture
 def guarded(review):
     """The guard before the routes, and a browser that has not opened the review."""
-    guard = Guard(review.routes(), frozenset({HOST, f"localhost:{PORT}"}))
+    guard = Guard(routes(review), frozenset({HOST, f"localhost:{PORT}"}))
     with TestClient(guard, base_url=f"http://{HOST}", follow_redirects=False) as browser:
         yield guard, browser

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from thresher.review.server import Review
+from thresher.review.routes import routes
 
 HOST = "127.0.0.1:8765"
 SAME = {"sec-fetch-site": "same-origin"}
@@ -154,7 +154,7 @@ def test_no_address_reaches_a_file(path):
     """Samples are asked for by name, and the static files are two."""
     nothing = SimpleNamespace(shown=SimpleNamespace(picture=lambda sample_id: None))
     nothing.run = nothing.pairs = lambda: {}
-    app = Review.routes(nothing)
+    app = routes(nothing)
     with TestClient(app, base_url=f"http://{HOST}", raise_server_exceptions=False) as browser:
         for address in (f"/static/{path}", f"/image?sample_id={path}", f"http://{HOST}/{path}"):
             answer = browser.get(address)

@@ -15,7 +15,9 @@ from PIL import Image
 from reviewed import audit_table, run_of
 from thresher.audit.evidence_file import Evidence, Neighbour, write_evidence
 from thresher.review.guard import Guard
-from thresher.review.server import LOOPBACK, Review, listening
+from thresher.review.routes import routes
+from thresher.review.server import LOOPBACK, listening
+from thresher.review.session import Review
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: the extra test")
 CHROMIUM = shutil.which("chromium")
@@ -88,7 +90,7 @@ def serve(browser, tmp_path):
         review = Review(run, data)
         listener = listening(LOOPBACK, 0)
         host = f"{LOOPBACK}:{listener.getsockname()[1]}"
-        guard = Guard(review.routes(), frozenset({host}))
+        guard = Guard(routes(review), frozenset({host}))
         server = uvicorn.Server(
             uvicorn.Config(guard, log_level="error", lifespan="off", loop="asyncio", http="h11")
         )

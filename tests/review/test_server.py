@@ -12,7 +12,9 @@ from reviewed import CLASSES, audit_table, run_of
 from thresher.audit.evidence_file import Evidence, write_evidence
 from thresher.decisions import DecisionLog
 from thresher.errors import ParameterError, RunError
-from thresher.review.server import Review, ReviewServer
+from thresher.review.routes import routes
+from thresher.review.server import ReviewServer
+from thresher.review.session import Review
 
 
 def first(client, count=1):
@@ -196,7 +198,7 @@ def test_the_most_probable_classes_come_from_the_history(run):
     sums = np.tile(np.array([0.1, 0.4, 0.2, 0.3], np.float32), (40, 1))
     save_file({"probability_sum": sums}, run.history)
     review = Review(run)
-    with TestClient(review.routes()) as client:
+    with TestClient(routes(review)) as client:
         for each in first(client, 38):
             rest = [cls for cls in (1, 3, 2, 0) if cls not in (each["suggested"], each["given"])]
             assert [each["suggested"], each["given"], *rest] == each["likely"]
@@ -233,7 +235,7 @@ def pictures(tmp_path):
     run.write_settings({"fit": {"data": "../data"}, "run": {"thresher": "0"}})
     write_evidence(run.evidence, [("sample/2", Evidence(image=png("green")))])
     review = Review(run)
-    with TestClient(review.routes()) as client:
+    with TestClient(routes(review)) as client:
         yield client
     review.log.close()
 
@@ -305,3 +307,17 @@ def test_a_run_without_an_audit_or_unfinished_is_refused(run):
     with pytest.raises(RunError, match="is not finished"):
         ReviewServer(run)
     assert not (run.path / ".review").exists()
+
+
+def test_it_answers_to_one_name_alone(run):
+    """Every address of the machine is none; one of version 6 stands in brackets."""
+    for host in ("0.0.0.0", "::", ""):
+        with pytest.raises(ParameterError, match="every address of this machine"):
+            ReviewServer(run, host=host)
+    try:
+        server = ReviewServer(run, host="::1")
+    except ParameterError:
+        pytest.skip("no address of version 6 here")
+    assert server.url.startswith(f"http://[::1]:{server.port}/open")
+    assert f"[::1]:{server.port}" in server.app.hosts
+    server.close()

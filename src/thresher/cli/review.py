@@ -14,8 +14,6 @@ from thresher.errors import ParameterError
 
 __all__ = ["review"]
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def review(
     run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
@@ -37,21 +35,21 @@ def review(
     ] = False,
 ) -> None:
     """Open a page on which one key decides one suspect label; Ctrl+C ends it."""
-    if host not in LOOPBACK and not allow_remote:
+    from thresher.review.server import LOOPBACKS, ReviewServer
+    from thresher.run_folder import RunFolder
+
+    if host not in LOOPBACKS and not allow_remote:
         raise ParameterError(
             f"--host {host} would let other machines reach the page, unencrypted.",
             "Leave it out and use a tunnel (ssh -L PORT:127.0.0.1:PORT), or add --allow-remote.",
         )
-    from thresher.review.server import ReviewServer
-    from thresher.run_folder import RunFolder
-
     server = ReviewServer(RunFolder.open(run), data=data, host=host, port=port)
     if as_json:
         print_json({"url": server.url})
     else:
         print(f"review  {server.url}", flush=True)
         say("Ctrl+C ends the review; what is decided is saved at once.")
-    if host not in LOOPBACK:
+    if host not in LOOPBACKS:
         say(
             "thresher: the page can be reached from other machines, unencrypted. A tunnel is safer:"
             f" ssh -L {server.port}:127.0.0.1:{server.port} THIS-MACHINE"

@@ -2,7 +2,7 @@
 
     audit.parquet → queue.py (what to look at, in which order)
     evidence.parquet, history, the data → evidence.py (what is shown of a sample)
-    browser → guard.py (who may ask) → server.py (routes) → decisions.sqlite
+    browser → server.py → guard.py (who may ask) → routes.py → session.py → decisions.sqlite
 
 Nothing here is loaded before it is used: Starlette and uvicorn serve the review alone.
 """
