@@ -39,6 +39,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
     **dict.fromkeys(
         (
             "history",
+            "held_out_average",
             "label_history",
             "ranges",
             "mixture",

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from thresher.audit.evidence_file import Evidence, Neighbour
+from thresher.audit import Verdicts
+from thresher.audit.evidence_file import Evidence, Neighbour, write_evidence
 from thresher.audit.features import nearest_neighbours
 from thresher.data import Samples
 
-__all__ = ["cells", "evidence_of", "most_suspect", "nearest_trusted", "thumbnail"]
+__all__ = ["cells", "evidence_of", "keep_evidence", "most_suspect", "nearest_trusted", "thumbnail"]
 
 LONGEST_SIDE = 128
 FEWEST = 200  # rows, whether they are flagged or not
@@ -28,6 +30,37 @@ NEIGHBOURS = 3
 WITH_NEIGHBOURS = 1500  # rows at most
 PRODUCTS = 2e11  # multiplications that neighbours may cost: some seconds
 PNG_SIDE = 64  # smaller pictures are kept exactly
+
+
+def keep_evidence(
+    path: Path,
+    samples: Samples,
+    table: pa.Table,
+    verdicts: Verdicts,
+    trace: NDArray[np.uint8] | None,
+    features: NDArray[np.float16] | None,
+) -> None:
+    """Write evidence.parquet: of the most suspect samples and, with features, of their neighbours.
+
+    Args:
+        path: The file.
+        samples: The data.
+        table: The audit table.
+        verdicts: What it was made from.
+        trace: (N, E) uint8, probability of the given label in each epoch × 255.
+        features: (N, d), what the last layer saw.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    rows = most_suspect(table, MOST[samples.kind])
+    neighbours = None
+    if features is not None:
+        trusted = verdicts.judged & ~verdicts.is_label_issue & (verdicts.label_score > 0.5)
+        if samples.trusted is not None:
+            trusted |= samples.trusted
+        neighbours = nearest_trusted(features, rows, trusted)
+    write_evidence(path, evidence_of(samples, rows, trace=trace, neighbours=neighbours))
 
 
 def thumbnail(samples: Samples, row: int) -> bytes:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from thresher.errors import LabelError, ParameterError, RecordError
+from thresher.held_out_average import HeldOutAverage
 
 __all__ = ["AUDIT", "TRACE", "Column", "SampleHistory", "missing_index"]
 
@@ -90,11 +91,6 @@ AUDIT = (
 )
 
 
-#: What is kept of held-out rows alone: their numbers, and a moving average of their probabilities.
-HELD_OUT = ("held_out_rows", "held_out_average", "held_out_visits")
-HELD_OUT_MEMORY = 0.7  # of the average: some three epochs, so that early ones are forgotten
-
-
 class SampleHistory:
     """The memory of one training: a row for every sample, keyed by its stable index.
 
@@ -146,8 +142,7 @@ class SampleHistory:
         self.window_start = window_start
         self.epoch = 0
         self._columns: dict[str, Tensor] = {}
-        self._apart: dict[str, Tensor] = {}  # of held-out rows, by the names in HELD_OUT
-        self._place = torch.empty(0)  # (N,) where a held-out row is among them, -1 = it is none
+        self._held_out: HeldOutAverage | None = None
         self._started = False
         self._remembers = False  # whether any column is filled by `observe`
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -238,30 +233,12 @@ class SampleHistory:
             )
         rows = rows.to(self.device)
         self._columns["eligible"].copy_(~rows)
-        numbers = torch.nonzero(rows).flatten()
-        self._apart = {
-            "held_out_rows": numbers,
-            "held_out_average": _zeros((len(numbers), self.classes), torch.float32, self.device),
-            "held_out_visits": torch.zeros(len(numbers), dtype=torch.int32, device=self.device),
-        }
-        self._number_held_out()
-
-    def _number_held_out(self) -> None:
-        rows = self._apart["held_out_rows"]
-        self._place = torch.full((self.samples,), -1, device=self.device)
-        self._place[rows] = torch.arange(len(rows), device=self.device)
+        self._held_out = HeldOutAverage(rows, self.classes)
 
     def release(self) -> None:
         """Let the held-out rows be trained from now on; what was kept of them stays as it is."""
         self.flush()
         self._columns["eligible"].fill_(True)
-
-    def _digest_held_out(self, index: Tensor, probability: Tensor) -> None:
-        rows = ~self._columns["eligible"][index]
-        place = self._place[index[rows]]
-        average, visits = self._apart["held_out_average"], self._apart["held_out_visits"]
-        average[place] = torch.lerp(probability[rows], average[place], HELD_OUT_MEMORY)
-        visits[place] += 1
 
     # ------------------------------------------------------------------ observing
     def observe(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -344,8 +321,9 @@ class SampleHistory:
             add("margin_sum", logits.gather(1, labels[:, None]).squeeze(1) - rival)
         if TRACE in columns and self.epoch < columns[TRACE].shape[1]:
             columns[TRACE][index, self.epoch] = (255 * given + 0.5).to(torch.uint8)
-        if self._apart:
-            self._digest_held_out(index, probability)
+        if self._held_out is not None:
+            rows = ~columns["eligible"][index]
+            self._held_out.observe(index[rows], probability[rows])
         if self.epoch >= self.window_start:
             add("window_visits", torch.ones_like(index))
             add("probability_sum", probability)
@@ -444,7 +422,10 @@ class SampleHistory:
     def state_dict(self) -> dict[str, Tensor]:
         """Every column by name, and what is kept of held-out rows. Tensors are shared."""
         self.flush()
-        return {**self._columns, **self._apart}
+        return {**self._columns, **self._apart()}
+
+    def _apart(self) -> dict[str, Tensor]:
+        return {} if self._held_out is None else self._held_out.state
 
     def columns(self) -> dict[str, Tensor]:
         """Every column by name, N rows each, after a flush. Tensors are shared, not copied."""
@@ -457,7 +438,7 @@ class SampleHistory:
         Raises:
             RecordError: names or shapes differ from what is declared here.
         """
-        here = {**self._columns, **self._apart}
+        here = {**self._columns, **self._apart()}
         if set(state) != set(here) or any(
             state[name].shape != values.shape for name, values in here.items()
         ):
@@ -470,8 +451,8 @@ class SampleHistory:
         self._started = True
         for name, values in here.items():
             values.copy_(state[name])
-        if self._apart:
-            self._number_held_out()
+        if self._held_out is not None:
+            self._held_out.number()
 
 
 def missing_index(received: str) -> RecordError:

@@ -25,13 +25,13 @@ from torch import nn
 
 import thresher
 from thresher.audit import Record, Summary, Verdicts, judge, summarise
-from thresher.audit.evidence_file import read_evidence, write_evidence
+from thresher.audit.evidence_file import read_evidence
 from thresher.audit.report import render_report, rows_shown, write_report
 from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
 from thresher.decided import Applied
 from thresher.errors import ParameterError
-from thresher.evidence import MOST, evidence_of, most_suspect, nearest_trusted
+from thresher.evidence import keep_evidence
 from thresher.history import TRACE
 from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
@@ -418,7 +418,8 @@ class Job:
         features = self._write_features(folder) if self.settings.features else None
         found = self.audited(features)
         write_table(found.table, folder.audit)
-        self._write_evidence(folder, found, columns.get(TRACE), features)
+        trace = columns[TRACE].numpy() if TRACE in columns else None
+        keep_evidence(folder.evidence, self.samples, found.table, found.verdicts, trace, features)
         shown = found.table["sample_id"].take(rows_shown(found.table, SUSPECTS)).to_pylist()
         page = render_report(
             summary=found.summary,
@@ -450,29 +451,6 @@ class Job:
         with whole_file(folder.features) as aside, aside.open("wb") as file:
             np.save(file, features)
         return features
-
-    def _write_evidence(
-        self,
-        folder: RunFolder,
-        found: Audited,
-        trace: torch.Tensor | None,
-        features: NDArray[np.float16] | None,
-    ) -> None:
-        rows = most_suspect(found.table, MOST[self.samples.kind])
-        neighbours = None
-        if features is not None:
-            judged = found.verdicts
-            trusted = judged.judged & ~judged.is_label_issue & (judged.label_score > 0.5)
-            if self.samples.trusted is not None:
-                trusted |= self.samples.trusted
-            neighbours = nearest_trusted(features, rows, trusted)
-        shown = evidence_of(
-            self.samples,
-            rows,
-            trace=None if trace is None else trace.numpy(),
-            neighbours=neighbours,
-        )
-        write_evidence(folder.evidence, shown)
 
     def record(self) -> Record:
         """What the audit reads of the training so far."""
