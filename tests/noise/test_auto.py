@@ -141,3 +141,16 @@ def test_the_weight_of_the_reverse_cross_entropy_is_a_number(value):
     """0 leaves it away."""
     with pytest.raises(ParameterError, match="reverse must be"):
         Auto(reverse=value)
+
+
+def test_a_label_costs_what_its_one_hot_target_costs():
+    """The short way to the reverse cross-entropy, gradient included, at confident logits too."""
+    labels = torch.tensor([[0, 2, 1]])
+    logits = torch.tensor([[[1.0, 0.2, -3], [40.0, 0, -40], [0.1, 0.1, 0.1]]], dtype=torch.float64)
+    found = []
+    for targets in (labels, torch.nn.functional.one_hot(labels, 3).double()):
+        z = logits.clone().requires_grad_()
+        loss = Auto(reverse=0.7).sample_loss(z, targets)
+        loss.sum().backward()
+        found.append((loss.detach(), z.grad))
+    torch.testing.assert_close(*found)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from thresher.errors import ParameterError
@@ -102,9 +103,12 @@ class Auto(Method):
     def sample_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """CE + β · RCE."""
         loss = super().sample_loss(logits, targets)
-        if self.reverse:
-            loss = loss + self.reverse * reverse_cross_entropy(logits, targets, LOG_ZERO)
-        return loss
+        if not self.reverse:
+            return loss
+        if targets.dim() == logits.dim():
+            return loss + self.reverse * reverse_cross_entropy(logits, targets, LOG_ZERO)
+        # With one class as its target, CE = -ln p_y: no second softmax is needed for 1 - p_y.
+        return loss + self.reverse * LOG_ZERO * torch.expm1(-loss)
 
     def decide(self, step: Step) -> Decision:
         """Every sample with its given label; the early-learning penalty once it has fired."""
