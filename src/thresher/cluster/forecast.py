@@ -1,0 +1,72 @@
+"""What a clustering will need, told before it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from thresher.cluster.points import Points
+from thresher.errors import DataError
+
+__all__ = ["available_memory", "check_memory", "needed_memory", "pair_seconds"]
+
+PAIRS_A_SECOND = 4e10  # multiplications of a matrix product in float32, on one core
+LABELS = 16  # bytes a point: label, core flag, row number, and what comes and goes
+GRID_CELL = 40  # bytes a cell, and a box for each core cell
+TREE_POINT = 60
+
+
+def needed_memory(engine: str, rows: int, dimension: int, itemsize: int) -> int:
+    """Bytes that an engine takes at most, besides the points as they were given.
+
+    The worst case: every point is core and has a cell of its own.
+    """
+    point = dimension * itemsize
+    if engine == "grid":
+        return rows * (2 * point + LABELS + GRID_CELL + 16 * dimension)
+    if engine == "tree":
+        return rows * (2 * point + TREE_POINT)
+    return rows * (point + 4 * dimension + 2 * LABELS) + (64 << 20)
+
+
+def pair_seconds(rows: int, dimension: int, jobs: int) -> float:
+    """How long it takes to compare all pairs of points twice, as the engine for many dimensions
+    does where nothing lies far enough apart to be skipped."""
+    return rows * rows * (dimension + 16) / (PAIRS_A_SECOND * jobs)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take, or None where the system does not say."""
+    found = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            found.append(int(limit) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(found) if found else None
+
+
+def check_memory(engine: str, points: Points) -> None:
+    """Refuse what cannot fit.
+
+    Raises:
+        DataError: names what is needed and what there is.
+    """
+    needed = needed_memory(engine, points.rows, points.dimension, points.dtype.itemsize)
+    available = available_memory()
+    if available is not None and needed > available:
+        raise DataError(
+            f"{points.rows:,} points in {points.dimension} dimensions may need "
+            f"{needed / 2**30:.1f} GiB, but {max(available, 0) / 2**30:.1f} GiB are free.",
+            "Take float32, fewer columns or rows, or rho > 0, which merges points close together.",
+        )

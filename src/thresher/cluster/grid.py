@@ -1,0 +1,386 @@
+"""Exact DBSCAN on a grid, for one to three dimensions.
+
+    points → keys of cells → buckets → sorted by cell → core points → core cells joined → labels
+
+Cells have the diagonal eps, so that the points of one are neighbours of each other: what is dense
+is decided cell by cell. Source: Song & Lee, RP-DBSCAN, SIGMOD 2018, carried on one machine; the grid
+is that of Gan & Tao, SIGMOD 2015.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.cluster.kernels.disjoint import flatten
+from thresher.cluster.kernels.grid_cells import list_cells, sort_bucket
+from thresher.cluster.kernels.grid_core import mark_core, weigh_cells
+from thresher.cluster.kernels.grid_join import box_cells, join_cells, list_core
+from thresher.cluster.kernels.grid_keys import Buckets, Layout, bounds, bucket_of_part, keys_of_rows
+from thresher.cluster.kernels.grid_label import label_cells
+from thresher.cluster.kernels.grid_rows import Rows
+from thresher.cluster.kernels.partition import count_buckets, first_places, move
+from thresher.cluster.open_points import check_finite
+from thresher.cluster.points import Clustered, Phase, Points
+from thresher.cluster.threads import each
+from thresher.errors import ParameterError
+
+__all__ = ["cluster", "fits"]
+
+KEY_BITS = 62
+SAMPLED = 65_536  # points that tell how many fall where
+SLOTS = 65_536
+BUCKET = 2_048  # points of a bucket, about
+MOST_BUCKETS = 2_048
+RUNS = 16  # of cells, for every thread: late ones even out early ones
+
+Array = NDArray[Any]
+
+
+class Cells(NamedTuple):
+    """Points in order of their cells."""
+
+    columns: tuple[Array, ...]  # d arrays of (N,)
+    rows: Array  # (N,) their row numbers
+    weights: Array | None
+    keys: Array  # (cells,) ascending
+    starts: Array  # (cells + 1,) first point of each
+
+
+def cluster(
+    points: Points,
+    eps: float,
+    min_samples: float,
+    weights: Array | None,
+    jobs: int,
+    phase: Phase,
+) -> Clustered:
+    """Cluster points of at most three dimensions.
+
+    Args:
+        points: At least one.
+        eps: Radius of a neighbourhood, > 0.
+        min_samples: Least weight of a core point's neighbourhood, the point itself included.
+        weights: (N,) int64 or float64, >= 0; None for 1 each.
+        jobs: Threads.
+        phase: Hears how far the work is.
+
+    Raises:
+        ParameterError: eps is so small against the extent of the data that cells have no numbers.
+        DataError: a coordinate is not finite.
+
+    Source: Song & Lee, SIGMOD 2018; Gan & Tao, SIGMOD 2015.
+    """
+    least, greatest, sample = survey(points, jobs, phase)
+    layout, rows = lay_out(least, greatest, eps)
+    cells = sort_into_cells(points, layout, sample, weights, jobs, phase)
+    return cluster_cells(cells, layout, rows, eps, min_samples, jobs, phase)
+
+
+# ---------------------------------------------------------------------- the grid
+def survey(points: Points, jobs: int, phase: Phase) -> tuple[Array, Array, Array]:
+    """Least and greatest coordinates, (d,) float64, and an even sample of the rows."""
+    parts = len(points.starts) - 1
+    least = np.full((parts, points.dimension), np.inf)
+    greatest = np.full((parts, points.dimension), -np.inf)
+    step = max(1, points.rows // SAMPLED)
+    samples: list[Array] = [np.empty(0)] * parts
+    finite = np.ones(parts, np.bool_)
+
+    def task(number: int) -> None:
+        part = points.part(number)
+        finite[number] = bounds(part, least[number], greatest[number])
+        samples[number] = np.array(part[int(-points.starts[number] % step) :: step], np.float64)
+
+    each(task, parts, jobs, lambda share: phase("reading", share))
+    if not finite.all():
+        check_finite(points, jobs)
+    return least.min(0), greatest.max(0), np.concatenate(samples)
+
+
+def fits(least: Array, greatest: Array, eps: float) -> bool:
+    """Whether the keys of the cells are numbers of 62 bits."""
+    try:
+        lay_out(least, greatest, eps)
+    except ParameterError:
+        return False
+    return True
+
+
+def lay_out(least: Array, greatest: Array, eps: float) -> tuple[Layout, Rows]:
+    """The grid over a box.
+
+    The side is a little less than eps / √d: by as much as rounding may put a point into the wrong
+    cell, so that the points of a cell are neighbours by the definition, too.
+
+    Raises:
+        ParameterError: the keys would need more than 62 bits.
+    """
+    d = len(least)
+    with np.errstate(over="ignore"):
+        extent = (greatest - least) * (math.sqrt(d) / eps)
+    most = float(extent.max())
+    greatest_offset = math.isqrt(d) + 1
+    if most < 2.0**KEY_BITS:
+        shrink = max(1e-9, most * 2.0**-48)
+        per_side = np.full(d, math.sqrt(d) / (eps * (1 - shrink)))
+        cells = [int(length) + 1 for length in (greatest - least) * per_side]
+        bits = [(count + 2 * greatest_offset + 2).bit_length() for count in cells]
+    if most >= 2.0**KEY_BITS or sum(bits) > KEY_BITS or shrink > 0.01:
+        raise ParameterError(
+            f"eps = {eps:g} is too small for the grid: the data extend over {most:.3g} cells.",
+            'Leave algorithm at "auto", or take a larger eps.',
+        )
+    shift = np.array([sum(bits[j + 1 :]) for j in range(d)], np.int64)
+    layout = Layout(least.astype(np.float64), per_side, shift, greatest_offset)
+    margin = most * 2.0**-49 + 1e-12
+    limit = d / (1 - shrink) ** 2 * (1 + 1e-9)
+    return layout, rows_around(d, shift, greatest_offset, margin, limit)
+
+
+def rows_around(d: int, shift: Array, greatest: int, margin: float, limit: float) -> Rows:
+    """The rows of cells that can hold neighbours of a point, nearest first."""
+    found = []
+    for offset in itertools.product(range(-greatest, greatest + 1), repeat=d - 1):
+        distance = sum(max(abs(o) - 1, 0) ** 2 for o in offset)
+        if distance <= d:
+            delta = sum(o << int(s) for o, s in zip(offset, shift[:-1], strict=True))
+            reach = 1 + math.isqrt(d - distance)
+            found.append((sum(o * o for o in offset), delta, reach, offset))
+    found.sort()
+    return Rows(
+        np.array([delta for _, delta, _, _ in found], np.int64),
+        np.array([reach for _, _, reach, _ in found], np.int64),
+        np.array([offset for *_, offset in found], np.int64).reshape(len(found), d - 1) + greatest,
+        greatest,
+        margin,
+        limit,
+    )
+
+
+# ---------------------------------------------------------------------- points into cells
+def sort_into_cells(
+    points: Points, layout: Layout, sample: Array, weights: Array | None, jobs: int, phase: Phase
+) -> Cells:
+    """The points in order of their cells, and where each cell begins."""
+    n, d, parts = points.rows, points.dimension, len(points.starts) - 1
+    number_type = np.int32 if n < 2**31 else np.int64
+    buckets, count = deal(sample, layout, n)
+    bucket_of = np.empty(n, np.uint16)
+    counts = np.zeros((parts, count), np.int64)
+
+    def find(number: int) -> None:
+        found = bucket_of[points.starts[number] : points.starts[number + 1]]
+        bucket_of_part(points.part(number), layout, buckets, found)
+        count_buckets(found, counts[number])
+
+    each(find, parts, jobs, lambda share: phase("sorting", share / 4))
+    places = np.empty_like(counts)
+    first_places(counts, places)
+    begins = np.append(places[0], n)
+    columns = tuple(np.empty(n, points.dtype) for _ in range(d))
+    rows = np.empty(n, number_type)
+    moved_weights = None if weights is None else np.empty(n, weights.dtype)
+
+    def carry(number: int) -> None:
+        first, last = points.starts[number], points.starts[number + 1]
+        found, place = bucket_of[first:last], places[number]
+        move(points.part(number), first, found, place, weights, columns, rows, moved_weights)
+
+    each(carry, parts, jobs, lambda share: phase("sorting", 0.25 + share / 4))
+    del bucket_of
+    distinct = np.zeros(count + 1, np.int64)
+    runs = even_runs(begins, RUNS * jobs)
+
+    def sort(number: int) -> None:
+        for b in range(runs[number], runs[number + 1]):
+            distinct[b + 1] = sort_bucket(
+                columns, rows, moved_weights, begins[b], begins[b + 1], layout
+            )
+
+    each(sort, len(runs) - 1, jobs, lambda share: phase("sorting", 0.5 + share / 4))
+    cell_of = np.cumsum(distinct)
+    keys = np.empty(cell_of[-1], np.int64)
+    starts = np.empty(cell_of[-1] + 1, number_type)
+    starts[-1] = n
+
+    def enumerate_cells(number: int) -> None:
+        first, last = runs[number], runs[number + 1]
+        list_cells(columns, begins[first], begins[last], layout, cell_of[first], keys, starts)
+
+    each(enumerate_cells, len(runs) - 1, jobs, lambda share: phase("sorting", 0.75 + share / 4))
+    return Cells(columns, rows, moved_weights, keys, starts)
+
+
+def deal(sample: Array, layout: Layout, n: int) -> tuple[Buckets, int]:
+    """Buckets of about equally many points, by the keys of a sample; and their number."""
+    keys = np.empty(len(sample), np.int64)
+    keys_of_rows(sample, layout, keys)
+    keys.sort()
+    count = min(max(1, n // BUCKET), MOST_BUCKETS)
+    none = np.empty(0, np.int64)
+    trim = len(keys) // 1000  # a few far points must not stretch the table
+    origin, top = int(keys[trim]), int(keys[-1 - trim])
+    shift = max(0, (top - origin).bit_length() - (SLOTS - 1).bit_length())
+    slots = np.clip((keys - origin) >> shift, 0, SLOTS - 1)
+    held = np.bincount(slots, minlength=SLOTS)
+    table = ((np.cumsum(held) - held) * count // len(keys)).astype(np.uint16)
+    if shift > 0 and held.max() * count > 16 * len(keys):  # most points in one slot
+        splitters = np.unique(keys[np.arange(1, count) * len(keys) // count])
+        return Buckets(origin, shift, table, splitters), len(splitters) + 1
+    return Buckets(origin, shift, table, none), count
+
+
+def even_runs(begins: Array, runs: int) -> Array:
+    """Cut what begins at these points into at most so many runs of about equal numbers of points.
+
+    Args:
+        begins: (m + 1,) ascending; the last is the number of points.
+        runs: At most.
+
+    Returns:
+        (runs + 1,) int64, ascending strictly: the first thing of every run, and m.
+    """
+    marks = np.linspace(0, begins[-1], runs + 1)[1:-1]
+    cuts = np.searchsorted(begins[:-1], marks)
+    return np.unique(np.concatenate([[0], cuts, [len(begins) - 1]]))
+
+
+# ---------------------------------------------------------------------- cells into clusters
+def cluster_cells(
+    cells: Cells,
+    layout: Layout,
+    rows: Rows,
+    eps: float,
+    min_samples: float,
+    jobs: int,
+    phase: Phase,
+) -> Clustered:
+    """Core points, their clusters, and the labels of all."""
+    columns, rows_of, weights, keys, starts = cells
+    n, squared = len(rows_of), eps * eps
+    runs = even_runs(starts, RUNS * jobs)
+    tasks = len(runs) - 1
+    core, cores = np.zeros(n, np.bool_), np.zeros(len(keys), starts.dtype)
+    cell_weights = None if weights is None else np.empty(len(keys), weights.dtype)
+    if weights is not None:
+        each(
+            lambda i: weigh_cells(weights, starts, runs[i], runs[i + 1], cell_weights), tasks, jobs
+        )
+    whole = weights is None or weights.dtype == np.int64
+    least = np.int64(min(math.ceil(min_samples), 2**62)) if whole else np.float64(min_samples)
+    each(
+        lambda i: mark_core(
+            columns, weights, keys, starts, cell_weights, layout, rows, squared, least,
+            runs[i], runs[i + 1], core, cores,
+        ),
+        tasks, jobs, lambda share: phase("core points", share),
+    )  # fmt: skip
+    heart = core_cells(cells, core, cores, runs, jobs)
+    labels_of_cells, clusters = join(heart, rows, squared, jobs, phase)
+    labels, core_rows = np.full(n, -1, np.int32), np.zeros(n, np.bool_)
+    each(
+        lambda i: label_cells(
+            columns, rows_of, core, keys, starts, heart.columns, heart.keys, heart.starts,
+            labels_of_cells, layout, rows, squared, runs[i], runs[i + 1], labels, core_rows,
+        ),
+        tasks, jobs, lambda share: phase("labels", share),
+    )  # fmt: skip
+    held = (*columns, rows_of, keys, starts, core, cores, *heart.columns, *heart[1:-1], labels)
+    statistics: dict[str, int | float | str] = {
+        "engine": "grid",
+        "cells": len(keys),
+        "core_cells": len(heart.keys),
+        "clusters": clusters,
+        "bytes": sum({id(a): a.nbytes for a in held}.values()) + core_rows.nbytes,
+    }
+    return Clustered(labels, core_rows, statistics)
+
+
+class Core(NamedTuple):
+    """Core points in order of their cells; cells without any are left out."""
+
+    columns: tuple[Array, ...]
+    keys: Array
+    starts: Array
+    lowest_rows: Array  # (cells,) lowest row number of each cell's core points
+    parent: Array  # (cells,) int32 or int64
+    boxes: Array  # (cells, 2, d)
+
+
+def core_cells(cells: Cells, core: Array, cores: Array, runs: Array, jobs: int) -> Core:
+    """The core points alone; where all are, nothing is copied."""
+    tasks = len(runs) - 1
+    d = len(cells.columns)
+    points_before = np.append(0, np.cumsum(np.add.reduceat(cores, runs[:-1], dtype=np.int64)))
+    cells_before = np.append(0, np.cumsum(np.add.reduceat(cores > 0, runs[:-1], dtype=np.int64)))
+    total, count = int(points_before[-1]), int(cells_before[-1])
+    number_type = cells.starts.dtype
+    if total == len(core):
+        columns, keys, starts = cells.columns, cells.keys, cells.starts
+        lowest = cells.rows[starts[:-1]]  # rows of a cell are in order
+    else:
+        columns = tuple(np.empty(total, column.dtype) for column in cells.columns)
+        keys, starts = np.empty(count, np.int64), np.empty(count + 1, number_type)
+        lowest = np.empty(count, cells.rows.dtype)
+        starts[-1] = total
+
+        def copy(i: int) -> None:
+            list_core(
+                cells.columns, cells.rows, core, cells.keys, cells.starts, cores, runs[i],
+                runs[i + 1], cells_before[i], points_before[i], columns, keys, starts, lowest,
+            )  # fmt: skip
+
+        each(copy, tasks, jobs)
+    boxes = np.empty((count, 2, d))
+    each(
+        lambda i: box_cells(columns, starts, cells_before[i], cells_before[i + 1], boxes),
+        tasks,
+        jobs,
+    )
+    return Core(columns, keys, starts, lowest, np.arange(count, dtype=number_type), boxes)
+
+
+def join(heart: Core, rows: Rows, squared: float, jobs: int, phase: Phase) -> tuple[Array, int]:
+    """The label of every core cell, (cells,) int32, and the number of clusters."""
+    if len(heart.keys) == 0:
+        return np.empty(0, np.int32), 0
+    ends = even_runs(heart.starts, RUNS * jobs)
+
+    def merge(low: int, middle: int, high: int) -> None:
+        join_cells(
+            heart.columns, heart.keys, heart.starts, heart.boxes, rows, squared, low, middle, high,
+            heart.parent,
+        )  # fmt: skip
+
+    each(
+        lambda i: merge(ends[i], ends[i], ends[i + 1]),
+        len(ends) - 1, jobs, lambda share: phase("joining", share * 0.9),
+    )  # fmt: skip
+    width = 1
+    while width < len(ends) - 1:
+        firsts = range(0, len(ends) - 1 - width, 2 * width)
+
+        def across(i: int, width: int = width, firsts: range = firsts) -> None:
+            first = firsts[i]
+            last = min(first + 2 * width, len(ends) - 1)
+            merge(ends[first], ends[first + width], ends[last])
+
+        each(across, len(firsts), jobs)
+        width *= 2
+    return number_clusters(heart.parent, heart.lowest_rows)
+
+
+def number_clusters(parent: Array, lowest_rows: Array) -> tuple[Array, int]:
+    """Labels of elements, (m,) int32, by the lowest row of each root; and how many there are."""
+    flatten(parent)
+    roots = np.flatnonzero(parent == np.arange(len(parent), dtype=parent.dtype))
+    lowest = np.full(len(parent), np.iinfo(lowest_rows.dtype).max, lowest_rows.dtype)
+    np.minimum.at(lowest, parent, lowest_rows)
+    label = np.empty(len(parent), np.int32)
+    label[roots[np.argsort(lowest[roots])]] = np.arange(len(roots), dtype=np.int32)
+    return label[parent], len(roots)

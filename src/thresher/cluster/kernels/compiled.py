@@ -1,0 +1,29 @@
+"""What every kernel is compiled with: machine code that leaves the interpreter's lock alone.
+
+No fastmath anywhere: comparisons with eps decide results, so sums keep their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numba
+
+__all__ = ["kernel"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile at the first call, and keep the machine code for the next process.
+
+    numba keeps it beside the source or, where that cannot be written, in the user's cache folder
+    (NUMBA_CACHE_DIR names another). Where neither can be, every process compiles anew.
+    """
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(Callable[P, R], numba.njit(cache=True, **settings)(function))
+    except RuntimeError:  # "no locator available": nowhere to write
+        return cast(Callable[P, R], numba.njit(**settings)(function))

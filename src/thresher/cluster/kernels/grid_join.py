@@ -1,0 +1,130 @@
+"""Core cells into clusters: those of a cell are one; two cells join when two core points do.
+
+The work is dealt as contiguous runs of cells. A run joins only cells of its own, so that all share
+one array of parents; then runs are merged pairwise, as in RP-DBSCAN's tournament: of two
+neighbouring runs only the pairs of cells across their border are still to be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from thresher.cluster.kernels.closest import any_within
+from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.disjoint import find, unite
+from thresher.cluster.kernels.distance import Columns
+from thresher.cluster.kernels.grid_rows import Rows, advance, begin
+
+__all__ = ["box_cells", "join_cells", "list_core"]
+
+BOXED = 8  # points from which on a cell's box is worth a look
+
+
+@kernel
+def list_core(
+    columns: Columns,
+    rows: Any,
+    core: Any,
+    keys: Any,
+    starts: Any,
+    cores: Any,
+    first: int,
+    last: int,
+    cell: int,
+    place: int,
+    core_columns: Columns,
+    core_keys: Any,
+    core_starts: Any,
+    lowest_rows: Any,
+) -> None:
+    """Copy the core points of the cells first, …, last - 1 from ``place`` on, their cells from
+    ``cell`` on, with the lowest row number of each."""
+    for c in range(first, last):
+        if cores[c] == 0:
+            continue
+        core_keys[cell] = keys[c]
+        core_starts[cell] = place
+        lowest = np.iinfo(np.int64).max
+        for i in range(np.uintp(starts[c]), np.uintp(starts[c + 1])):
+            if core[i]:
+                for k in range(len(columns)):
+                    core_columns[k][np.uintp(place)] = columns[k][i]
+                lowest = min(lowest, rows[i])
+                place += 1
+        lowest_rows[cell] = lowest
+        cell += 1
+
+
+@kernel
+def box_cells(columns: Columns, starts: Any, first: int, last: int, boxes: Any) -> None:
+    """The box of every cell with enough points: boxes (cells, 2, d), least and greatest."""
+    for c in range(first, last):
+        if starts[c + 1] - starts[c] < BOXED:
+            continue
+        for k in range(len(columns)):
+            low = high = np.float64(columns[k][np.uintp(starts[c])])
+            for i in range(np.uintp(starts[c]), np.uintp(starts[c + 1])):
+                value = np.float64(columns[k][i])
+                low = value if value < low else low
+                high = value if value > high else high
+            boxes[c, 0, k], boxes[c, 1, k] = low, high
+
+
+@kernel
+def join_cells(
+    columns: Columns,
+    keys: Any,
+    starts: Any,
+    boxes: Any,
+    rows: Rows,
+    squared: float,
+    low: int,
+    middle: int,
+    high: int,
+    parent: Any,
+) -> None:
+    """Join each of the cells middle, …, high - 1 to earlier ones, but none before ``low``.
+
+    With ``low`` = ``middle`` a run joins its own cells; else the cells from ``middle`` on are
+    joined to those before it, as both sides have been joined within themselves.
+    """
+    within = low == middle
+    furthest = 0
+    for r in range(len(rows.delta)):
+        furthest = max(furthest, rows.reach[r] - rows.delta[r])
+    cursor = begin(keys, keys[middle], rows, low, high if within else middle)
+    for c in range(middle, high):
+        if not within and keys[c] - furthest > keys[middle - 1]:
+            break
+        root = find(parent, c)
+        limit = c if within else middle
+        for r in range(len(rows.delta)):
+            if rows.delta[r] > 0:
+                continue
+            advance(keys, keys[c], rows, cursor, r, limit)
+            for other in range(cursor.low[r], min(cursor.high[r], limit)):
+                other_root = find(parent, other)
+                if other_root != root and _touch(columns, starts, boxes, c, other, squared):
+                    root = unite(parent, root, other_root)
+
+
+@kernel
+def _touch(
+    columns: Columns, starts: Any, boxes: Any, one: int, other: int, squared: float
+) -> bool:
+    """Whether a point of one cell is within the radius of one of the other."""
+    a, b, c, d = starts[one], starts[one + 1], starts[other], starts[other + 1]
+    if b - a >= BOXED and d - c >= BOXED:
+        near = far = 0.0
+        for k in range(len(columns)):
+            gap = max(boxes[one, 0, k] - boxes[other, 1, k], boxes[other, 0, k] - boxes[one, 1, k])
+            span = max(boxes[one, 1, k] - boxes[other, 0, k], boxes[other, 1, k] - boxes[one, 0, k])
+            near += max(gap, 0.0) ** 2
+            far += span * span
+        if near > squared * (1 + 1e-9):
+            return False
+        if far * (1 + 1e-9) <= squared:
+            return True
+    return any_within(columns, a, b, c, d, squared)

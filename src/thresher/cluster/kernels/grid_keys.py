@@ -1,0 +1,96 @@
+"""Cells as numbers: bounds of the data, keys of points, buckets of keys.
+
+    c_j = floor((x_j - min_j) / side)                      coordinates of the cell of x
+    key = Σ_j (c_j + padding) << shift_j                   last dimension in the lowest bits
+
+The padding leaves room for neighbours of cells at the rim, so that to add a key difference never
+carries from one dimension into the next.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from thresher.cluster.kernels.compiled import kernel
+
+__all__ = ["Buckets", "Layout", "bounds", "bucket_of_part", "key_of_point", "keys_of_rows"]
+
+
+class Layout(NamedTuple):
+    """How points become keys: three arrays of one number for each dimension, and the padding."""
+
+    least: Any  # (d,) float64, the least coordinate
+    per_side: Any  # (d,) float64, 1 / side
+    shift: Any  # (d,) int64
+    padding: int
+
+
+class Buckets(NamedTuple):
+    """How keys become buckets, in order of the keys: a table over their leading bits."""
+
+    origin: int  # key of the first slot
+    shift: int  # low bits that slots do not tell apart
+    table: Any  # (slots,) uint16, the bucket of a slot
+    splitters: Any  # (buckets - 1,) int64: where the table is too coarse; or of length 0
+
+
+@kernel
+def bounds(part: Any, least: Any, greatest: Any) -> bool:
+    """Lower ``least`` and raise ``greatest``, (d,) float64, to hold a part; False if not finite."""
+    finite = True
+    for k in range(part.shape[1]):
+        low = high = np.float64(part[0, k])
+        for i in range(part.shape[0]):
+            value = np.float64(part[i, k])
+            finite &= abs(value) < np.inf
+            low = value if value < low else low
+            high = value if value > high else high
+        least[k] = min(least[k], low)
+        greatest[k] = max(greatest[k], high)
+    return finite
+
+
+@kernel
+def key_of_point(columns: Any, i: int, layout: Layout) -> int:
+    """The key of one point of columns."""
+    key = 0
+    for k in range(len(columns)):
+        cell = np.int64((np.float64(columns[k][i]) - layout.least[k]) * layout.per_side[k])
+        key += (cell + layout.padding) << layout.shift[k]
+    return key
+
+
+@kernel
+def keys_of_rows(rows: Any, layout: Layout, keys: Any) -> None:
+    """The keys of rows (b, d)."""
+    for i in range(np.uintp(rows.shape[0])):
+        key = 0
+        for k in range(rows.shape[1]):
+            cell = np.int64((np.float64(rows[i, k]) - layout.least[k]) * layout.per_side[k])
+            key += (cell + layout.padding) << layout.shift[k]
+        keys[i] = key
+
+
+@kernel
+def bucket_of_part(part: Any, layout: Layout, buckets: Buckets, found: Any) -> None:
+    """The bucket of every row of a part, uint16."""
+    last_slot = len(buckets.table) - 1
+    for i in range(np.uintp(part.shape[0])):
+        key = 0
+        for k in range(part.shape[1]):
+            cell = np.int64((np.float64(part[i, k]) - layout.least[k]) * layout.per_side[k])
+            key += (cell + layout.padding) << layout.shift[k]
+        if len(buckets.splitters) > 0:
+            low, high = 0, len(buckets.splitters)
+            while low < high:
+                middle = (low + high) >> 1
+                if buckets.splitters[middle] <= key:
+                    low = middle + 1
+                else:
+                    high = middle
+            found[i] = low
+        else:
+            slot = min(max((key - buckets.origin) >> buckets.shift, 0), last_slot)
+            found[i] = buckets.table[np.uintp(slot)]

@@ -1,0 +1,97 @@
+"""Labels of points: a core point has its cell's; another that of its nearest core point, if any.
+
+Of core points equally near, the one with the lexicographically smallest coordinates counts, so
+that a label does not depend on the order of rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.distance import Columns, count_within, fetch, squared_distance
+from thresher.cluster.kernels.grid_keys import Layout
+from thresher.cluster.kernels.grid_rows import Rows, advance, begin, row_distance, slab_distances
+
+__all__ = ["label_cells"]
+
+
+@kernel
+def label_cells(
+    columns: Columns,
+    rows_of_points: Any,
+    core: Any,
+    keys: Any,
+    starts: Any,
+    core_columns: Columns,
+    core_keys: Any,
+    core_starts: Any,
+    core_labels: Any,
+    layout: Layout,
+    rows: Rows,
+    squared: float,
+    first: int,
+    last: int,
+    labels: Any,
+    core_rows: Any,
+) -> None:
+    """Write label and core flag of the points of the cells first, …, last - 1 to their rows."""
+    if len(core_keys) == 0:
+        return
+    cursor = begin(core_keys, keys[first], rows, 0, len(core_keys))
+    point = np.empty(len(columns))
+    slabs = np.empty((len(columns) - 1, 2 * rows.greatest + 1))
+    own = 0
+    for c in range(first, last):
+        ready = False
+        for i in range(np.uintp(starts[c]), np.uintp(starts[c + 1])):
+            row = np.uintp(rows_of_points[i])
+            if core[i]:
+                if own == 0 or core_keys[np.uintp(own)] != keys[c]:
+                    own = np.searchsorted(core_keys, keys[c])
+                labels[row] = core_labels[np.uintp(own)]
+                core_rows[row] = True
+                continue
+            if not ready:
+                for r in range(len(rows.delta)):
+                    advance(core_keys, keys[c], rows, cursor, r, len(core_keys))
+                ready = True
+            fetch(columns, i, point)
+            slab_distances(point, layout, rows, slabs)
+            cell = _nearest(core_columns, core_starts, rows, cursor, slabs, point, squared)
+            if cell >= 0:
+                labels[row] = core_labels[cell]
+
+
+@kernel
+def _nearest(
+    columns: Columns, starts: Any, rows: Rows, cursor: Any, slabs: Any, point: Any, squared: float
+) -> int:
+    """The cell of the nearest core point within the radius, or -1."""
+    best, best_cell, best_point = squared, -1, np.uintp(0)
+    for r in range(len(rows.delta)):
+        low, high = cursor.low[r], cursor.high[r]
+        if low == high or row_distance(rows, r, slabs) > rows.limit:
+            continue
+        if count_within(columns, starts[low], starts[high], point, best) == 0:
+            continue
+        for cell in range(low, high):
+            for i in range(np.uintp(starts[cell]), np.uintp(starts[cell + 1])):
+                distance = squared_distance(columns, i, point)
+                if distance < best or (
+                    distance == best and (best_cell < 0 or _precedes(columns, i, best_point))
+                ):
+                    best, best_cell, best_point = distance, cell, i
+    return best_cell
+
+
+@kernel
+def _precedes(columns: Columns, i: int, j: int) -> bool:
+    """Whether the coordinates of point i come before those of j."""
+    for k in range(len(columns)):
+        if columns[k][i] != columns[k][j]:
+            return columns[k][i] < columns[k][j]
+    return False
+

@@ -1,0 +1,391 @@
+"""A kd-tree built in parallel: buckets by a sample's tree, then a tree in every bucket.
+
+    sample ─ top tree ─ route every part ─ scatter into buckets ─ build each bucket ─ assemble
+
+The top tree is a full binary tree of medians of a random sample, so that buckets hold about as
+many points each however skewed the data are, and the way down is the same number of steps for all.
+A bucket fits into a core's cache; there the widest side of the tight box is halved until a box's
+diagonal is at most eps (an adaptive cell: its points are neighbours of each other) or few points
+are left.
+
+Nodes lie in preorder: a node's left child follows it, and ``skip`` names the next node outside its
+subtree. So a traversal needs no stack, and a subtree is a range of nodes and a range of points.
+Boxes bound sums of squares from below and above *as computed*: subtraction, multiplication and
+addition round monotonically, and columns are added in the same order as in the distance itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.cluster.kernels.compiled import kernel
+
+__all__ = [
+    "Tree",
+    "assemble",
+    "build_bucket",
+    "close_upwards",
+    "cut",
+    "diagonal_squared",
+    "route",
+    "scatter",
+    "top_tree",
+]
+
+BLOCK = 64  # points that go down the top tree together, so that their cache misses overlap
+DEEPEST = 40  # halvings in a bucket, after which medians end what midpoints do not
+
+
+class Tree(NamedTuple):
+    """Points in tree order, and the nodes above them in preorder."""
+
+    columns: NDArray[Any]  # (d, n) of the input's dtype
+    rows: NDArray[Any]  # (n,) row of every position, int32 or int64
+    boxes: NDArray[Any]  # (nodes, 2 d) lowest, then highest coordinates, of the input's dtype
+    skip: NDArray[np.int32]  # (nodes,)
+    starts: NDArray[np.int64]  # (nodes,) first position
+    stops: NDArray[np.int64]  # (nodes,) position after the last one
+
+
+@kernel
+def diagonal_squared(boxes: Any, node: int) -> float:
+    """The squared diagonal of a node's box, as the distance of two points is computed."""
+    dimension = boxes.shape[1] // 2
+    total = 0.0
+    for j in range(dimension):
+        side = np.float64(boxes[node, dimension + j]) - np.float64(boxes[node, j])
+        total += side * side
+    return total
+
+
+@kernel
+def top_tree(sample: Any, levels: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Split a sample at medians, ``levels`` times.
+
+    Args:
+        sample: (rows, d).
+        levels: Of splits; there are 2**levels buckets.
+
+    Returns:
+        The dimension and the value of every split, in heap order: ``value`` and less goes left.
+    """
+    inner = (1 << levels) - 1
+    dimensions = np.zeros(inner, dtype=np.int64)
+    values = np.full(inner, np.inf)
+    firsts = np.zeros(2 * inner + 1, dtype=np.int64)
+    lasts = np.zeros(2 * inner + 1, dtype=np.int64)
+    lasts[0] = sample.shape[0]
+    order = np.arange(sample.shape[0])
+    other = np.empty_like(order)
+    for node in range(inner):
+        first, last = firsts[node], lasts[node]
+        middle = last
+        widest, dimension = 0.0, 0
+        for j in range(sample.shape[1]):
+            if last == first:
+                break
+            low = high = sample[order[first], j]
+            for i in range(first + 1, last):
+                value = sample[order[i], j]
+                low = min(low, value)
+                high = max(high, value)
+            if np.float64(high) - np.float64(low) > widest:
+                widest, dimension = np.float64(high) - np.float64(low), j
+        if widest > 0:
+            here = np.empty(last - first, dtype=sample.dtype)
+            for i in range(first, last):
+                here[i - first] = sample[order[i], dimension]
+            here = np.partition(here, (len(here) - 1) // 2)
+            split = here[(len(here) - 1) // 2]
+            split = balanced(here, split)
+            left, right = first, 0
+            for i in range(first, last):
+                if sample[order[i], dimension] <= split:
+                    order[left] = order[i]
+                    left += 1
+                else:
+                    other[right] = order[i]
+                    right += 1
+            for i in range(right):
+                order[left + i] = other[i]
+            middle = left
+            dimensions[node], values[node] = dimension, split
+        firsts[2 * node + 1], lasts[2 * node + 1] = first, middle
+        firsts[2 * node + 2], lasts[2 * node + 2] = middle, last
+    return dimensions, values
+
+
+@kernel
+def balanced(here: Any, median: Any) -> Any:
+    """The median, or the value below it where ties put less on each side evenly otherwise."""
+    below, upto = 0, 0
+    lower = here[0]
+    for value in here:
+        if value < median:
+            lower = value if below == 0 else max(lower, value)
+            below += 1
+        elif value == median:
+            upto += 1
+    upto += below
+    if below > 0 and len(here) - below <= upto:
+        return lower
+    return median if upto < len(here) else lower
+
+
+@kernel
+def route(part: Any, dimensions: Any, values: Any, levels: int, buckets: Any, counts: Any) -> None:
+    """Write the bucket of every row of a part, and count them.
+
+    Args:
+        part: (rows, d), C-contiguous.
+        dimensions: Of the top tree's splits.
+        values: Of the top tree's splits.
+        levels: Of the top tree.
+        buckets: (rows,) uint16, written.
+        counts: (2**levels,) zeros, written.
+    """
+    at = np.empty(BLOCK, dtype=np.int64)
+    bottom = (1 << levels) - 1
+    for first in range(0, part.shape[0], BLOCK):
+        size = min(BLOCK, part.shape[0] - first)
+        at[:] = 0
+        for _ in range(levels):
+            for i in range(size):
+                node = at[i]
+                right = part[first + i, dimensions[node]] > values[node]
+                at[i] = 2 * node + 1 + right
+        for i in range(size):
+            buckets[first + i] = at[i] - bottom
+            counts[at[i] - bottom] += 1
+
+
+@kernel
+def scatter(
+    part: Any, first_row: int, buckets: Any, counts: Any, targets: Any, columns: Any, rows: Any
+) -> None:
+    """Copy the rows of a part to their buckets, column by column.
+
+    Args:
+        part: (rows, d), C-contiguous.
+        first_row: Number of the part's first row.
+        buckets: (rows,) of this part.
+        counts: (buckets,) of this part.
+        targets: (buckets,) where this part's rows of every bucket go.
+        columns: (d, n), written.
+        rows: (n,), written.
+    """
+    ends = np.empty(len(counts), dtype=np.int64)
+    total = 0
+    for bucket in range(len(counts)):
+        ends[bucket] = total
+        total += counts[bucket]
+    order = np.empty(part.shape[0], dtype=np.int32)
+    for i in range(part.shape[0]):
+        bucket = buckets[i]
+        order[ends[bucket]] = i
+        ends[bucket] += 1
+    for bucket in range(len(counts)):  # one run of a bucket after the other stays in cache
+        first = ends[bucket] - counts[bucket]
+        target = targets[bucket]
+        for j in range(part.shape[1]):
+            for i in range(counts[bucket]):
+                columns[j, target + i] = part[order[first + i], j]
+        for i in range(counts[bucket]):
+            rows[target + i] = first_row + order[first + i]
+
+
+@kernel
+def build_bucket(
+    columns: Any, rows: Any, first: int, last: int, eps: float, leaf_size: int
+) -> tuple[Any, NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Build the tree of one bucket, and put its points into tree order.
+
+    Returns:
+        Boxes, skips (counted from the bucket's first node), starts and stops of its nodes.
+    """
+    dimension, size = columns.shape[0], last - first
+    local = columns[:, first:last].copy()
+    order = np.arange(size).astype(np.int32)
+    other = np.empty(size, dtype=np.int32)
+    capacity = 64 + size // 4
+    boxes = np.empty((capacity, 2 * dimension), dtype=columns.dtype)
+    skip = np.empty(capacity, dtype=np.int32)
+    starts = np.empty(capacity, dtype=np.int64)
+    stops = np.empty(capacity, dtype=np.int64)
+    waiting = np.empty((size + 2, 3), dtype=np.int64)
+    waiting[0, 0], waiting[0, 1], waiting[0, 2] = 0, size, 0
+    depth, nodes = 1, 0
+    while depth > 0:
+        depth -= 1
+        start, stop, halvings = waiting[depth, 0], waiting[depth, 1], waiting[depth, 2]
+        if nodes == capacity:
+            capacity *= 2
+            boxes = grown(boxes, np.empty((capacity, 2 * dimension), dtype=columns.dtype))
+            skip = grown(skip, np.empty(capacity, dtype=np.int32))
+            starts = grown(starts, np.empty(capacity, dtype=np.int64))
+            stops = grown(stops, np.empty(capacity, dtype=np.int64))
+        bound(local, order, start, stop, boxes, nodes)
+        starts[nodes], stops[nodes] = first + start, first + stop
+        leaf = stop - start <= leaf_size or diagonal_squared(boxes, nodes) <= eps * eps
+        skip[nodes] = nodes + 1 if leaf else 0
+        if not leaf:
+            middle = halve(local, order, other, start, stop, boxes, nodes, halvings >= DEEPEST)
+            waiting[depth, 0], waiting[depth, 1], waiting[depth, 2] = middle, stop, halvings + 1
+            depth += 1
+            waiting[depth, 0], waiting[depth, 1], waiting[depth, 2] = start, middle, halvings + 1
+            depth += 1
+        nodes += 1
+    for node in range(nodes - 1, -1, -1):
+        if skip[node] == 0:
+            skip[node] = skip[skip[node + 1]]
+    for j in range(dimension):
+        for i in range(size):
+            columns[j, first + i] = local[j, order[i]]
+    moved = rows[first:last].copy()
+    for i in range(size):
+        rows[first + i] = moved[order[i]]
+    return (
+        boxes[:nodes].copy(),
+        skip[:nodes].copy(),
+        starts[:nodes].copy(),
+        stops[:nodes].copy(),
+    )
+
+
+@kernel
+def grown(full: Any, larger: Any) -> Any:
+    """The larger array, beginning with what the full one held."""
+    larger[: len(full)] = full
+    return larger
+
+
+@kernel
+def bound(local: Any, order: Any, start: int, stop: int, boxes: Any, node: int) -> None:
+    """Write the tight box of some points of a bucket."""
+    dimension = local.shape[0]
+    for j in range(dimension):
+        low = high = local[j, order[start]]
+        for i in range(start + 1, stop):
+            value = local[j, order[i]]
+            low = value if value < low else low
+            high = value if value > high else high
+        boxes[node, j], boxes[node, dimension + j] = low, high
+
+
+@kernel
+def halve(
+    local: Any,
+    order: Any,
+    other: Any,
+    start: int,
+    stop: int,
+    boxes: Any,
+    node: int,
+    at_median: bool,
+) -> int:
+    """Sort the points of a node into two sides, both of them with points; where the right begins.
+
+    The box has a side longer than 0, or its diagonal would have been within eps.
+    """
+    dimension = local.shape[0]
+    widest, along = -1.0, 0
+    for j in range(dimension):
+        side = np.float64(boxes[node, dimension + j]) - np.float64(boxes[node, j])
+        if side > widest:
+            widest, along = side, j
+    low, high = boxes[node, along], boxes[node, dimension + along]
+    split = np.float64(low) / 2 + np.float64(high) / 2
+    if at_median:
+        here = np.empty(stop - start, dtype=local.dtype)
+        for i in range(start, stop):
+            here[i - start] = local[along, order[i]]
+        median = np.partition(here, (len(here) - 1) // 2)[(len(here) - 1) // 2]
+        split = np.float64(balanced(here, median))
+    if not low <= split < high:  # neighbouring numbers have none between them
+        split = np.float64(low)
+    left, right = start, 0
+    for i in range(start, stop):  # without a branch: which side is a coin toss
+        point = order[i]
+        goes_left = local[along, point] <= split
+        order[left] = point
+        other[right] = point
+        left += goes_left
+        right += not goes_left
+    for i in range(right):
+        order[left + i] = other[i]
+    return left
+
+
+@kernel
+def assemble(
+    sizes: Any, levels: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Place the buckets' nodes below those of the top tree, in preorder, leaving out empty ones.
+
+    Args:
+        sizes: (2**levels,) nodes of every bucket, 0 where it has no points.
+        levels: Of the top tree.
+
+    Returns:
+        The first node of every bucket; the nodes of the top tree and their skips.
+    """
+    inner = (1 << levels) - 1
+    totals = np.zeros(2 * inner + 1, dtype=np.int64)
+    totals[inner:] = sizes
+    for heap in range(inner - 1, -1, -1):
+        left, right = totals[2 * heap + 1], totals[2 * heap + 2]
+        totals[heap] = left + right + (left > 0 and right > 0)
+    places = np.zeros(2 * inner + 1, dtype=np.int64)
+    nodes = np.empty(inner, dtype=np.int64)
+    skips = np.empty(inner, dtype=np.int32)
+    found = 0
+    for heap in range(inner):
+        both = totals[2 * heap + 1] > 0 and totals[2 * heap + 2] > 0
+        places[2 * heap + 1] = places[heap] + both
+        places[2 * heap + 2] = places[2 * heap + 1] + totals[2 * heap + 1]
+        if both:
+            nodes[found], skips[found] = places[heap], places[heap] + totals[heap]
+            found += 1
+    return places[inner:].copy(), nodes[:found].copy(), skips[:found].copy()
+
+
+@kernel
+def close_upwards(tree: Tree, nodes: Any) -> None:
+    """Bound the nodes by their children; ``nodes`` ascending, their other descendants closed."""
+    dimension = tree.columns.shape[0]
+    for k in range(len(nodes) - 1, -1, -1):
+        node = nodes[k]
+        left = node + 1
+        right = tree.skip[left]
+        tree.starts[node], tree.stops[node] = tree.starts[left], tree.stops[right]
+        for j in range(dimension):
+            tree.boxes[node, j] = min(tree.boxes[left, j], tree.boxes[right, j])
+            high = dimension + j
+            tree.boxes[node, high] = max(tree.boxes[left, high], tree.boxes[right, high])
+
+
+@kernel
+def cut(tree: Tree, most: int, diagonal: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The largest subtrees of at most so many points and such a diagonal, and the nodes above.
+
+    Leaves count as subtrees whatever they hold. Both lists are ascending.
+    """
+    below = np.empty(len(tree.skip), dtype=np.int64)
+    above = np.empty(len(tree.skip), dtype=np.int64)
+    subtrees, ancestors = 0, 0
+    node = 0
+    while node < len(tree.skip):
+        fits = tree.stops[node] - tree.starts[node] <= most
+        fits = fits and diagonal_squared(tree.boxes, node) <= diagonal * diagonal
+        if fits or tree.skip[node] == node + 1:
+            below[subtrees] = node
+            subtrees += 1
+            node = tree.skip[node]
+        else:
+            above[ancestors] = node
+            ancestors += 1
+            node += 1
+    return below[:subtrees].copy(), above[:ancestors].copy()

@@ -1,0 +1,541 @@
+"""Clusters: the connected components of the core points, found by a join of the tree with itself.
+
+The tree is cut into subtrees. ``join_inside`` finds the components of each one alone, bottom up,
+with a union-find over positions; an adaptive cell's core points are one element from the start.
+``join_across`` then looks for links between a subtree's components and those of later subtrees,
+and returns the edges of a spanning forest of what it has linked; a single pass merges those. No
+two threads write to the same place, and the components are the same in whatever order.
+
+A pair of nodes is left alone when they are farther apart than eps or already in one component as a
+whole; it is linked without a distance when their boxes lie within eps of each other entirely. Both
+ends of every link are core points: boxes are those of the core points by now.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
+from thresher.cluster.kernels.tree_scratch import gap_squared, pair_squared, reach_squared
+
+__all__ = [
+    "bound_core",
+    "close_core",
+    "join_across",
+    "join_inside",
+    "merge",
+    "name_components",
+    "number_clusters",
+]
+
+EMPTY = -1  # a node without core points
+MIXED = -2  # a node whose core points may be in several components
+STACK = 512
+MANY = 1_024  # pairs of points that are compared one by one
+
+
+@kernel
+def bound_core(tree: Tree, core: Any, node: int, squared: float, parent: Any, uniform: Any) -> None:
+    """Replace the boxes of a subtree by those of its core points, and make its elements.
+
+    Args:
+        tree: Its boxes are overwritten.
+        core: (n,) flags.
+        node: Root of the subtree.
+        squared: eps².
+        parent: (n,) int32; of the core points written: themselves, or their cell's first one.
+        uniform: (nodes,) int32, written: an element of the one component that a leaf's core points
+            are in, or EMPTY or MIXED.
+    """
+    dimension = tree.columns.shape[0]
+    for leaf in range(tree.skip[node] - 1, node - 1, -1):
+        if tree.skip[leaf] != leaf + 1:
+            bound_by_children(tree, leaf)
+            continue
+        start, stop = tree.starts[leaf], tree.stops[leaf]
+        first, found = -1, 0
+        for p in range(start, stop):
+            parent[p] = -1
+            if core[p]:
+                first = p if first < 0 else first
+                found += 1
+                parent[p] = p
+        if found < stop - start:
+            for j in range(dimension):
+                low, high = np.inf, -np.inf
+                for p in range(start, stop):
+                    if core[p]:
+                        value = np.float64(tree.columns[j, p])
+                        low, high = min(low, value), max(high, value)
+                tree.boxes[leaf, j], tree.boxes[leaf, dimension + j] = low, high
+        if found == 0:
+            uniform[leaf] = EMPTY
+        elif diagonal_squared(tree.boxes, leaf) > squared:
+            uniform[leaf] = MIXED
+        else:  # an adaptive cell of core points: one element
+            uniform[leaf] = first
+            for p in range(first, stop):
+                if core[p]:
+                    parent[p] = first
+
+
+@kernel
+def bound_by_children(tree: Tree, node: int) -> None:
+    """Bound a node by its children."""
+    dimension = tree.columns.shape[0]
+    left, right = node + 1, tree.skip[node + 1]
+    for j in range(dimension):
+        high = dimension + j
+        tree.boxes[node, j] = min(tree.boxes[left, j], tree.boxes[right, j])
+        tree.boxes[node, high] = max(tree.boxes[left, high], tree.boxes[right, high])
+
+
+@kernel
+def close_core(tree: Tree, above: Any, uniform: Any) -> None:
+    """Do for the nodes above the subtrees what ``bound_core`` does inside them."""
+    for k in range(len(above) - 1, -1, -1):
+        bound_by_children(tree, above[k])
+        combine(tree, uniform, above[k])
+
+
+@kernel
+def combine(tree: Tree, uniform: Any, node: int) -> None:
+    """Set ``uniform`` of a node from its children, whose labels are final."""
+    left, right = uniform[node + 1], uniform[tree.skip[node + 1]]
+    if left == EMPTY:
+        uniform[node] = right
+    else:
+        uniform[node] = left
+        if right != EMPTY and right != left:  # noqa: PLR1714 - numba knows no "in" for two types
+            uniform[node] = MIXED
+
+
+# ---------------------------------------------------------------------- union-find
+@kernel
+def find(parent: Any, element: int) -> int:
+    """The root of an element; paths are halved on the way. Parents are smaller than children."""
+    while parent[element] != element:
+        parent[element] = parent[parent[element]]
+        element = parent[element]
+    return element
+
+
+@kernel
+def unite(parent: Any, a: int, b: int, edges: Any) -> None:
+    """Join two roots, and note the edge; ``edges[0]`` holds how many there are."""
+    low, high = min(a, b), max(a, b)
+    if edges is not None:
+        edges[0, 0] += 1
+        edges[edges[0, 0], 0], edges[edges[0, 0], 1] = high, low
+    parent[high] = low
+
+
+# ---------------------------------------------------------------------- joining
+@kernel
+def join_inside(tree: Tree, core: Any, node: int, eps: float, parent: Any, uniform: Any) -> int:
+    """Find the components of a subtree's core points alone.
+
+    Args:
+        tree: With the boxes of the core points.
+        core: (n,) flags.
+        node: Root of the subtree.
+        eps: Radius.
+        parent: (n,) int32; those of the subtree's core points become the number of their
+            component, counted from 0 in order of their first positions.
+        uniform: (nodes,) int32, of this subtree.
+
+    Returns:
+        How many components there are.
+    """
+    stack = np.empty((STACK, 2), dtype=np.int64)
+    squared = eps * eps
+    for above in range(tree.skip[node] - 1, node - 1, -1):
+        left, right = above + 1, np.int64(tree.skip[above])
+        if left == right:  # a leaf
+            if uniform[above] == MIXED:
+                join(tree, core, above, above, squared, parent, parent, uniform, None, stack)
+            continue
+        right = np.int64(tree.skip[left])
+        if uniform[left] != EMPTY and uniform[right] != EMPTY:
+            join(tree, core, left, right, squared, parent, parent, uniform, None, stack)
+        uniform[above] = MIXED
+        refresh(tree, core, above, parent, uniform)
+    components = 0
+    for p in range(tree.starts[node], tree.stops[node]):
+        if core[p]:  # a parent lies before its child, and bears its number already
+            if parent[p] == p:
+                parent[p] = components
+                components += 1
+            else:
+                parent[p] = parent[parent[p]]
+    return components
+
+
+@kernel
+def refresh(tree: Tree, core: Any, node: int, parent: Any, uniform: Any) -> None:
+    """See whether a mixed node's core points have come together since; if so, note an element."""
+    left = node + 1
+    if tree.skip[node] == left:
+        root = -1
+        for p in range(tree.starts[node], tree.stops[node]):
+            if core[p]:
+                other = find(parent, parent[p])
+                if root >= 0 and other != root:
+                    return
+                root = other
+        uniform[node] = root
+        return
+    first, second = uniform[left], uniform[tree.skip[left]]
+    if first == EMPTY or second == EMPTY:
+        uniform[node] = second if first == EMPTY else first
+    elif first >= 0 and second >= 0 and find(parent, first) == find(parent, second):
+        uniform[node] = first
+
+
+@kernel
+def join(
+    tree: Tree,
+    core: Any,
+    a: int,
+    b: int,
+    squared: float,
+    labels: Any,
+    parent: Any,
+    uniform: Any,
+    edges: Any,
+    stack: Any,
+) -> None:
+    """Unite whatever is linked by a pair of core points, one below each of two nodes.
+
+    Args:
+        tree: With the boxes of the core points.
+        core: (n,) flags.
+        a: A node.
+        b: A node that is no ancestor or descendant of ``a``; or the same leaf.
+        squared: eps².
+        labels: (n,) element of every core point.
+        parent: Of the elements.
+        uniform: (nodes,) an element, EMPTY or MIXED; brought up to date where ``edges`` is None.
+        edges: (…, 2) to note the edges in, or None.
+        stack: (…, 2) scratch.
+    """
+    stack[0, 0], stack[0, 1] = a, b
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        x, y = stack[depth, 0], stack[depth, 1]
+        if uniform[x] == EMPTY or uniform[y] == EMPTY:
+            continue
+        if x != y and gap_squared(tree.boxes, x, tree.boxes, y) > squared:
+            continue
+        if edges is None:
+            if uniform[x] == MIXED:
+                refresh(tree, core, x, parent, uniform)
+            if uniform[y] == MIXED:
+                refresh(tree, core, y, parent, uniform)
+        if uniform[x] >= 0 and uniform[y] >= 0:
+            first, second = find(parent, uniform[x]), find(parent, uniform[y])
+            if first == second:
+                continue
+            if reach_squared(tree.boxes, x, tree.boxes, y) <= squared:
+                unite(parent, first, second, edges)
+                continue
+        leaf_x, leaf_y = tree.skip[x] == x + 1, tree.skip[y] == y + 1
+        if leaf_x and leaf_y:
+            join_leaves(tree, core, x, y, squared, labels, parent, uniform, edges)
+            continue
+        if depth + 2 > len(stack):
+            larger = np.empty((2 * len(stack), 2), dtype=np.int64)
+            larger[: len(stack)] = stack
+            stack = larger
+        size_x, size_y = tree.stops[x] - tree.starts[x], tree.stops[y] - tree.starts[y]
+        if leaf_x or (not leaf_y and size_y > size_x):
+            stack[depth, 0], stack[depth, 1] = x, y + 1
+            stack[depth + 1, 0], stack[depth + 1, 1] = x, tree.skip[y + 1]
+        else:
+            stack[depth, 0], stack[depth, 1] = x + 1, y
+            stack[depth + 1, 0], stack[depth + 1, 1] = tree.skip[x + 1], y
+        depth += 2
+
+
+@kernel
+def join_leaves(
+    tree: Tree,
+    core: Any,
+    x: int,
+    y: int,
+    squared: float,
+    labels: Any,
+    parent: Any,
+    uniform: Any,
+    edges: Any,
+) -> None:
+    """Unite what is linked by a pair of core points of two leaves, or of one with itself."""
+    if tree.stops[x] - tree.starts[x] > tree.stops[y] - tree.starts[y]:
+        x, y = y, x
+    one_x, one_y = uniform[x] >= 0, uniform[y] >= 0
+    pairs = (tree.stops[x] - tree.starts[x]) * (tree.stops[y] - tree.starts[y])
+    if one_x and one_y and pairs > MANY:
+        if touching(tree, core, x, y, squared):
+            unite(parent, find(parent, uniform[x]), find(parent, uniform[y]), edges)
+        return
+    for p in range(tree.starts[x], tree.stops[x]):
+        if not core[p] or beyond_box(tree, p, y) > squared:
+            continue
+        root = find(parent, labels[p])
+        if one_y and find(parent, uniform[y]) == root:
+            continue
+        for q in range(p + 1 if x == y else tree.starts[y], tree.stops[y]):
+            if not core[q]:
+                continue
+            other = find(parent, labels[q])
+            if other == root or pair_squared(tree.columns, p, q) > squared:
+                continue
+            unite(parent, root, other, edges)
+            root = min(root, other)
+            if one_y:
+                break
+        if one_x and one_y and find(parent, uniform[y]) == root:
+            return
+
+
+@kernel
+def beyond_box(tree: Tree, p: int, node: int) -> float:
+    """The squared distance of a point from a node's box."""
+    dimension = tree.columns.shape[0]
+    total = 0.0
+    for j in range(dimension):
+        value = np.float64(tree.columns[j, p])
+        below = np.float64(tree.boxes[node, j]) - value
+        gap = max(below, value - np.float64(tree.boxes[node, dimension + j]))
+        if gap > 0:
+            total += gap * gap
+    return total
+
+
+@kernel
+def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
+    """Whether any core points of two large cells are within eps of each other.
+
+    Only those within eps of the other's box count. The nearest of them to it are tried first, for
+    cells that touch nearly always do so there; then both sets are halved as long as their boxes
+    leave it open, so that two blobs a little more than eps apart do not cost the product of their
+    sizes.
+    """
+    left, right = facing(tree, core, x, y, squared), facing(tree, core, y, x, squared)
+    if len(left) == 0 or len(right) == 0:
+        return False
+    for q in right:
+        if pair_squared(tree.columns, left[0], q) <= squared:
+            return True
+    for p in left:
+        if pair_squared(tree.columns, p, right[0]) <= squared:
+            return True
+    dimension = tree.columns.shape[0]
+    boxes = np.empty((2, 2 * dimension))
+    stack = np.empty((STACK, 4), dtype=np.int64)
+    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, len(left), 0, len(right)
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        first, last, start, stop = (
+            stack[depth, 0],
+            stack[depth, 1],
+            stack[depth, 2],
+            stack[depth, 3],
+        )
+        enclose(tree, left[first:last], boxes[0])
+        enclose(tree, right[start:stop], boxes[1])
+        if gap_squared(boxes, 0, boxes, 1) > squared:
+            continue
+        if reach_squared(boxes, 0, boxes, 1) <= squared:
+            return True
+        if (last - first) * (stop - start) <= MANY:
+            for p in left[first:last]:
+                for q in right[start:stop]:
+                    if pair_squared(tree.columns, p, q) <= squared:
+                        return True
+            continue
+        if depth + 2 > len(stack):
+            larger = np.empty((2 * len(stack), 4), dtype=np.int64)
+            larger[: len(stack)] = stack
+            stack = larger
+        stack[depth + 1] = stack[depth]
+        if last - first >= stop - start:
+            middle = first + part(tree, left[first:last], boxes[0])
+            stack[depth, 1] = stack[depth + 1, 0] = middle
+        else:
+            middle = start + part(tree, right[start:stop], boxes[1])
+            stack[depth, 3] = stack[depth + 1, 2] = middle
+        depth += 2
+    return False
+
+
+@kernel
+def facing(tree: Tree, core: Any, node: int, other: int, squared: float) -> Any:
+    """Positions of a node's core points within eps of the other's box, the nearest one first."""
+    found = np.empty(tree.stops[node] - tree.starts[node], dtype=np.int64)
+    count, nearest, least = 0, 0, np.inf
+    for p in range(tree.starts[node], tree.stops[node]):
+        if core[p]:
+            distance = beyond_box(tree, p, other)
+            if distance <= squared:
+                found[count] = p
+                if distance < least:
+                    nearest, least = count, distance
+                count += 1
+    if count:
+        found[0], found[nearest] = found[nearest], found[0]
+    return found[:count]
+
+
+@kernel
+def enclose(tree: Tree, positions: Any, box: Any) -> None:
+    """Write the tight box of some points."""
+    dimension = tree.columns.shape[0]
+    for j in range(dimension):
+        low, high = np.inf, -np.inf
+        for p in positions:
+            value = np.float64(tree.columns[j, p])
+            low, high = min(low, value), max(high, value)
+        box[j], box[dimension + j] = low, high
+
+
+@kernel
+def part(tree: Tree, positions: Any, box: Any) -> int:
+    """Sort positions into two halves of their box, by its widest side; where the second begins.
+
+    Equal points, which no side can part, are halved by number.
+    """
+    dimension = tree.columns.shape[0]
+    widest, along = 0.0, -1
+    for j in range(dimension):
+        if box[dimension + j] - box[j] > widest:
+            widest, along = box[dimension + j] - box[j], j
+    if along < 0:
+        return len(positions) // 2
+    split = box[along] / 2 + box[dimension + along] / 2
+    if not box[along] <= split < box[dimension + along]:
+        split = box[along]
+    left = 0
+    for k in range(len(positions)):
+        p = positions[k]
+        if np.float64(tree.columns[along, p]) <= split:
+            positions[k], positions[left] = positions[left], p
+            left += 1
+    return left
+
+
+@kernel
+def join_across(
+    tree: Tree,
+    core: Any,
+    subtree: int,
+    eps: float,
+    labels: Any,
+    uniform: Any,
+    parent: Any,
+    edges: Any,
+) -> Any:
+    """Edges between components, by links of a subtree's core points with those after it.
+
+    Args:
+        tree: With the boxes of the core points.
+        core: (n,) flags.
+        subtree: Its root.
+        eps: Radius.
+        labels: (n,) int32 component of every core point.
+        uniform: (nodes,) int32 component, EMPTY or MIXED.
+        parent: (components,) int32, every one its own; so it is left.
+        edges: (components + 1, 2) int32 scratch.
+
+    Returns:
+        (k, 2) int32, a spanning forest of what was linked.
+    """
+    stack = np.empty((STACK, 2), dtype=np.int64)
+    edges[0, 0] = 0
+    node, end = 0, tree.stops[subtree]
+    while node < len(tree.skip):
+        if tree.stops[node] > end and tree.starts[node] < end:
+            node += 1  # an ancestor of the subtree
+            continue
+        if tree.starts[node] >= end:
+            join(tree, core, subtree, node, eps * eps, labels, parent, uniform, edges, stack)
+        node = np.int64(tree.skip[node])
+    found = edges[1 : edges[0, 0] + 1].copy()
+    for k in range(len(found)):
+        parent[found[k, 0]] = found[k, 0]
+    return found
+
+
+# ---------------------------------------------------------------------- naming
+@kernel
+def name_components(
+    tree: Tree, core: Any, node: int, base: int, labels: Any, uniform: Any, lowest: Any
+) -> None:
+    """Number a subtree's components from ``base`` on, and note the lowest row of each.
+
+    Args:
+        tree: All points.
+        core: (n,) flags.
+        node: Root of the subtree.
+        base: Components of the subtrees before it.
+        labels: (n,) int32, of the subtree's core points from 0; ``base`` is added.
+        uniform: (nodes,) int32, written.
+        lowest: (components,) int64, written.
+    """
+    for above in range(tree.skip[node] - 1, node - 1, -1):
+        if tree.skip[above] != above + 1:
+            combine(tree, uniform, above)
+            continue
+        one = EMPTY
+        for p in range(tree.starts[above], tree.stops[above]):
+            if core[p]:
+                labels[p] += base
+                if one == EMPTY:
+                    one = np.int64(labels[p])
+                elif one != labels[p]:
+                    one = MIXED
+        uniform[above] = one
+    highest = base - 1
+    for p in range(tree.starts[node], tree.stops[node]):
+        if core[p]:
+            component, row = labels[p], np.int64(tree.rows[p])
+            if component > highest:  # they are numbered in order of their first positions
+                highest, lowest[component] = component, row
+            elif row < lowest[component]:
+                lowest[component] = row
+
+
+@kernel
+def merge(parent: Any, edges: Any) -> None:
+    """Unite components along edges."""
+    for k in range(len(edges)):
+        first, second = find(parent, edges[k, 0]), find(parent, edges[k, 1])
+        if first != second:
+            unite(parent, first, second, None)
+
+
+@kernel
+def number_clusters(parent: Any, lowest: Any) -> tuple[NDArray[np.int32], int]:
+    """The cluster of every component, numbered by lowest core row, and how many there are."""
+    roots = np.empty(len(parent), dtype=np.int64)
+    count = 0
+    for component in range(len(parent)):
+        root = find(parent, component)
+        if root == component:
+            roots[count] = root
+            count += 1
+        elif lowest[component] < lowest[root]:
+            lowest[root] = lowest[component]
+    order = np.argsort(lowest[roots[:count]])
+    clusters = np.empty(len(parent), dtype=np.int32)
+    for number in range(count):
+        clusters[roots[order[number]]] = number
+    for component in range(len(parent)):  # a root comes before what is below it
+        clusters[component] = clusters[find(parent, component)]
+    return clusters, count

@@ -1,0 +1,158 @@
+"""The space in which k-medoids measures: every metric as a function of plain coordinates.
+
+Rows on a sphere stand for angles, so cosine and haversine need no kernels of their own:
+
+    metric      rows become                       distance of two of them
+    euclidean   themselves                        √Σ(x - y)²
+    manhattan   themselves                        Σ|x - y|
+    cosine      unit vectors                      1 - cos = Σ(x - y)² / 2
+    haversine   points of the unit sphere, 3-D    the angle, 2 asin(√Σ(x - y)² / 2)
+
+Tiles of rows are converted to float64 as they are needed; the whole never is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.cluster.kernels import medoids as kernels
+from thresher.cluster.points import Points
+from thresher.errors import DataError, ParameterError, nearest
+
+__all__ = ["METRICS", "Metric", "NearestMedoid", "checked_weights", "code_of", "embedded", "tiles"]
+
+Metric = Literal["euclidean", "manhattan", "cosine", "haversine"]
+
+METRICS: dict[str, int] = {
+    "euclidean": kernels.EUCLIDEAN,
+    "manhattan": kernels.MANHATTAN,
+    "cosine": kernels.COSINE,
+    "haversine": kernels.HAVERSINE,
+}
+TILE_ROWS = 8192
+
+
+def code_of(metric: str, dimension: int) -> int:
+    """The kernels' number of a metric.
+
+    Raises:
+        ParameterError: it is unknown, or is haversine and the rows are not latitude, longitude.
+    """
+    if not isinstance(metric, str) or metric not in METRICS:
+        raise ParameterError(f"metric {metric!r} is unknown.", nearest(str(metric), METRICS))
+    if metric == "haversine" and dimension != 2:
+        raise ParameterError(
+            f"haversine needs two columns, latitude and longitude in radians, got {dimension}.",
+            "Pass these two alone, or take another metric.",
+        )
+    return METRICS[metric]
+
+
+def embedded(metric: int, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows in the space of the metric, (r, D) float64, contiguous; D = d, or 3 for haversine.
+
+    Raises:
+        DataError: cosine of a row of zeros; a latitude beyond a pole.
+    """
+    found = np.ascontiguousarray(rows, dtype=np.float64)
+    if metric == kernels.COSINE:
+        largest = np.abs(found).max(axis=1, keepdims=True)
+        if not largest.all():
+            raise DataError(
+                "A row of zeros has no direction, so its cosine distance is not defined.",
+                "Leave such rows out, or take another metric.",
+            )
+        found = found / largest  # squares of what is left neither overflow nor vanish
+        found /= np.sqrt((found * found).sum(axis=1, keepdims=True))
+    elif metric == kernels.HAVERSINE:
+        latitude, longitude = found[:, 0], found[:, 1]
+        beyond = np.abs(latitude) > math.pi / 2 + 1e-6  # a pole, written as float32
+        if beyond.any():
+            raise DataError(
+                f"A latitude of {latitude[beyond][0]:g} is beyond the poles, at ±π/2.",
+                "Pass latitude, then longitude, both in radians: numpy.radians(degrees).",
+            )
+        flat = np.cos(latitude)
+        found = np.stack(
+            [flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1
+        )
+    return found
+
+
+def tiles(points: Points, part: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The rows of a part a few thousand at a time, each with the number of its first row."""
+    rows, first = points.part(part), int(points.starts[part])
+    for start in range(0, len(rows), TILE_ROWS):
+        yield first + start, rows[start : start + TILE_ROWS]
+
+
+def checked_weights(sample_weight: Any, count: int) -> NDArray[np.float64] | None:
+    """Weights of rows as float64; None stays None.
+
+    Raises:
+        DataError: not (count,), not finite, negative, or all of them 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    if weights.shape != (count,):
+        raise DataError(
+            f"sample_weight has the shape {weights.shape}, and there are {count} rows.",
+            "Pass one weight a row.",
+        )
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"sample_weight must be finite and not negative, got {weights[row]:g} in row {row}.",
+            "Give rows that do not matter the weight 0.",
+        )
+    if not weights.any():
+        raise DataError("The sample weights are all zero.", "Give some row a positive one.")
+    return weights
+
+
+class NearestMedoid:
+    """Finds the nearest of some medoids; ties go to the first of them.
+
+    Args:
+        metric: The kernels' number.
+        medoids: (k, D) in the space of the metric.
+    """
+
+    def __init__(self, metric: int, medoids: NDArray[np.float64]) -> None:
+        self.metric, self.medoids = metric, medoids
+        self.shift = medoids.mean(axis=0)
+        lanes, self.scale = lanes_of(medoids - self.shift)
+        self.singles = np.ascontiguousarray(lanes.T)
+        norm = 1 if metric == kernels.MANHATTAN else 2
+        self.reach = float(np.linalg.norm(self.singles.astype(np.float64), norm, axis=1).max())
+
+    def __call__(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """The label and the distance of every row, (r, D) in the space of the metric."""
+        labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows))
+        kernels.nearest(
+            self.metric,
+            rows,
+            self.medoids,
+            self.singles,
+            self.shift,
+            self.scale,
+            self.reach,
+            labels,
+            distances,
+        )
+        return labels, distances
+
+
+def lanes_of(centred: NDArray[np.float64]) -> tuple[NDArray[np.float32], float]:
+    """Centred rows as float32 whose squares neither overflow nor vanish, (D, r), and the scale."""
+    largest = float(np.abs(centred).max())
+    scale = 1.0 / largest if 1e-290 < largest < 1e290 else 1.0
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray((centred * scale).T, dtype=np.float32), scale

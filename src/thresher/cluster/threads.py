@@ -1,0 +1,80 @@
+"""Threads that pull numbered tasks, for kernels that do not hold the interpreter's lock.
+
+What a task writes belongs to its number alone, so results do not depend on how many threads there
+are. The calling thread works too: one job starts no thread at all. numba's own threads are not
+used: they may not be entered from two Python threads, nor survive a fork.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+
+from thresher.errors import ParameterError
+
+__all__ = ["each", "jobs_of"]
+
+
+def jobs_of(n_jobs: int | None) -> int:
+    """Threads to use: None and -1 take every processor this process may use, -2 one less.
+
+    Raises:
+        ParameterError: n_jobs is 0.
+    """
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if n_jobs is None:
+        return processors
+    if n_jobs == 0:
+        raise ParameterError("n_jobs must not be 0.", "Use 1 for a single thread, -1 for all.")
+    return n_jobs if n_jobs > 0 else max(1, processors + 1 + n_jobs)
+
+
+def each(
+    task: Callable[[int], None],
+    count: int,
+    jobs: int,
+    done: Callable[[float], None] | None = None,
+) -> None:
+    """Call ``task(i)`` for every i below ``count``, in order of their numbers, by ``jobs`` threads.
+
+    Args:
+        task: Is given its number.
+        count: Tasks.
+        jobs: Threads, the calling one among them.
+        done: Is told the share of the tasks that have ended, in the calling thread.
+
+    Raises:
+        BaseException: what the first failing task raised, once all threads stand still.
+    """
+    numbers = itertools.count()  # next() is one step under the interpreter's lock
+    failures: list[BaseException] = []
+    ended = itertools.count(1)
+
+    def work(tell: Callable[[float], None] | None) -> None:
+        try:
+            while not failures and (number := next(numbers)) < count:
+                task(number)
+                finished = next(ended)
+                if tell is not None:
+                    tell(finished / count)
+        except BaseException as failure:  # KeyboardInterrupt must stop the others as well
+            failures.append(failure)
+
+    helpers = [
+        threading.Thread(target=work, args=(None,), daemon=True)
+        for _ in range(min(jobs, count) - 1)
+    ]
+    for helper in helpers:
+        helper.start()
+    work(done)
+    try:
+        for helper in helpers:
+            helper.join()
+    except BaseException as failure:  # an interrupt while others still work
+        failures.append(failure)
+    if failures:
+        raise failures[0]
