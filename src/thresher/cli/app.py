@@ -16,7 +16,18 @@ from typing import Annotated
 
 import typer
 
-from thresher.cli import audit, demo, export, fit, methods, predict, report, review
+from thresher.cli import (
+    audit,
+    dbscan,
+    demo,
+    export,
+    fit,
+    kmedoids,
+    methods,
+    predict,
+    report,
+    review,
+)
 from thresher.cli.output import say_error
 from thresher.errors import ThresherError
 
@@ -35,6 +46,8 @@ app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("review")(review.review)
+app.command("dbscan")(dbscan.dbscan)
+app.command("kmedoids")(kmedoids.kmedoids)
 app.command("methods")(methods.methods)
 app.command("demo")(demo.demo)
 

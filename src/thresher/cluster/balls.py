@@ -25,8 +25,8 @@ from threadpoolctl import threadpool_limits
 from thresher.cluster.kernels.balls_border import border_ball
 from thresher.cluster.kernels.balls_count import add, count_ball
 from thresher.cluster.kernels.balls_form import assign, face, measure
-from thresher.cluster.kernels.balls_tile import Balls
-from thresher.cluster.kernels.balls_unite import merge, unite_ball
+from thresher.cluster.kernels.balls_tile import Balls, near_balls
+from thresher.cluster.kernels.balls_unite import Forest, merge, unite_ball
 from thresher.cluster.kernels.disjoint import flatten
 from thresher.cluster.points import Clustered, Phase, Points
 from thresher.cluster.threads import each
@@ -37,6 +37,7 @@ __all__ = ["cluster"]
 BALL_ROWS = 256  # points of a ball, on average: tiles of this size multiply at full speed
 MOST_BALLS = 2048  # centres, each of which every point is compared with
 MOST_ROWS = 1024  # points of a ball: a task must not be much longer than others
+MOST_PIECES = 4096  # of balls cut to that length: what is known of pairs of balls grows with these²
 SAMPLED = 16  # sampled points for every centre
 STEPS = 3  # of Lloyd's algorithm, on the sample
 LEVELS = 3  # what lies far from the centres is given centres of its own, twice
@@ -119,11 +120,10 @@ def form(points: Points, eps: float, jobs: int, phase: Phase) -> Formed:
     largest = np.zeros(parts)
 
     def copy(number: int) -> None:
-        first, last = points.starts[number], points.starts[number + 1]
-        for begin in range(first, last, CHUNK):
-            end = min(begin + CHUNK, last)
-            rows = points.part(number)[begin - first : end - first]
-            held[places[begin:end]] = rows
+        first, part = points.starts[number], points.part(number)
+        for begin in range(0, len(part), CHUNK):
+            rows = part[begin : begin + CHUNK]
+            held[places[first + begin : first + begin + len(rows)]] = rows
             largest[number] = max(largest[number], np.abs(rows).max())
 
     each(copy, parts, jobs, lambda share: phase("sorting", 0.8 + 0.1 * share))
@@ -141,9 +141,21 @@ def form(points: Points, eps: float, jobs: int, phase: Phase) -> Formed:
         )
         radii = np.maximum.reduceat(distances, starts[:-1])
     facing = np.full((count, count), np.inf, np.float32)
-    balls = Balls(held, starts, centres, radii, facing)
-    each(lambda i: face(balls, i, eps, facing), count, jobs)
+    balls = Balls(held, starts, centres, radii, np.empty((0, 0), np.float32))
+    each(lambda i: face(balls, i, near(balls, radii, radii, i, 0, eps), eps, facing), count, jobs)
+    balls = balls._replace(facing=facing)
     return Formed(balls, order, distances)
+
+
+def near(
+    balls: Balls, row_radii: Array, column_radii: Array, ball: int, first: int, eps: float
+) -> NDArray[np.int64]:
+    """Balls from ``first`` on whose columns may be within eps of a ball's rows, nearest first."""
+    numbers, distances = near_balls(
+        balls.centres, column_radii, balls.facing, ball, row_radii[ball], first, eps
+    )
+    ordered: NDArray[np.int64] = numbers[np.argsort(distances, kind="stable")]
+    return ordered
 
 
 def group(points: Points, jobs: int, phase: Phase) -> tuple[Array, Array]:
@@ -175,7 +187,7 @@ def group(points: Points, jobs: int, phase: Phase) -> tuple[Array, Array]:
         if len(rows) == 0:
             break
     every = np.concatenate(sizes)
-    pieces = -(-every // MOST_ROWS)
+    pieces = -(-every // max(MOST_ROWS, points.rows // MOST_PIECES))
     piece_of = np.repeat(np.arange(len(every)), pieces)
     within = np.arange(len(piece_of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     begins = (np.cumsum(every) - every)[piece_of] + within * every[piece_of] // pieces[piece_of]
@@ -209,20 +221,11 @@ def nearest_centres(
 
     def task(number: int) -> None:
         first, last = begins[number], begins[number + 1]
-        for begin in range(first, last, CHUNK):
-            end = min(begin + CHUNK, last)
-            if rows is None:
-                block = points.part(number)[begin - first : end - first]
-            else:
-                block = points.take(rows[begin:end])
-            assign(
-                np.array(block, order="C"),
-                middle,
-                scale,
-                centres,
-                nearest[begin:end],
-                distance[begin:end],
-            )
+        part = points.part(number) if rows is None else points.take(rows[first:last])
+        for begin in range(0, last - first, CHUNK):
+            block = np.array(part[begin : begin + CHUNK], order="C")
+            here = slice(first + begin, first + begin + len(block))
+            assign(block, middle, scale, centres, nearest[here], distance[here])
 
     each(task, len(begins) - 1, jobs, done)
     return nearest, distance
@@ -280,28 +283,31 @@ def core_points(
     lock = threading.Lock()
     spaces = pool([np.zeros(len(counts) if both else 0) for _ in range(min(jobs, count))])
 
-    unclear = np.ones(count, np.bool_)
+    def within(ball: int) -> None:
+        own = np.full(1, ball)
+        count_ball(balls, masses, ball, own, False, eps, min_samples, weights, counts, np.empty(0))
 
-    def task(ball: int, own: bool) -> None:
+    each(within, count, jobs, lambda share: phase("core points", share / 8))
+    unclear = np.logical_or.reduceat(counts < min_samples, balls.starts[:-1])
+
+    def across(ball: int) -> None:
+        if not (unclear[ball] or both):
+            return
+        others = near(balls, balls.radii, balls.radii, ball, ball + 1 if both else 0, eps)
+        others = others[others != ball]
+        if not unclear[ball]:
+            others = others[unclear[others]]
         found = spaces.get()
-        two = both and not own
         touched = count_ball(
-            balls, masses, unclear, ball, own, two, eps, min_samples, weights, counts, found
+            balls, masses, ball, others, both, eps, min_samples, weights, counts, found
         )
-        if two:
+        if both:
             with lock:
                 add(counts, found, balls.starts, touched)
         spaces.put(found)
 
-    each(lambda ball: task(ball, True), count, jobs, lambda share: phase("core points", share / 8))
-    unclear = np.logical_or.reduceat(counts < min_samples, balls.starts[:-1])
     if unclear.any():
-        each(
-            lambda ball: task(ball, False),
-            count,
-            jobs,
-            lambda share: phase("core points", (1 + 7 * share) / 8),
-        )
+        each(across, count, jobs, lambda share: phase("core points", (1 + 7 * share) / 8))
     mask: NDArray[np.bool_] = counts >= min_samples
     return mask
 
@@ -314,7 +320,9 @@ def join(formed: Formed, core: Selected, eps: float, jobs: int, phase: Phase) ->
     parents = np.arange(total, dtype=np.int32)
 
     def within(ball: int) -> None:
-        unite_ball(formed.balls, *core, ball, True, eps, components, parents)
+        if core.radii[ball] >= 0:
+            own = np.full(1, ball)
+            unite_ball(formed.balls, *core, ball, own, eps, Forest(components, parents))
 
     each(within, count, jobs, lambda share: phase("joining", share / 8))
     renumber(components, core.positions, parents)
@@ -325,10 +333,13 @@ def join(formed: Formed, core: Selected, eps: float, jobs: int, phase: Phase) ->
     spaces = pool([np.empty_like(parents) for _ in range(min(jobs, count))])
 
     def across(ball: int) -> None:
+        if core.radii[ball] < 0:
+            return
         found = spaces.get()
         with lock:
             found[:] = parents
-        unite_ball(formed.balls, *core, ball, False, eps, components, found)
+        others = near(formed.balls, core.radii, core.radii, ball, ball + 1, eps)
+        unite_ball(formed.balls, *core, ball, others, eps, Forest(components, found))
         with lock:
             merge(parents, found)
         spaces.put(found)
@@ -353,7 +364,9 @@ def borders(
     nearest = np.full(len(formed.order), -1, np.int64)
 
     def task(ball: int) -> None:
-        border_ball(formed.balls, *core, *rest, ball, eps, nearest)
+        if rest.radii[ball] >= 0:
+            others = near(formed.balls, rest.radii, core.radii, ball, 0, eps)
+            border_ball(formed.balls, *core, *rest, ball, others, eps, nearest)
 
     each(task, len(core.radii), jobs, lambda share: phase("labels", share))
     return nearest

@@ -20,7 +20,14 @@ from thresher.cluster.kernels.disjoint import flatten
 from thresher.cluster.kernels.grid_cells import list_cells, sort_bucket
 from thresher.cluster.kernels.grid_core import mark_core, weigh_cells
 from thresher.cluster.kernels.grid_join import box_cells, join_cells, list_core
-from thresher.cluster.kernels.grid_keys import Buckets, Layout, bounds, bucket_of_part, keys_of_rows
+from thresher.cluster.kernels.grid_keys import (
+    PADDING,
+    Buckets,
+    Layout,
+    bounds,
+    bucket_of_part,
+    keys_of_rows,
+)
 from thresher.cluster.kernels.grid_label import label_cells
 from thresher.cluster.kernels.grid_rows import Rows
 from thresher.cluster.kernels.partition import count_buckets, first_places, move
@@ -124,39 +131,45 @@ def lay_out(least: Array, greatest: Array, eps: float) -> tuple[Layout, Rows]:
     with np.errstate(over="ignore"):
         extent = (greatest - least) * (math.sqrt(d) / eps)
     most = float(extent.max())
-    greatest_offset = math.isqrt(d) + 1
-    if most < 2.0**KEY_BITS:
-        shrink = max(1e-9, most * 2.0**-48)
-        per_side = np.full(d, math.sqrt(d) / (eps * (1 - shrink)))
-        cells = [int(length) + 1 for length in (greatest - least) * per_side]
-        bits = [(count + 2 * greatest_offset + 2).bit_length() for count in cells]
-    if most >= 2.0**KEY_BITS or sum(bits) > KEY_BITS or shrink > 0.01:
-        raise ParameterError(
-            f"eps = {eps:g} is too small for the grid: the data extend over {most:.3g} cells.",
-            'Leave algorithm at "auto", or take a larger eps.',
-        )
-    shift = np.array([sum(bits[j + 1 :]) for j in range(d)], np.int64)
-    layout = Layout(least.astype(np.float64), per_side, shift, greatest_offset)
+    shrink = max(1e-9, most * 2.0**-48)
+    if most >= 2.0**KEY_BITS or shrink > 0.01:
+        raise too_small(eps, most)
+    per_side = math.sqrt(d) / (eps * (1 - shrink))
+    cells = [int(length * per_side) + 1 for length in greatest - least]
+    fields = [count // 2 + 1 for count in cells[:-1]] + [cells[-1]]
+    bits = [(count + 2 * PADDING + 1).bit_length() for count in fields]
+    remainders = d - 1
+    if sum(bits) + remainders > KEY_BITS:
+        raise too_small(eps, most)
+    shift = np.array([sum(bits[j + 1 :]) + remainders for j in range(d)], np.int64)
+    layout = Layout(least.astype(np.float64), per_side, shift)
     margin = most * 2.0**-49 + 1e-12
     limit = d / (1 - shrink) ** 2 * (1 + 1e-9)
-    return layout, rows_around(d, shift, greatest_offset, margin, limit)
+    return layout, rows_around(shift, margin, limit)
 
 
-def rows_around(d: int, shift: Array, greatest: int, margin: float, limit: float) -> Rows:
-    """The rows of cells that can hold neighbours of a point, nearest first."""
-    found = []
-    for offset in itertools.product(range(-greatest, greatest + 1), repeat=d - 1):
-        distance = sum(max(abs(o) - 1, 0) ** 2 for o in offset)
-        if distance <= d:
-            delta = sum(o << int(s) for o, s in zip(offset, shift[:-1], strict=True))
-            reach = 1 + math.isqrt(d - distance)
-            found.append((sum(o * o for o in offset), delta, reach, offset))
-    found.sort()
+def too_small(eps: float, cells: float) -> ParameterError:
+    """The refusal of an eps that makes more cells than there are numbers."""
+    return ParameterError(
+        f"eps = {eps:g} is too small for the grid: the data extend over {cells:.3g} cells.",
+        'Leave algorithm at "auto", or take a larger eps.',
+    )
+
+
+def rows_around(shift: Array, margin: float, limit: float) -> Rows:
+    """The columns of blocks that can hold neighbours of a point, nearest first."""
+    d = len(shift)
+    offsets = sorted(
+        itertools.product((-1, 0, 1), repeat=d - 1), key=lambda offset: sum(o * o for o in offset)
+    )
+    delta = [sum(o << int(s) for o, s in zip(o_s, shift[:-1], strict=True)) for o_s in offsets]
+    reach = math.isqrt(d) + 1  # cells: eps is √d sides
     return Rows(
-        np.array([delta for _, delta, _, _ in found], np.int64),
-        np.array([reach for _, _, reach, _ in found], np.int64),
-        np.array([offset for *_, offset in found], np.int64).reshape(len(found), d - 1) + greatest,
-        greatest,
+        np.array(delta, np.int64),
+        np.array(offsets, np.int64).reshape(len(offsets), d - 1) + 1,
+        reach << (d - 1),
+        (reach + 1) << (d - 1),
+        d - 1,
         margin,
         limit,
     )
@@ -228,7 +241,8 @@ def deal(sample: Array, layout: Layout, n: int) -> tuple[Buckets, int]:
     shift = max(0, (top - origin).bit_length() - (SLOTS - 1).bit_length())
     slots = np.clip((keys - origin) >> shift, 0, SLOTS - 1)
     held = np.bincount(slots, minlength=SLOTS)
-    table = ((np.cumsum(held) - held) * count // len(keys)).astype(np.uint16)
+    before = np.cumsum(held) - held
+    table = np.minimum(before * count // len(keys), count - 1).astype(np.uint16)
     if shift > 0 and held.max() * count > 16 * len(keys):  # most points in one slot
         splitters = np.unique(keys[np.arange(1, count) * len(keys) // count])
         return Buckets(origin, shift, table, splitters), len(splitters) + 1

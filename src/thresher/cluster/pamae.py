@@ -62,7 +62,7 @@ class Objects(NamedTuple):
 class MedoidClusters(NamedTuple):
     """What `k_medoids` returns: u = min(k, distinct objects) medoids, sorted by coordinates."""
 
-    rows: Numbers  # (u,) which rows are the medoids
+    rows: Numbers  # (u,) which rows are the medoids, the lowest of equal ones
     medoids: NDArray[Any]  # (u, d), of the points' dtype
     labels: NDArray[np.int32]  # (N,)
     inertia: float  # φ
@@ -76,6 +76,7 @@ class Assigned(NamedTuple):
 
     labels: NDArray[np.int32]  # (N,)
     counts: Numbers  # (k,) rows of positive weight
+    first_rows: Numbers  # (k,) the lowest row of positive weight that equals each medoid
     inertia: float
 
 
@@ -155,7 +156,7 @@ def k_medoids(
             break
         medoids, assigned, done = moved, labelled, number + 1
     return MedoidClusters(
-        medoids.rows,
+        assigned.first_rows,
         medoids.coordinates,
         assigned.labels,
         assigned.inertia,
@@ -365,21 +366,31 @@ def assign(
 ) -> Assigned:
     """The nearest medoid of every row."""
     find = NearestMedoid(metric, embedded(metric, medoids.coordinates))
-    parts = len(points.starts) - 1
+    parts, count = len(points.starts) - 1, len(medoids.rows)
     labels = np.empty(points.rows, np.int32)
-    sums, counts = np.zeros((parts, 1)), np.zeros((parts, len(medoids.rows)), np.int64)
+    sums, counts = np.zeros((parts, 1)), np.zeros((parts, count), np.int64)
+    first_rows = np.full((parts, count), np.iinfo(np.int64).max)
 
     def task(part: int) -> None:
         for first, rows in tiles(points, part):
             near, distances = find(embedded(metric, rows))
             labels[first : first + len(rows)] = near
             sums[part] += weighted_sum(distances, first, weights)
+            heavy = np.ones(len(rows), np.bool_)
             if weights is not None:
-                near = near[weights[first : first + len(rows)] > 0]
-            counts[part] += np.bincount(near, minlength=len(medoids.rows))
+                heavy = weights[first : first + len(rows)] > 0
+            counts[part] += np.bincount(near[heavy], minlength=count)
+            here = np.flatnonzero(heavy & (distances == 0))
+            here = here[(rows[here] == medoids.coordinates[near[here]]).all(axis=1)]
+            np.minimum.at(first_rows[part], near[here], first + here)
 
     each(task, parts, jobs, lambda share: phase("assigning points", share))
-    return Assigned(labels, counts.sum(axis=0), float(np.add.reduce(sums, axis=0)[0]))
+    return Assigned(
+        labels,
+        counts.sum(axis=0),
+        first_rows.min(axis=0),
+        float(np.add.reduce(sums, axis=0)[0]),
+    )
 
 
 def weighted_sum(distances: Floats, first: int, weights: Floats | None) -> float:
@@ -427,7 +438,8 @@ def completed(
             elsewhere[part] = united([more] if before is None else [before, more], missing)
 
     each(task, parts, jobs)
-    return united([known[0], united([more for more in elsewhere if more], missing)], n_clusters)
+    found = [more for more in elsewhere if more is not None]
+    return united([known[0], united(found, missing)], n_clusters) if found else known[0]
 
 
 def united(some: list[Objects], most: int) -> Objects:

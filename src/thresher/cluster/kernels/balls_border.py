@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels.balls_tile import (
     BLOCK,
     OUTSIDE,
-    ROUNDED,
     VANISHED,
     Balls,
+    Placed,
+    ahead,
+    empty,
     farthest,
     gap_to,
-    narrow_columns,
     narrow_rows,
-    near_balls,
     pick,
-    place,
     place_ball,
     place_centres,
+    place_columns,
     product,
     scale_for,
     side_of,
@@ -43,13 +45,10 @@ def precedes(balls: Balls, one: int, other: int) -> bool:
 @kernel
 def nearest_in_tile(
     balls: Balls,
-    positions: NDArray[np.int64],
-    rows: NDArray[np.float32],
-    row_squares: NDArray[np.float64],
+    rows: Placed,
+    chosen: NDArray[np.int64],
     count: int,
-    members: NDArray[np.int64],
-    columns: NDArray[np.float32],
-    column_squares: NDArray[np.float64],
+    columns: Placed,
     width: int,
     scale: float,
     space: NDArray[np.float32],
@@ -60,27 +59,29 @@ def nearest_in_tile(
 
     Args:
         balls: The points.
-        positions, rows, row_squares: Of the ``count`` rows: in the points, placed, squared lengths.
-        members, columns, column_squares: Of the ``width`` columns, core points.
+        rows, count: The first so many.
+        chosen: (count,): the places of the rows in ``best`` and ``nearest``.
+        columns, width: The first so many, core points.
         scale: Of the placed coordinates.
         space: Room for a tile.
-        best: (count,): squared distance of the nearest so far, eps² at first.
-        nearest: (count,): its position, -1 at first.
+        best: Squared distance of the nearest so far, eps² at first.
+        nearest: Its position, -1 at first.
     """
-    error = slack(rows.shape[1])
+    error = slack(balls.points.shape[1])
     halves = np.empty(width, np.float32)
     longest = 0.0
     for column in range(width):
-        halves[column] = np.float32(0.5 * column_squares[column])
-        longest = max(longest, column_squares[column])
+        halves[column] = np.float32(0.5 * columns.squares[column])
+        longest = max(longest, columns.squares[column])
     for first in range(0, count, BLOCK):
         last = min(count, first + BLOCK)
-        tile = product(rows, first, last, columns, width, space)
+        tile = product(rows.coordinates, first, last, columns.coordinates, width, space)
         for row in range(first, last):
             products = tile[row - first]
-            scaled = best[row] * scale * scale
-            unsure = error * (row_squares[row] + longest + scaled) + VANISHED
-            low = np.float32(0.5 * (row_squares[row] - scaled) - unsure)
+            here = chosen[row]
+            scaled = best[here] * scale * scale
+            unsure = error * (rows.squares[row] + longest + scaled) + VANISHED
+            low = np.float32(0.5 * (rows.squares[row] - scaled) - unsure)
             within = np.int32(0)
             for column in range(width):
                 within = np.int32(within + np.int32(products[column] - halves[column] >= low))
@@ -89,18 +90,19 @@ def nearest_in_tile(
             for column in range(width):
                 if not products[column] - halves[column] >= low:
                     continue
-                square = squared_distance(balls.points, positions[row], members[column])
-                if square > best[row] or (
-                    square == best[row]
-                    and nearest[row] >= 0
-                    and not precedes(balls, members[column], nearest[row])
+                other = columns.positions[column]
+                square = squared_distance(balls.points, rows.positions[row], other)
+                if square > best[here] or (
+                    square == best[here]
+                    and nearest[here] >= 0
+                    and not precedes(balls, other, nearest[here])
                 ):
                     continue
-                best[row] = square
-                nearest[row] = members[column]
+                best[here] = square
+                nearest[here] = other
                 scaled = square * scale * scale  # fewer columns can still be nearer
-                unsure = error * (row_squares[row] + longest + scaled) + VANISHED
-                low = np.float32(0.5 * (row_squares[row] - scaled) - unsure)
+                unsure = error * (rows.squares[row] + longest + scaled) + VANISHED
+                low = np.float32(0.5 * (rows.squares[row] - scaled) - unsure)
 
 
 @kernel
@@ -113,6 +115,7 @@ def border_ball(
     other_starts: NDArray[np.int64],
     other_radii: NDArray[np.float64],
     ball: int,
+    near: NDArray[np.int64],
     eps: float,
     nearest: NDArray[np.int64],
 ) -> None:
@@ -124,92 +127,68 @@ def border_ball(
         core_starts: (balls + 1,): the first of each ball in ``core``.
         core_radii: (balls,): reach of the core points around the centre; -1 where there is none.
         others, other_starts, other_radii: The same of the points that are not core points.
-        ball: Its number.
+        ball: Its number; it has such points.
+        near: Numbers of the balls that may hold a core point within eps, its own among them.
         eps: Positive.
         nearest: (N,): where the ball's other points receive the position of their nearest core
             point; the lexicographically first of several. Nothing is written where there is none.
     """
-    start, stop = other_starts[ball], other_starts[ball + 1]
-    centre, radius = balls.centres[ball], other_radii[ball]
-    if start == stop:
-        return
-    positions = others[start:stop]
-    size, dimension = stop - start, balls.points.shape[1]
-    near = near_balls(balls.centres, core_radii, balls.facing, ball, radius, 0, eps)
+    positions = others[other_starts[ball] : other_starts[ball + 1]]
+    size, dimension = positions.size, balls.points.shape[1]
+    centre, reach = balls.centres[ball], other_radii[ball] + eps
     widest = 1
     for other in near:
         widest = max(widest, core_starts[other + 1] - core_starts[other])
-    scale = scale_for(radius + eps)
+    scale = scale_for(reach)
     error = slack(dimension)
-    reach = (radius + eps) * scale if scale > 0.0 else 0.0
-    reach *= reach * (1.0 + ROUNDED)
-
-    placed, squares = place_ball(balls.points, positions.copy(), centre, scale)
-    axes, centre_squares, products = place_centres(placed, balls.centres, near, centre, scale)
-    best = np.full(size, eps * eps)
-    found = np.full(size, -1)
+    placed = place_ball(balls.points, positions, centre, scale)
+    axes, products = place_centres(placed, balls.centres, near, centre, scale)
+    best, found = np.full(size, eps * eps), np.full(size, -1)
     chosen = np.empty(size, np.int64)
-    rows = np.empty((size, dimension), np.float32)
-    row_squares = np.empty(size, np.float64)
-    row_positions = np.empty(size, np.int64)
-    row_best = np.empty(size, np.float64)
-    row_found = np.empty(size, np.int64)
-    members = np.empty(widest, np.int64)
-    columns = np.empty((widest, dimension), np.float32)
-    column_squares = np.empty(widest, np.float64)
+    rows, columns = empty(size, dimension), empty(widest, dimension)
     space = np.empty(BLOCK * widest, np.float32)
 
     for index in range(near.size):
         other = near[index]
-        centre_square = centre_squares[index]
+        centre_square = axes.squares[index]
         count = 0
         for row in range(size):
-            within = np.sqrt(best[row])
+            within = math.sqrt(best[row])
             far = (within + core_radii[other]) * scale
             gap = gap_to(balls.facing[other, ball], within, scale, centre_square)
-            side = side_of(products[index, row], squares[row], centre_square, error, -1.0, far, gap)
+            side = side_of(
+                products[index, row],
+                placed.squares[row],
+                centre_square,
+                error,
+                -1.0,
+                far,
+                gap,
+            )
             if side != OUTSIDE:
                 chosen[count] = row
                 count += 1
         if count == 0:
             continue
+        most = math.inf
+        step = ahead(eps, scale, centre_square)
+        if other != ball:
+            most = step + farthest(
+                products[index], centre_square, error, placed.squares, chosen, count
+            )
         width = core_starts[other + 1] - core_starts[other]
         for column in range(width):
-            members[column] = core[core_starts[other] + column]
-        width = place(balls.points, members, width, centre, scale, reach, columns, column_squares)
-        if width > 0 and other != ball:
-            ahead = eps * scale * np.sqrt(centre_square) * (1.0 + ROUNDED)
-            most = farthest(products[index], centre_square, error, squares, chosen, count) + ahead
-            width, least = narrow_columns(
-                axes[index], centre_square, most, error, members, columns, column_squares, width
-            )
-            count = narrow_rows(
-                products[index], centre_square, least - ahead, error, squares, chosen, count
-            )
+            columns.positions[column] = core[core_starts[other] + column]
+        width, least = place_columns(
+            balls.points, centre, scale, reach, axes, index, most, error, width, columns, space
+        )
+        count = narrow_rows(
+            products[index], centre_square, least - step, error, placed.squares, chosen, count
+        )
         if width == 0 or count == 0:
             continue
-        pick(positions, placed, squares, chosen, count, row_positions, rows, row_squares)
-        for row in range(count):
-            row_best[row] = best[chosen[row]]
-            row_found[row] = found[chosen[row]]
-        nearest_in_tile(
-            balls,
-            row_positions,
-            rows,
-            row_squares,
-            count,
-            members,
-            columns,
-            column_squares,
-            width,
-            scale,
-            space,
-            row_best,
-            row_found,
-        )
-        for row in range(count):
-            best[chosen[row]] = row_best[row]
-            found[chosen[row]] = row_found[row]
+        pick(placed, chosen, count, rows)
+        nearest_in_tile(balls, rows, chosen, count, columns, width, scale, space, best, found)
     for row in range(size):
         if found[row] >= 0:
             nearest[positions[row]] = found[row]

@@ -14,7 +14,7 @@ from thresher.cluster.kernels.balls_tile import (
     ROUNDING,
     VANISHED,
     Balls,
-    near_balls,
+    empty,
     place,
     place_ball,
     place_centres,
@@ -52,16 +52,14 @@ def assign(
         for column in range(centres.shape[1]):
             half += np.float32(0.5) * centres[number, column] * centres[number, column]
         halves[number] = half
-    members = np.empty(BLOCK, np.int64)
-    placed = np.empty((BLOCK, rows.shape[1]), np.float32)
-    squares = np.empty(BLOCK, np.float64)
+    placed = empty(BLOCK, rows.shape[1])
     space = np.empty(BLOCK * centres.shape[0], np.float32)
     for first in range(0, rows.shape[0], BLOCK):
         count = min(BLOCK, rows.shape[0] - first)
         for index in range(count):
-            members[index] = first + index
-        place(rows, members, count, middle, scale, math.inf, placed, squares)
-        tile = product(placed, 0, count, centres, centres.shape[0], space)
+            placed.positions[index] = first + index
+        place(rows, middle, scale, math.inf, count, placed)
+        tile = product(placed.coordinates, 0, count, centres, centres.shape[0], space)
         for index in range(count):
             best = np.int32(0)
             highest = tile[index, 0] - halves[0]
@@ -71,7 +69,7 @@ def assign(
                     highest = value
                     best = np.int32(number)
             nearest[first + index] = best
-            square = max(0.0, squares[index] - 2.0 * highest)
+            square = max(0.0, placed.squares[index] - 2.0 * highest)
             distance[first + index] = np.float32(math.sqrt(square) / scale)
 
 
@@ -84,11 +82,11 @@ def measure(
     distances: NDArray[np.float64],
 ) -> None:
     """The mean of a ball's points, and no less than the distance of each from it."""
-    centre[:] = 0.0
     for position in range(start, stop):
         for column in range(points.shape[1]):
             centre[column] += np.float64(points[position, column])
-    centre /= stop - start
+    for column in range(points.shape[1]):
+        centre[column] /= stop - start
     for position in range(start, stop):
         total = 0.0
         for column in range(points.shape[1]):
@@ -98,33 +96,32 @@ def measure(
 
 
 @kernel
-def face(balls: Balls, ball: int, eps: float, facing: NDArray[np.float32]) -> None:
+def face(
+    balls: Balls, ball: int, others: NDArray[np.int64], eps: float, facing: NDArray[np.float32]
+) -> None:
     """Find how far a ball's points reach towards every other centre that is near.
 
     Args:
         balls: All of them; what they know of ``facing`` is not used.
         ball: Its number.
+        others: Numbers of the balls that are near.
         eps: Positive.
         facing: (balls, balls) of infinity, of which one row is written: see ``Balls``.
     """
     radius = balls.radii[ball]
     if not radius < math.inf:
         return
-    none = np.empty((0, 0), np.float32)
-    others = near_balls(balls.centres, balls.radii, none, ball, radius, 0, eps)
     scale = scale_for(radius + eps)
     error = slack(balls.points.shape[1])
     members = np.arange(balls.starts[ball], balls.starts[ball + 1])
-    placed, squares = place_ball(balls.points, members, balls.centres[ball], scale)
-    _, centre_squares, products = place_centres(
-        placed, balls.centres, others, balls.centres[ball], scale
-    )
+    placed = place_ball(balls.points, members, balls.centres[ball], scale)
+    axes, products = place_centres(placed, balls.centres, others, balls.centres[ball], scale)
     for index in range(others.size):
-        length = math.sqrt(centre_squares[index])
+        length = math.sqrt(axes.squares[index])
         if length == 0.0:
             continue
         most = -math.inf
-        for row in range(squares.size):
-            unsure = error * (squares[row] + centre_squares[index]) + VANISHED
+        for row in range(members.size):
+            unsure = error * (placed.squares[row] + axes.squares[index]) + VANISHED
             most = max(most, (products[index, row] + unsure) / length)
         facing[ball, others[index]] = np.float32((most + abs(most) * ROUNDED) / scale)

@@ -33,17 +33,23 @@ __all__ = [
     "BLOCK",
     "OUTSIDE",
     "PARTLY",
+    "ROUNDED",
+    "ROUNDING",
+    "VANISHED",
     "WHOLE",
     "Balls",
+    "Placed",
+    "ahead",
+    "empty",
     "farthest",
     "gap_to",
-    "narrow_columns",
     "narrow_rows",
     "near_balls",
     "pick",
     "place",
     "place_ball",
     "place_centres",
+    "place_columns",
     "product",
     "scale_for",
     "side_of",
@@ -68,6 +74,14 @@ class Balls(NamedTuple):
     radii: NDArray[np.float64]  # (balls,): no member lies farther from its centre
     # (balls, balls): no member of the first lies farther from its centre towards that of the second
     facing: NDArray[np.float32]
+
+
+class Placed(NamedTuple):
+    """Points around a centre, scaled and rounded."""
+
+    positions: NDArray[np.int64]  # (m,) in ``Balls.points``
+    coordinates: NDArray[np.float32]  # (m, d)
+    squares: NDArray[np.float64]  # (m,): their squared lengths
 
 
 @kernel
@@ -96,59 +110,63 @@ def slack(dimension: int) -> float:
 
 
 @kernel
+def empty(count: int, dimension: int) -> Placed:
+    """Room for so many points."""
+    return Placed(
+        np.empty(count, np.int64),
+        np.empty((count, dimension), np.float32),
+        np.empty(count, np.float64),
+    )
+
+
+@kernel
 def place(
     points: NDArray[Any],
-    members: NDArray[np.int64],
-    count: int,
     centre: NDArray[np.float64],
     scale: float,
     limit: float,
-    placed: NDArray[np.float32],
-    squares: NDArray[np.float64],
+    count: int,
+    placed: Placed,
 ) -> int:
-    """Move, scale and round some points; keep those whose squared length is at most ``limit``.
+    """Move, scale and round points; keep those whose squared length is at most ``limit``.
 
     Args:
         points: (N, d).
-        members: Positions of the points, (>= count,); those kept are moved to the front.
-        count: How many.
         centre: (d,).
         scale: 0 places every point at the centre.
         limit: Squared, after scaling.
-        placed: (>= count, d) receives the points.
-        squares: (>= count,) receives the squared lengths of what ``placed`` holds.
+        count: The points are those at the first so many positions of ``placed``.
+        placed: Receives the points at its front.
 
     Returns:
         How many are kept.
     """
+    positions, coordinates, squares = placed
     dimension = points.shape[1]
     quarter = dimension - dimension % 4
     kept = 0
     for index in range(count):
-        position = members[index]
-        if scale == 0.0:
-            placed[kept, :] = np.float32(0.0)
-        else:
-            for column in range(dimension):
-                moved = np.float64(points[position, column]) - centre[column]
-                placed[kept, column] = np.float32(moved * scale)
+        position = positions[index]
+        for column in range(dimension):
+            moved = np.float64(points[position, column]) - centre[column]
+            coordinates[kept, column] = np.float32(moved * scale)
         # Four sums at once: a single one would wait for each addition.
         first = second = third = fourth = 0.0
         for column in range(0, quarter, 4):
-            a = np.float64(placed[kept, column])
-            b = np.float64(placed[kept, column + 1])
-            c = np.float64(placed[kept, column + 2])
-            d = np.float64(placed[kept, column + 3])
+            a = np.float64(coordinates[kept, column])
+            b = np.float64(coordinates[kept, column + 1])
+            c = np.float64(coordinates[kept, column + 2])
+            d = np.float64(coordinates[kept, column + 3])
             first += a * a
             second += b * b
             third += c * c
             fourth += d * d
         for column in range(quarter, dimension):
-            a = np.float64(placed[kept, column])
+            a = np.float64(coordinates[kept, column])
             first += a * a
         square = (first + second) + (third + fourth)
         if not square > limit:
-            members[kept] = position
+            positions[kept] = position
             squares[kept] = square
             kept += 1
     return kept
@@ -156,33 +174,44 @@ def place(
 
 @kernel
 def place_ball(
-    points: NDArray[Any], members: NDArray[np.int64], centre: NDArray[np.float64], scale: float
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Place the rows of a task around their own centre: coordinates (m, d), squared lengths."""
-    placed = np.empty((members.size, points.shape[1]), np.float32)
-    squares = np.empty(members.size, np.float64)
-    place(points, members, members.size, centre, scale, math.inf, placed, squares)
-    return placed, squares
+    points: NDArray[Any], positions: NDArray[np.int64], centre: NDArray[np.float64], scale: float
+) -> Placed:
+    """Place the points of a task around their own centre."""
+    placed = empty(positions.size, points.shape[1])
+    for index in range(positions.size):  # assigning a slice takes seconds to compile
+        placed.positions[index] = positions[index]
+    place(points, centre, scale, math.inf, positions.size, placed)
+    return placed
 
 
 @kernel
-def pick(
-    positions: NDArray[np.int64],
-    placed: NDArray[np.float32],
-    squares: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-    count: int,
-    picked_positions: NDArray[np.int64],
-    picked: NDArray[np.float32],
-    picked_squares: NDArray[np.float64],
-) -> None:
-    """Copy the chosen rows to the front of the last three, which may be the first if they ascend."""
+def place_centres(
+    placed: Placed,
+    centres: NDArray[np.float64],
+    others: NDArray[np.int64],
+    centre: NDArray[np.float64],
+    scale: float,
+) -> tuple[Placed, NDArray[np.float32]]:
+    """Place the centres of other balls among the points of one.
+
+    Returns:
+        The axes to them, and their inner products with the points (others, m) float32.
+    """
+    axes = place_ball(centres, others, centre, scale)
+    size = placed.positions.size
+    space = np.empty(others.size * size, np.float32)
+    return axes, product(axes.coordinates, 0, others.size, placed.coordinates, size, space)
+
+
+@kernel
+def pick(source: Placed, chosen: NDArray[np.int64], count: int, target: Placed) -> None:
+    """Copy chosen points, which ascend, to the front of ``target``, which may be ``source``."""
     for index in range(count):
-        row = chosen[index]
-        for column in range(placed.shape[1]):
-            picked[index, column] = placed[row, column]
-        picked_squares[index] = squares[row]
-        picked_positions[index] = positions[row]
+        point = chosen[index]
+        target.positions[index] = source.positions[point]
+        target.squares[index] = source.squares[point]
+        for column in range(source.coordinates.shape[1]):
+            target.coordinates[index, column] = source.coordinates[point, column]
 
 
 @kernel
@@ -196,7 +225,8 @@ def product(
 ) -> NDArray[np.float32]:
     """Inner products of rows ``first`` to ``last`` with ``count`` columns, kept in ``space``."""
     tile = space[: (last - first) * count].reshape(last - first, count)
-    np.dot(rows[first:last], columns[:count].T, tile)
+    if tile.size:
+        np.dot(rows[first:last], columns[:count].T, tile)
     return tile
 
 
@@ -209,7 +239,7 @@ def near_balls(
     radius: float,
     first: int,
     eps: float,
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Balls from ``first`` on that may hold a point within eps of a point of a ball.
 
     Args:
@@ -222,7 +252,7 @@ def near_balls(
         eps: Positive.
 
     Returns:
-        Their numbers, nearest centre first, ties by number.
+        Their numbers, and the distances of their centres.
     """
     count = centres.shape[0]
     found = np.empty(count - first, np.int64)
@@ -241,30 +271,7 @@ def near_balls(
         found[size] = other
         distances[size] = distance
         size += 1
-    return found[:size][np.argsort(distances[:size], kind="mergesort")]
-
-
-@kernel
-def place_centres(
-    placed: NDArray[np.float32],
-    centres: NDArray[np.float64],
-    others: NDArray[np.int64],
-    centre: NDArray[np.float64],
-    scale: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """Place the centres of other balls among placed rows.
-
-    Returns:
-        The axes to them (others, d) float32, their squared lengths (others,) float64, and their
-        inner products with the rows (others, m) float32.
-    """
-    axes = np.empty((others.size, placed.shape[1]), np.float32)
-    squares = np.empty(others.size, np.float64)
-    place(centres, others.copy(), others.size, centre, scale, math.inf, axes, squares)
-    products = np.empty((others.size, placed.shape[0]), np.float32)
-    if others.size:
-        np.dot(axes, placed.T, products)
-    return axes, squares, products
+    return found[:size], distances[:size]
 
 
 @kernel
@@ -313,39 +320,76 @@ def gap_to(facing: float, eps: float, scale: float, centre_square: float) -> flo
 
 
 @kernel
-def narrow_columns(
-    axis: NDArray[np.float32],
+def ahead(eps: float, scale: float, centre_square: float) -> float:
+    """eps along an axis: how much products with it may differ, see ``gap_to``."""
+    return eps * (1.0 + ROUNDED) * scale * math.sqrt(centre_square)
+
+
+@kernel
+def farthest(
+    products: NDArray[np.float32],
     centre_square: float,
+    error: float,
+    squares: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    count: int,
+) -> float:
+    """The greatest product with the axis that one of the chosen rows may have."""
+    most = -math.inf
+    for index in range(count):
+        row = chosen[index]
+        unsure = error * (squares[row] + centre_square) + VANISHED
+        most = max(most, products[row] + unsure)
+    return most
+
+
+@kernel
+def place_columns(
+    points: NDArray[Any],
+    centre: NDArray[np.float64],
+    scale: float,
+    reach: float,
+    axes: Placed,
+    axis: int,
     most: float,
     error: float,
-    members: NDArray[np.int64],
-    columns: NDArray[np.float32],
-    squares: NDArray[np.float64],
     count: int,
+    columns: Placed,
+    space: NDArray[np.float32],
 ) -> tuple[int, float]:
-    """Keep the columns that are not too far along the axis for every row.
+    """Place columns around the rows' centre; keep those near enough to it and along the axis.
 
     Args:
-        axis: (d,), from the rows' centre to that of the columns.
-        centre_square: Its squared length.
-        most: What the inner product with the axis may be.
+        points: (N, d).
+        centre, scale: Of the rows.
+        reach: eps and the radius of the rows, unscaled.
+        axes, axis: The axis from the rows' centre to that of the columns, and its place.
+        most: What the inner product with the axis may be; infinite to keep all.
         error: ``slack`` of the dimension.
-        members, columns, squares: Of the ``count`` columns; those kept are moved to the front.
+        count: The columns are the points at the first so many positions of ``columns``.
+        columns: Receives those kept at its front.
+        space: Room for a tile.
 
     Returns:
-        How many are kept, and the least inner product that one of them has.
+        How many are kept, and the least inner product that one of them may have.
     """
-    products = np.dot(columns[:count], axis)
+    limit = (reach * scale) ** 2 * (1.0 + ROUNDED) if scale > 0.0 else 0.0
+    count = place(points, centre, scale, limit, count, columns)
+    if most == math.inf:
+        return count, -math.inf
+    positions, coordinates, squares = columns
+    products = product(axes.coordinates, axis, axis + 1, coordinates, count, space)
     kept, least = 0, math.inf
     for column in range(count):
-        unsure = error * (squares[column] + centre_square) + VANISHED
-        if products[column] - unsure > most:
+        unsure = error * (squares[column] + axes.squares[axis]) + VANISHED
+        if products[0, column] - unsure > most:
             continue
-        least = min(least, products[column] - unsure)
+        least = min(least, products[0, column] - unsure)
         if kept != column:
-            members[kept] = members[column]
+            positions[kept] = positions[column]
             squares[kept] = squares[column]
-            columns[kept] = columns[column]
+            for coordinate in range(coordinates.shape[1]):
+                coordinates[kept, coordinate] = coordinates[column, coordinate]
         kept += 1
     return kept, least
 
@@ -369,21 +413,3 @@ def narrow_rows(
             chosen[kept] = row
             kept += 1
     return kept
-
-
-@kernel
-def farthest(
-    products: NDArray[np.float32],
-    centre_square: float,
-    error: float,
-    squares: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-    count: int,
-) -> float:
-    """The greatest product with the axis that one of the chosen rows may have."""
-    most = -math.inf
-    for index in range(count):
-        row = chosen[index]
-        unsure = error * (squares[row] + centre_square) + VANISHED
-        most = max(most, products[row] + unsure)
-    return most

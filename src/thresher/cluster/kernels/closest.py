@@ -16,6 +16,7 @@ from thresher.cluster.kernels.distance import Columns, count_within, fetch
 __all__ = ["any_within"]
 
 FEW = 4096  # pairs that are compared at once
+PROBES = 16  # points that are tried before anything else
 BLOCK = 256  # points between two looks whether one was found
 
 
@@ -25,7 +26,10 @@ def any_within(
 ) -> bool:
     """Whether a point of a_first … a_last - 1 has a neighbour in b_first … b_last - 1."""
     if (a_last - a_first) * (b_last - b_first) <= FEW:
-        return _compare(columns, a_first, a_last, b_first, b_last, squared)
+        return _compare(columns, a_first, a_last, 1, b_first, b_last, squared)
+    step = max(1, (a_last - a_first) // PROBES)  # dense neighbours meet at the first few tries
+    if _compare(columns, a_first, a_last, step, b_first, b_last, squared):
+        return True
     d = len(columns)
     a, b = np.empty((a_last - a_first, d)), np.empty((b_last - b_first, d))
     _copy(columns, a_first, a_last, a)
@@ -35,11 +39,17 @@ def any_within(
 
 @kernel
 def _compare(
-    columns: Columns, a_first: int, a_last: int, b_first: int, b_last: int, squared: float
+    columns: Columns,
+    a_first: int,
+    a_last: int,
+    a_step: int,
+    b_first: int,
+    b_last: int,
+    squared: float,
 ) -> bool:
     point = np.empty(len(columns))
-    for i in range(np.uintp(a_first), np.uintp(a_last)):
-        fetch(columns, i, point)
+    for i in range(a_first, a_last, a_step):
+        fetch(columns, np.uintp(i), point)
         for start in range(b_first, b_last, BLOCK):
             if count_within(columns, start, min(start + BLOCK, b_last), point, squared) > 0:
                 return True

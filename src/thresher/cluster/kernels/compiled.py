@@ -5,7 +5,9 @@ No fastmath anywhere: comparisons with eps decide results, so sums keep their or
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -24,6 +26,22 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        return cast(Callable[P, R], numba.njit(cache=True, **settings)(function))
+        compiled = numba.njit(cache=True, **settings)(function)
     except RuntimeError:  # "no locator available": nowhere to write
         return cast(Callable[P, R], numba.njit(**settings)(function))
+    # numba looks whether a kernel's own file has changed, not the files of the kernels it calls
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(file, "_source_stamp"):
+        file._source_stamp = SOURCES
+    return cast(Callable[P, R], compiled)
+
+
+def _sources() -> str:
+    """A fingerprint of all kernels."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+SOURCES = _sources()

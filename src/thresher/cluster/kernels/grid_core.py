@@ -70,7 +70,7 @@ def mark_core(
     count = len(rows.delta)
     cursor = begin(keys, keys[first], rows, 0, len(keys))
     point = np.empty(len(columns))
-    slabs = np.empty((len(columns) - 1, 2 * rows.greatest + 1))
+    slabs = np.empty((len(columns) - 1, 3))
     held = np.full(count, min_samples)
     for c in range(first, last):
         begins, ends = starts[c], starts[c + 1]

@@ -93,10 +93,11 @@ def join_cells(
     within = low == middle
     furthest = 0
     for r in range(len(rows.delta)):
-        furthest = max(furthest, rows.reach[r] - rows.delta[r])
+        furthest = max(furthest, rows.below - rows.delta[r])
     cursor = begin(keys, keys[middle], rows, low, high if within else middle)
+    last_key = keys[middle - 1] if middle > 0 else 0
     for c in range(middle, high):
-        if not within and keys[c] - furthest > keys[middle - 1]:
+        if not within and ((keys[c] >> rows.remainders) << rows.remainders) - furthest > last_key:
             break
         root = find(parent, c)
         limit = c if within else middle

@@ -1,10 +1,11 @@
 """Cells as numbers: bounds of the data, keys of points, buckets of keys.
 
-    c_j = floor((x_j - min_j) / side)                      coordinates of the cell of x
-    key = Σ_j (c_j + padding) << shift_j                   last dimension in the lowest bits
+    c_j = ⌊(x_j - min_j) / side⌋                  coordinates of the cell of x
+    key = ⌊c_1 / 2⌋ … ⌊c_{d-1} / 2⌋, c_d, c_1 mod 2 … c_{d-1} mod 2      from high bits to low
 
-The padding leaves room for neighbours of cells at the rim, so that to add a key difference never
-carries from one dimension into the next.
+Cells that lie in the same column of blocks, two cells wide in each dimension but the last, and at
+neighbouring heights have neighbouring keys. Each field has room for the neighbours of cells at the
+rim, so that to add a difference of keys never carries into the next.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["Buckets", "Layout", "bounds", "bucket_of_part", "key_of_point", "keys_of_rows"]
+__all__ = ["PADDING", "Buckets", "Layout", "bounds", "bucket_of_part", "key_of_point", "keys_of_rows"]
 
 
 class Layout(NamedTuple):
     """How points become keys: three arrays of one number for each dimension, and the padding."""
 
     least: Any  # (d,) float64, the least coordinate
-    per_side: Any  # (d,) float64, 1 / side
-    shift: Any  # (d,) int64
-    padding: int
+    per_side: float  # 1 / side
+    shift: Any  # (d,) int64, of the fields; that of the last leaves d - 1 bits for remainders
+
+
+PADDING = 2  # blocks, or cells in the last dimension, beyond the rim
 
 
 class Buckets(NamedTuple):
@@ -57,9 +60,17 @@ def key_of_point(columns: Any, i: int, layout: Layout) -> int:
     """The key of one point of columns."""
     key = 0
     for k in range(len(columns)):
-        cell = np.int64((np.float64(columns[k][i]) - layout.least[k]) * layout.per_side[k])
-        key += (cell + layout.padding) << layout.shift[k]
+        key += _field(np.float64(columns[k][i]), k, len(columns) - 1, layout)
     return key
+
+
+@kernel
+def _field(value: float, k: int, last: int, layout: Layout) -> int:
+    """What one coordinate adds to a key."""
+    cell = np.int64((value - layout.least[k]) * layout.per_side)
+    if k == last:
+        return (cell + PADDING) << layout.shift[k]
+    return (((cell >> 1) + PADDING) << layout.shift[k]) + ((cell & 1) << k)
 
 
 @kernel
@@ -68,8 +79,7 @@ def keys_of_rows(rows: Any, layout: Layout, keys: Any) -> None:
     for i in range(np.uintp(rows.shape[0])):
         key = 0
         for k in range(rows.shape[1]):
-            cell = np.int64((np.float64(rows[i, k]) - layout.least[k]) * layout.per_side[k])
-            key += (cell + layout.padding) << layout.shift[k]
+            key += _field(np.float64(rows[i, k]), k, rows.shape[1] - 1, layout)
         keys[i] = key
 
 
@@ -80,8 +90,7 @@ def bucket_of_part(part: Any, layout: Layout, buckets: Buckets, found: Any) -> N
     for i in range(np.uintp(part.shape[0])):
         key = 0
         for k in range(part.shape[1]):
-            cell = np.int64((np.float64(part[i, k]) - layout.least[k]) * layout.per_side[k])
-            key += (cell + layout.padding) << layout.shift[k]
+            key += _field(np.float64(part[i, k]), k, part.shape[1] - 1, layout)
         if len(buckets.splitters) > 0:
             low, high = 0, len(buckets.splitters)
             while low < high:

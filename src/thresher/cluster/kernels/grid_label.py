@@ -42,7 +42,7 @@ def label_cells(
         return
     cursor = begin(core_keys, keys[first], rows, 0, len(core_keys))
     point = np.empty(len(columns))
-    slabs = np.empty((len(columns) - 1, 2 * rows.greatest + 1))
+    slabs = np.empty((len(columns) - 1, 3))
     own = 0
     for c in range(first, last):
         ready = False

@@ -1,12 +1,10 @@
-"""Rows of neighbouring cells: for each offset in all dimensions but the last, one run of keys.
+"""Rows of neighbouring cells: for each neighbouring column of blocks, one run of keys.
 
-The last dimension occupies the lowest bits of a key, so the neighbours of a cell that agree in all
-other dimensions are one range of keys, hence one range of cells and one of points: 5 rows in two
-dimensions, 25 in three. Cells are visited in order of their keys, so that both ends of each range
-only ever move forward.
-
-An offset o belongs to a row when a point of the cell can have a neighbour there:
-Σ_j max(|o_j| - 1, 0)² ≤ d, the corners included.
+Blocks are two cells wide in each dimension but the last, and eps is less than a block, so all
+neighbours of a cell's points lie in its own column of blocks and the ones around it, at most two
+cells higher or lower. In each column those are one range of keys, hence one of cells and one of
+points: 3 ranges in two dimensions, 9 in three, which loops over points run through at full speed.
+Cells are visited in order of their keys, so both ends of each range only ever move forward.
 """
 
 from __future__ import annotations
@@ -18,16 +16,17 @@ import numpy as np
 from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.grid_keys import Layout
 
-__all__ = ["Cursor", "Rows", "advance", "begin", "slab_distances", "row_distance"]
+__all__ = ["Cursor", "Rows", "advance", "begin", "row_distance", "slab_distances"]
 
 
 class Rows(NamedTuple):
-    """The rows around any cell, nearest first; the first is the cell's own."""
+    """The rows around any cell, nearest first; the first is its own column of blocks."""
 
-    delta: Any  # (rows,) int64: difference of keys between a row's middle cell and the cell
-    reach: Any  # (rows,) int64: cells to both sides of the middle one
-    offset: Any  # (rows, d - 1) int64, each plus the greatest offset: columns of slab distances
-    greatest: int  # offset in any dimension
+    delta: Any  # (rows,) int64: difference of keys between the column and the cell's own
+    offset: Any  # (rows, d - 1) int64: 0, 1, 2 for the block before, the same, the one after
+    below: int  # keys from the first cell in reach to the cell's height
+    above: int  # and from there to the first cell out of reach
+    remainders: int  # bits of a key that tell the cells of a block apart
     margin: float  # by which a distance in cells may be off, through rounding
     limit: float  # squared radius in cells, and the margin
 
@@ -51,24 +50,30 @@ def _first_at_least(keys: Any, low: int, high: int, key: int) -> int:
 
 
 @kernel
+def _middle(key: int, rows: Rows, r: int) -> int:
+    """The key of the first cell of a row's block at the cell's height."""
+    return ((key >> rows.remainders) << rows.remainders) + rows.delta[r]
+
+
+@kernel
 def begin(keys: Any, key: int, rows: Rows, low: int, high: int) -> Cursor:
     """A cursor for the cell of a key, over the cells low, …, high - 1."""
     count = len(rows.delta)
     cursor = Cursor(np.empty(count, np.int64), np.empty(count, np.int64))
     for r in range(count):
-        middle = key + rows.delta[r]
-        cursor.low[r] = _first_at_least(keys, low, high, middle - rows.reach[r])
-        cursor.high[r] = _first_at_least(keys, cursor.low[r], high, middle + rows.reach[r] + 1)
+        middle = _middle(key, rows, r)
+        cursor.low[r] = _first_at_least(keys, low, high, middle - rows.below)
+        cursor.high[r] = _first_at_least(keys, cursor.low[r], high, middle + rows.above)
     return cursor
 
 
 @kernel
 def advance(keys: Any, key: int, rows: Rows, cursor: Cursor, r: int, limit: int) -> None:
     """Move one row's range forward to a later cell; never beyond ``limit``."""
-    middle = key + rows.delta[r]
-    cursor.low[r] = _forward(keys, cursor.low[r], limit, middle - rows.reach[r])
+    middle = _middle(key, rows, r)
+    cursor.low[r] = _forward(keys, cursor.low[r], limit, middle - rows.below)
     start = max(cursor.low[r], cursor.high[r])
-    cursor.high[r] = _forward(keys, start, limit, middle + rows.reach[r] + 1)
+    cursor.high[r] = _forward(keys, start, limit, middle + rows.above)
 
 
 @kernel
@@ -87,21 +92,20 @@ def _forward(keys: Any, place: int, limit: int, key: int) -> int:
 
 @kernel
 def slab_distances(point: Any, layout: Layout, rows: Rows, squared: Any) -> None:
-    """Squared distance, in cells, of a point to the slabs of cells at each offset, a lower bound.
+    """Squared distance, in cells, of a point to the blocks before and after, a lower bound.
 
     Args:
         point: (d,).
         layout: Of the grid.
         rows: Its rows.
-        squared: (d - 1, 2 greatest + 1), to write to.
+        squared: (d - 1, 3), to write to.
     """
     for k in range(len(point) - 1):
-        exact = (point[k] - layout.least[k]) * layout.per_side[k]
-        within = exact - np.floor(exact)
-        for o in range(-rows.greatest, rows.greatest + 1):
-            gap = o - within if o > 0 else (within - o - 1 if o < 0 else 0.0)
-            gap = max(gap - rows.margin, 0.0)
-            squared[k, o + rows.greatest] = gap * gap
+        block = (point[k] - layout.least[k]) * layout.per_side * 0.5
+        within = 2 * (block - np.floor(block))
+        before = max(within - rows.margin, 0.0)
+        after = max(2 - within - rows.margin, 0.0)
+        squared[k, 0], squared[k, 1], squared[k, 2] = before * before, 0.0, after * after
 
 
 @kernel

@@ -125,6 +125,8 @@ def add_raw(metric: int, x: Any, lanes: Any, total: Any) -> None:
 def distances_to_all(metric: int, place: int, sample: Any, found: Singles) -> None:
     """Distances of one object of a sample to all, (s,), in float32.
 
+    Euclidean and Manhattan ones stay multiplied by the scale, so that none overflows.
+
     Args:
         sample: (objects, lanes, scale): (s, D) float32 centred and scaled, its transpose, and what
             the coordinates were multiplied by.
@@ -133,14 +135,9 @@ def distances_to_all(metric: int, place: int, sample: Any, found: Singles) -> No
     found[:] = 0.0
     add_raw(metric, objects[place], lanes, found)
     if metric == EUCLIDEAN:
-        unscaled = np.float32(1.0 / scale)
         for c in range(len(found)):
-            found[c] = np.sqrt(found[c]) * unscaled
-    elif metric == MANHATTAN:
-        unscaled = np.float32(1.0 / scale)
-        for c in range(len(found)):
-            found[c] *= unscaled
-    else:  # unit rows
+            found[c] = np.sqrt(found[c])
+    elif metric != MANHATTAN:  # unit rows
         for c in range(len(found)):
             found[c] = np.float32(finished(metric, found[c] / (scale * scale)))
     found[place] = 0.0
@@ -399,7 +396,7 @@ def fasterpam(
         for slot in range(1, count):
             if change[slot] < change[out]:
                 out = slot
-        if gained + change[out] >= -IMPROVES * loss:
+        if not gained + change[out] < -IMPROVES * loss:  # so NaN swaps nothing
             continue
         is_medoid[medoids[out]] = False
         is_medoid[x] = True

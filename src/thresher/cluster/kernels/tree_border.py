@@ -28,7 +28,6 @@ from thresher.cluster.kernels.tree_scratch import (
     gap_squared,
     gather,
     narrow,
-    new_scratch,
     pair_squared,
     squares,
     to_frame,
@@ -61,6 +60,7 @@ def label(
     clusters: Any,
     labels: Any,
     core_rows: Any,
+    scratch: Scratch,
 ) -> None:
     """Write the results for the points of some groups, by row.
 
@@ -73,8 +73,8 @@ def label(
         clusters: (components,) int32.
         labels: (n,) int32 by row, written.
         core_rows: (n,) bool by row, written.
+        scratch: Of this thread.
     """
-    scratch = new_scratch(tree.columns.shape[0], tree.rows)
     for node in groups:
         start, stop = tree.starts[node], tree.stops[node]
         asking = 0

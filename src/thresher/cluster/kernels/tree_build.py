@@ -28,6 +28,7 @@ __all__ = [
     "assemble",
     "build_bucket",
     "close_upwards",
+    "count_cells",
     "cut",
     "diagonal_squared",
     "route",
@@ -35,6 +36,7 @@ __all__ = [
     "top_tree",
 ]
 
+U = np.uintp  # a signed index might mean "from the end"; without that, loops take half the time
 BLOCK = 64  # points that go down the top tree together, so that their cache misses overlap
 DEEPEST = 40  # halvings in a bucket, after which medians end what midpoints do not
 
@@ -53,10 +55,10 @@ class Tree(NamedTuple):
 @kernel
 def diagonal_squared(boxes: Any, node: int) -> float:
     """The squared diagonal of a node's box, as the distance of two points is computed."""
-    dimension = boxes.shape[1] // 2
+    dimension = U(boxes.shape[1] // 2)
     total = 0.0
     for j in range(dimension):
-        side = np.float64(boxes[node, dimension + j]) - np.float64(boxes[node, j])
+        side = np.float64(boxes[U(node), dimension + j]) - np.float64(boxes[U(node), j])
         total += side * side
     return total
 
@@ -147,19 +149,21 @@ def route(part: Any, dimensions: Any, values: Any, levels: int, buckets: Any, co
         buckets: (rows,) uint16, written.
         counts: (2**levels,) zeros, written.
     """
-    at = np.empty(BLOCK, dtype=np.int64)
-    bottom = (1 << levels) - 1
-    for first in range(0, part.shape[0], BLOCK):
-        size = min(BLOCK, part.shape[0] - first)
+    at = np.empty(BLOCK, dtype=np.uint64)
+    bottom = U((1 << levels) - 1)
+    rows = U(part.shape[0])
+    for first in range(U(0), rows, U(BLOCK)):
+        size = min(U(BLOCK), rows - first)
         at[:] = 0
         for _ in range(levels):
             for i in range(size):
                 node = at[i]
-                right = part[first + i, dimensions[node]] > values[node]
-                at[i] = 2 * node + 1 + right
+                right = part[first + i, U(dimensions[node])] > values[node]
+                at[i] = U(2) * node + U(1) + U(right)
         for i in range(size):
-            buckets[first + i] = at[i] - bottom
-            counts[at[i] - bottom] += 1
+            bucket = at[i] - bottom
+            buckets[first + i] = bucket
+            counts[bucket] += 1
 
 
 @kernel
@@ -177,24 +181,24 @@ def scatter(
         columns: (d, n), written.
         rows: (n,), written.
     """
-    ends = np.empty(len(counts), dtype=np.int64)
-    total = 0
+    ends = np.empty(len(counts), dtype=np.uint64)
+    total = U(0)
     for bucket in range(len(counts)):
         ends[bucket] = total
-        total += counts[bucket]
-    order = np.empty(part.shape[0], dtype=np.int32)
-    for i in range(part.shape[0]):
-        bucket = buckets[i]
+        total += U(counts[bucket])
+    order = np.empty(part.shape[0], dtype=np.uint32)
+    for i in range(U(part.shape[0])):
+        bucket = U(buckets[i])
         order[ends[bucket]] = i
-        ends[bucket] += 1
+        ends[bucket] += U(1)
     for bucket in range(len(counts)):  # one run of a bucket after the other stays in cache
-        first = ends[bucket] - counts[bucket]
-        target = targets[bucket]
-        for j in range(part.shape[1]):
-            for i in range(counts[bucket]):
-                columns[j, target + i] = part[order[first + i], j]
-        for i in range(counts[bucket]):
-            rows[target + i] = first_row + order[first + i]
+        size, target = U(counts[bucket]), U(targets[bucket])
+        first = ends[bucket] - size
+        for j in range(U(part.shape[1])):
+            for i in range(size):
+                columns[j, target + i] = part[U(order[first + i]), j]
+        for i in range(size):
+            rows[target + i] = first_row + np.int64(order[first + i])
 
 
 @kernel
@@ -208,8 +212,8 @@ def build_bucket(
     """
     dimension, size = columns.shape[0], last - first
     local = columns[:, first:last].copy()
-    order = np.arange(size).astype(np.int32)
-    other = np.empty(size, dtype=np.int32)
+    order = np.arange(size).astype(np.uint32)
+    other = np.empty(size, dtype=np.uint32)
     capacity = 64 + size // 4
     boxes = np.empty((capacity, 2 * dimension), dtype=columns.dtype)
     skip = np.empty(capacity, dtype=np.int32)
@@ -241,12 +245,12 @@ def build_bucket(
     for node in range(nodes - 1, -1, -1):
         if skip[node] == 0:
             skip[node] = skip[skip[node + 1]]
-    for j in range(dimension):
-        for i in range(size):
-            columns[j, first + i] = local[j, order[i]]
     moved = rows[first:last].copy()
-    for i in range(size):
-        rows[first + i] = moved[order[i]]
+    for j in range(U(dimension)):
+        for i in range(U(size)):
+            columns[j, U(first) + i] = local[j, U(order[i])]
+    for i in range(U(size)):
+        rows[U(first) + i] = moved[U(order[i])]
     return (
         boxes[:nodes].copy(),
         skip[:nodes].copy(),
@@ -265,14 +269,14 @@ def grown(full: Any, larger: Any) -> Any:
 @kernel
 def bound(local: Any, order: Any, start: int, stop: int, boxes: Any, node: int) -> None:
     """Write the tight box of some points of a bucket."""
-    dimension = local.shape[0]
+    dimension = U(local.shape[0])
     for j in range(dimension):
-        low = high = local[j, order[start]]
-        for i in range(start + 1, stop):
-            value = local[j, order[i]]
+        low = high = local[j, U(order[U(start)])]
+        for i in range(U(start) + U(1), U(stop)):
+            value = local[j, U(order[i])]
             low = value if value < low else low
             high = value if value > high else high
-        boxes[node, j], boxes[node, dimension + j] = low, high
+        boxes[U(node), j], boxes[U(node), dimension + j] = low, high
 
 
 @kernel
@@ -306,17 +310,17 @@ def halve(
         split = np.float64(balanced(here, median))
     if not low <= split < high:  # neighbouring numbers have none between them
         split = np.float64(low)
-    left, right = start, 0
-    for i in range(start, stop):  # without a branch: which side is a coin toss
+    left, right = U(start), U(0)
+    for i in range(U(start), U(stop)):  # without a branch: which side is a coin toss
         point = order[i]
-        goes_left = local[along, point] <= split
+        goes_left = local[U(along), U(point)] <= split
         order[left] = point
         other[right] = point
-        left += goes_left
-        right += not goes_left
+        left += U(goes_left)
+        right += U(not goes_left)
     for i in range(right):
         order[left + i] = other[i]
-    return left
+    return np.int64(left)
 
 
 @kernel
@@ -389,3 +393,17 @@ def cut(tree: Tree, most: int, diagonal: float) -> tuple[NDArray[np.int64], NDAr
             ancestors += 1
             node += 1
     return below[:subtrees].copy(), above[:ancestors].copy()
+
+
+@kernel
+def count_cells(tree: Tree, core: Any, eps: float) -> tuple[int, int]:
+    """How many adaptive cells there are, and how many of them hold core points."""
+    cells, core_cells = 0, 0
+    for node in range(len(tree.skip)):
+        if tree.skip[node] == node + 1 and diagonal_squared(tree.boxes, node) <= eps * eps:
+            cells += 1
+            for p in range(tree.starts[node], tree.stops[node]):
+                if core[p]:
+                    core_cells += 1
+                    break
+    return cells, core_cells

@@ -34,7 +34,9 @@ __all__ = [
 
 EMPTY = -1  # a node without core points
 MIXED = -2  # a node whose core points may be in several components
-STACK = 512
+STACK = 512  # rows to begin with
+U = np.uintp
+GLANCES = 4  # points of each cell
 MANY = 1_024  # pairs of points that are compared one by one
 
 
@@ -110,7 +112,7 @@ def combine(tree: Tree, uniform: Any, node: int) -> None:
         uniform[node] = right
     else:
         uniform[node] = left
-        if right != EMPTY and right != left:  # noqa: PLR1714 - numba knows no "in" for two types
+        if right != EMPTY and right != left:
             uniform[node] = MIXED
 
 
@@ -254,11 +256,14 @@ def join(
             stack = larger
         size_x, size_y = tree.stops[x] - tree.starts[x], tree.stops[y] - tree.starts[y]
         if leaf_x or (not leaf_y and size_y > size_x):
-            stack[depth, 0], stack[depth, 1] = x, y + 1
-            stack[depth + 1, 0], stack[depth + 1, 1] = x, tree.skip[y + 1]
-        else:
-            stack[depth, 0], stack[depth, 1] = x + 1, y
-            stack[depth + 1, 0], stack[depth + 1, 1] = tree.skip[x + 1], y
+            x, y = y, x
+        one, two = x + 1, np.int64(tree.skip[x + 1])
+        if gap_squared(tree.boxes, one, tree.boxes, y) < gap_squared(
+            tree.boxes, two, tree.boxes, y
+        ):
+            one, two = two, one  # the nearer pair first: it may spare the farther one
+        stack[depth, 0], stack[depth, 1] = one, y
+        stack[depth + 1, 0], stack[depth + 1, 1] = two, y
         depth += 2
 
 
@@ -306,14 +311,16 @@ def join_leaves(
 @kernel
 def beyond_box(tree: Tree, p: int, node: int) -> float:
     """The squared distance of a point from a node's box."""
-    dimension = tree.columns.shape[0]
+    dimension = U(tree.columns.shape[0])
+    p, node = U(p), U(node)
     total = 0.0
     for j in range(dimension):
         value = np.float64(tree.columns[j, p])
         below = np.float64(tree.boxes[node, j]) - value
-        gap = max(below, value - np.float64(tree.boxes[node, dimension + j]))
-        if gap > 0:
-            total += gap * gap
+        above = value - np.float64(tree.boxes[node, dimension + j])
+        gap = below if below > above else above
+        gap = gap if gap > 0.0 else 0.0
+        total += gap * gap
     return total
 
 
@@ -321,13 +328,18 @@ def beyond_box(tree: Tree, p: int, node: int) -> float:
 def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
     """Whether any core points of two large cells are within eps of each other.
 
-    Only those within eps of the other's box count. The nearest of them to it are tried first, for
-    cells that touch nearly always do so there; then both sets are halved as long as their boxes
+    A few pairs settle it nearly always. Otherwise only those within eps of the other's box count;
+    the nearest of them to it are tried against all; then both sets are halved as long as their boxes
     leave it open, so that two blobs a little more than eps apart do not cost the product of their
     sizes.
     """
-    left, right = facing(tree, core, x, y, squared), facing(tree, core, y, x, squared)
-    if len(left) == 0 or len(right) == 0:
+    if glance(tree, core, x, y, squared):
+        return True
+    left = facing(tree, core, x, y, squared)
+    if len(left) == 0:
+        return False
+    right = facing(tree, core, y, x, squared)
+    if len(right) == 0:
         return False
     for q in right:
         if pair_squared(tree.columns, left[0], q) <= squared:
@@ -372,6 +384,18 @@ def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
             middle = start + part(tree, right[start:stop], boxes[1])
             stack[depth, 3] = stack[depth + 1, 2] = middle
         depth += 2
+    return False
+
+
+@kernel
+def glance(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
+    """Whether any of a few pairs of core points of two leaves is within eps."""
+    step_x = max(1, (tree.stops[x] - tree.starts[x]) // GLANCES)
+    step_y = max(1, (tree.stops[y] - tree.starts[y]) // GLANCES)
+    for p in range(tree.starts[x], tree.stops[x], step_x):
+        for q in range(tree.starts[y], tree.stops[y], step_y):
+            if core[p] and core[q] and pair_squared(tree.columns, p, q) <= squared:
+                return True
     return False
 
 

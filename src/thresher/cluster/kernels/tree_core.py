@@ -29,7 +29,6 @@ from thresher.cluster.kernels.tree_scratch import (
     gap_squared,
     gather,
     narrow,
-    new_scratch,
     pair_squared,
     reach_squared,
     squares,
@@ -61,6 +60,7 @@ def mark(
     eps: float,
     enough: float,
     core: NDArray[np.uint8],
+    scratch: Scratch,
 ) -> None:
     """Set ``core`` for the points of some groups.
 
@@ -71,8 +71,8 @@ def mark(
         eps: Radius.
         enough: min_samples.
         core: (n,) zeros, written for the groups' points alone.
+        scratch: Of this thread.
     """
-    scratch = new_scratch(tree.columns.shape[0], tree.rows)
     for node in groups:
         start, stop = tree.starts[node], tree.stops[node]
         group = Group(

@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 BLOCK = 256
-CAPACITY = 16_384  # candidates in a level of the scratch
+CAPACITY = 65_536  # candidates in a level of the scratch
 LEVELS = 8
 SHRINK = 3  # a list is narrowed for subtrees this many times smaller than the one it was made for
 FEW = 32  # candidates that are not worth narrowing
@@ -86,18 +86,17 @@ class Frame(NamedTuple):
     rough: bool
 
 
-@kernel
-def new_scratch(dimension: int, rows: Any) -> Scratch:
-    """Scratch for points of that dimension, positions of the dtype of ``rows``."""
+def new_scratch(dimension: int, positions: np.dtype[Any]) -> Scratch:
+    """Scratch for one thread; memory is taken as it is touched."""
     return Scratch(
-        np.empty((LEVELS, dimension, CAPACITY), dtype=np.float32),
-        np.empty((LEVELS, CAPACITY), dtype=rows.dtype),
-        np.empty(CAPACITY, dtype=np.int32),
-        np.empty(BLOCK, dtype=np.float32),
-        np.empty(BLOCK, dtype=np.float32),
-        np.empty(BLOCK, dtype=np.float64),
-        np.empty(dimension, dtype=np.float32),
-        np.empty(2 * dimension, dtype=np.float32),
+        np.empty((LEVELS, dimension, CAPACITY), np.float32),
+        np.empty((LEVELS, CAPACITY), positions),
+        np.empty(CAPACITY, np.int32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.float64),
+        np.empty(dimension, np.float32),
+        np.empty(2 * dimension, np.float32),
     )
 
 
@@ -123,8 +122,8 @@ def frame_of(boxes: Any, node: int, eps: float) -> Frame:
 @kernel
 def to_frame(columns: Any, position: int, frame: Frame, point: Any) -> None:
     """Write a point's scratch coordinates to ``point``."""
-    for j in range(columns.shape[0]):
-        offset = np.float64(columns[j, position]) - frame.centre[j]
+    for j in range(U(columns.shape[0])):
+        offset = np.float64(columns[j, U(position)]) - frame.centre[j]
         point[j] = np.float32(offset * frame.scale)
 
 
@@ -141,8 +140,8 @@ def write_box(boxes: Any, node: int, frame: Frame, box: Any) -> None:
 def pair_squared(columns: Any, p: int, q: int) -> float:
     """The squared distance of two points: float64, columns in order."""
     total = 0.0
-    for j in range(columns.shape[0]):
-        difference = np.float64(columns[j, p]) - np.float64(columns[j, q])
+    for j in range(U(columns.shape[0])):
+        difference = np.float64(columns[j, U(p)]) - np.float64(columns[j, U(q)])
         total += difference * difference
     return total
 
@@ -150,26 +149,28 @@ def pair_squared(columns: Any, p: int, q: int) -> float:
 @kernel
 def gap_squared(first_boxes: Any, a: int, second_boxes: Any, b: int) -> float:
     """The least squared distance of points in two boxes."""
-    dimension = first_boxes.shape[1] // 2
+    dimension = U(first_boxes.shape[1] // 2)
+    a, b = U(a), U(b)
     total = 0.0
     for j in range(dimension):
         above = np.float64(first_boxes[a, j]) - np.float64(second_boxes[b, dimension + j])
         below = np.float64(second_boxes[b, j]) - np.float64(first_boxes[a, dimension + j])
-        gap = max(above, below)
-        if gap > 0:
-            total += gap * gap
+        gap = above if above > below else below
+        gap = gap if gap > 0.0 else 0.0
+        total += gap * gap
     return total
 
 
 @kernel
 def reach_squared(first_boxes: Any, a: int, second_boxes: Any, b: int) -> float:
     """The greatest squared distance of points in two boxes."""
-    dimension = first_boxes.shape[1] // 2
+    dimension = U(first_boxes.shape[1] // 2)
+    a, b = U(a), U(b)
     total = 0.0
     for j in range(dimension):
         above = np.float64(first_boxes[a, dimension + j]) - np.float64(second_boxes[b, j])
         below = np.float64(second_boxes[b, dimension + j]) - np.float64(first_boxes[a, j])
-        reach = max(above, below)
+        reach = above if above > below else below
         total += reach * reach
     return total
 

@@ -1,0 +1,206 @@
+"""`thresher dbscan`: clusters of points that lie close together, and the noise between them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from thresher.cli.clustering import (
+    Found,
+    Input,
+    Phases,
+    check_choice,
+    check_places,
+    finish,
+    open_input,
+    share_of,
+)
+from thresher.errors import ParameterError
+
+if TYPE_CHECKING:
+    from thresher.cluster.points import Clustered
+
+__all__ = ["dbscan"]
+
+METRICS = ("euclidean", "haversine", "cosine")
+ALGORITHMS = ("auto", "grid", "tree", "balls")
+
+
+def dbscan(
+    points: Annotated[
+        str,
+        typer.Argument(
+            help="A .parquet, a folder of them, a .csv or a .npy of points.", show_default=False
+        ),
+    ],
+    eps: Annotated[
+        float,
+        typer.Option(
+            help="Radius of a neighbourhood; metres for haversine, 1 - cos of the angle for "
+            "cosine.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the rows and their clusters go, a .parquet.")],
+    min_samples: Annotated[
+        float,
+        typer.Option(help="Neighbours of a core point, itself included; their weight if weighted."),
+    ] = 5.0,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="The coordinates; all columns if not named. For haversine: latitude and longitude "
+            "in degrees, in this order.",
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="euclidean, haversine or cosine.")] = "euclidean",
+    rho: Annotated[
+        float, typer.Option(help="Share of eps by which points may be moved; 0 is exact.")
+    ] = 0.0,
+    weight: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Weights of the points, at least 0.")
+    ] = None,
+    algorithm: Annotated[
+        str, typer.Option(help="auto, grid, tree or balls; all give the same answer.")
+    ] = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(help="Threads; every processor if not said.", min=1)
+    ] = None,
+    only_labels: Annotated[
+        bool, typer.Option("--only-labels", help="Leave out the columns of the input.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the first two coordinates, a .png.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace earlier files of these names.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """Cluster points by density, exactly: DBSCAN of a table that fits on this machine."""
+    began = time.perf_counter()
+    check_choice("--metric", metric, METRICS)
+    check_choice("--algorithm", algorithm, ALGORITHMS)
+    if not 0 < eps < float("inf"):
+        raise ParameterError(
+            f"--eps must be above 0 and finite, got {eps:g}.", "Example: --eps 0.5"
+        )
+    if not 0 < min_samples < float("inf"):
+        raise ParameterError(
+            f"--min-samples must be above 0 and finite, got {min_samples:g}.",
+            "Example: --min-samples 5",
+        )
+    if not 0 <= rho < 1:
+        raise ParameterError(f"--rho must be in [0, 1), got {rho:g}.", "0 is exact.")
+    min_samples = int(min_samples) if min_samples.is_integer() else min_samples
+    check_places(points, out, plot, overwrite=overwrite)
+
+    from thresher.cluster.threads import jobs_of
+
+    threads = jobs_of(jobs)
+    with Phases() as phases:
+        added = () if only_labels else ("cluster", "is_core")
+        given = open_input(points, columns, metric, weight, added, threads, phases)
+        clustered = cluster(
+            given,
+            eps,
+            min_samples,
+            metric=metric,
+            rho=rho,
+            algorithm=algorithm,
+            jobs=threads,
+            phases=phases,
+        )
+        settings = {
+            "columns": list(getattr(given.shown, "axes", ())),
+            "metric": metric,
+            "eps": eps,
+            "min_samples": min_samples,
+            "rho": rho,
+            "weight": weight,
+        }
+        finish(
+            given,
+            described(given, clustered, settings),
+            out,
+            plot,
+            phases,
+            began,
+            only_labels=only_labels,
+            geographic=metric == "haversine",
+            as_json=as_json,
+        )
+
+
+def cluster(
+    given: Input,
+    eps: float,
+    min_samples: float,
+    *,
+    metric: str,
+    rho: float,
+    algorithm: str,
+    jobs: int,
+    phases: Phases,
+) -> Clustered:
+    """Cluster points; none have no clusters."""
+    import numpy as np
+
+    from thresher.cluster.metric import EARTH_RADIUS
+    from thresher.cluster.points import Clustered
+
+    if not given.points.rows:
+        return Clustered(np.empty(0, np.int32), np.empty(0, bool), {"engine": "none"})
+    from thresher.cluster.dbscan import cluster_points
+
+    return cluster_points(
+        given.points,
+        eps / EARTH_RADIUS if metric == "haversine" else eps,
+        min_samples,
+        metric=metric,
+        rho=rho,
+        algorithm=algorithm,
+        weights=given.weights,
+        jobs=jobs,
+        phase=phases,
+        tell=phases.note,
+    )
+
+
+def described(given: Input, clustered: Clustered, settings: dict[str, Any]) -> Found:
+    """What was found, for programs and for people."""
+    import numpy as np
+
+    labels, core, statistics = clustered
+    count = len(labels)
+    sizes = np.bincount(labels[labels >= 0])
+    noise, core_points = int((labels < 0).sum()), int(core.sum())
+    facts = {
+        "method": "dbscan",
+        **settings,
+        "n": count,
+        "dimension": given.points.dimension,
+        "clusters": len(sizes),
+        "largest": int(sizes.max(initial=0)),
+        "noise": noise,
+        "core": core_points,
+        "border": count - noise - core_points,
+        "engine": str(statistics.get("engine", "")),
+        "statistics": {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in statistics.items()
+        },
+    }
+    lines = {
+        "points": f"{count:,} in {given.points.dimension} dimensions",
+        "clusters": f"{len(sizes):,}, the largest of {facts['largest']:,}" if len(sizes) else "0",
+        "noise": share_of(noise, count),
+        "core": share_of(core_points, count),
+        "border": share_of(facts["border"], count),
+        "engine": facts["engine"],
+    }
+    return Found(labels, {"is_core": core}, facts, lines)
