@@ -10,7 +10,7 @@ from thresher.errors import DataError
 
 __all__ = ["available_memory", "check_memory", "needed_memory", "pair_seconds"]
 
-PAIRS_A_SECOND = 4e10  # multiplications of a matrix product in float32, on one core
+PAIR, PAIR_DIMENSION = 0.2e-9, 0.02e-9  # seconds of one core for a pair, and for each dimension
 LABELS = 16  # bytes a point: label, core flag, row number, and what comes and goes
 GRID_CELL = 40  # bytes a cell, and a box for each core cell
 TREE_POINT = 60
@@ -32,7 +32,7 @@ def needed_memory(engine: str, rows: int, dimension: int, itemsize: int) -> int:
 def pair_seconds(rows: int, dimension: int, jobs: int) -> float:
     """How long it takes to compare all pairs of points twice, as the engine for many dimensions
     does where nothing lies far enough apart to be skipped."""
-    return rows * rows * (dimension + 16) / (PAIRS_A_SECOND * jobs)
+    return rows * rows * (PAIR + PAIR_DIMENSION * dimension) / jobs
 
 
 def available_memory() -> int | None:

@@ -39,7 +39,7 @@ from thresher.errors import ParameterError
 __all__ = ["cluster", "fits"]
 
 KEY_BITS = 62
-SAMPLED = 65_536  # points that tell how many fall where
+SAMPLED = 32_768  # points that tell how many fall where
 SLOTS = 65_536
 BUCKET = 2_048  # points of a bucket, about
 MOST_BUCKETS = 2_048
