@@ -33,7 +33,7 @@ nitpick_ignore_regex = [
         r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning|starlette)\..*",
     ),
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
-    ("py:class", r"Tensor|nn\.Module"),  # the same, within a ClassVar
+    ("py:class", r"Tensor|nn\.Module|NDArray"),  # the same, within a ClassVar or a field
     ("py:class", r"dict\[str"),  # half of a type: "=<factory>" beside it is no Python
     ("py:class", r"thresher\.training\.loop\.Augment"),  # a protocol; the page says its call
 ]
@@ -79,6 +79,9 @@ documented_modules = [
     "thresher.decisions",
     "thresher.decided",
     "thresher.audit.evidence_file",
+    "thresher.cluster",
+    "thresher.cluster.silhouette",
+    "thresher.cluster.points",
 ]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_mock_imports = ["transformers", "lightning"]  # extras; a page needs their names only

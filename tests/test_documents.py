@@ -2,14 +2,25 @@
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from torch.utils.data import TensorDataset
+from typer.testing import CliRunner
+
+from thresher.cli.app import app
 
 ROOT = Path(__file__).parent.parent
+
+
+def calls(name):
+    """The calls of the program on a page, as lists of arguments."""
+    lines = re.findall(r"^\$ thresher (.*)$", (ROOT / name).read_text(), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def python_blocks(name):
@@ -56,6 +67,51 @@ def test_the_readme_loop_trains():
     exec(python_blocks("README.md")[1], names)
     assert not torch.equal(before, model.weight)
     assert names["criterion"].history["visits"].tolist() == [8] * 60
+
+
+def test_the_readme_clusters():
+    """The third Python block finds both moons."""
+    names = {}
+    exec(python_blocks("README.md")[2], names)
+    assert names["model"].n_clusters_ == 2
+
+
+def test_the_page_on_clusters_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """The positions are made, the program called, the result read; with the output as shown."""
+    monkeypatch.chdir(tmp_path)
+    made, read, again = python_blocks("docs/how-to/cluster.md")
+    names = {}
+    exec(made, names)
+    page = (ROOT / "docs/how-to/cluster.md").read_text()
+    shown = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    for call, output in zip(calls("docs/how-to/cluster.md"), shown, strict=True):
+        done = CliRunner().invoke(app, call, catch_exceptions=False)
+        assert done.exit_code == 0
+        assert output in done.output
+    assert (tmp_path / "distances.png").is_file()
+    exec(read, names)
+    assert len(names["centres"]) == 12
+    exec(again, names)
+    assert names["model"].n_clusters_ == 12
+    assert (
+        pd.read_parquet("clusters.parquet")["cluster"].tolist() == names["model"].labels_.tolist()
+    )
+
+
+def test_the_readme_calls_the_commands_on_clusters_rightly(tmp_path, monkeypatch):
+    """On positions like those of the page."""
+    monkeypatch.chdir(tmp_path)
+    exec(python_blocks("docs/how-to/cluster.md")[0], {})
+    found = [call for call in calls("README.md") if call[0] in ("k-distance", "dbscan")]
+    assert len(found) == 2
+    for call in found:
+        assert CliRunner().invoke(app, call, catch_exceptions=False).exit_code == 0
+
+
+def test_the_counter_example_of_the_page_on_dbscan_holds():
+    """Two clusters, not one."""
+    for block in python_blocks("docs/concepts/dbscan.md"):
+        exec(block, {})
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "stratified",
             "data",
             "models",
+            "cluster",
             "distributed",
             "decisions",
             "run_folder",
@@ -77,6 +78,7 @@ def loaded_by(code):
         "import thresher; dir(thresher); thresher.__version__",
         "from thresher.cli import main",
         "import thresher.errors, thresher.settings",
+        "import thresher.cluster; dir(thresher.cluster)",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_used(code):
@@ -139,6 +141,26 @@ def test_the_audit_imports_nothing_of_training():
     for path in FILES:
         if room(path) == "audit":
             assert set() == imports(path) & {"training", "noise", "models", "history", "sampling"}
+
+
+def test_clustering_stands_beside_training():
+    """It reads the same files, and needs nothing of the other half; nor does that of it."""
+    for path in FILES:
+        if room(path) == "cluster":
+            allowed = {"cluster", "data", "errors", "keyed_random", "whole_file"}
+            assert imports(path) <= allowed, path
+        elif room(path) != "cli":
+            assert "cluster" not in imports(path), path
+
+
+def test_kernels_import_kernels_alone():
+    """Pure functions on arrays: no files, no threads, nothing of Spark."""
+    for path in FILES:
+        if path.parent.name != "kernels":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("thresher"):
+                assert node.module.startswith("thresher.cluster.kernels"), path
 
 
 def test_nothing_relative_is_imported():

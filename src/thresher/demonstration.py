@@ -19,6 +19,7 @@ from thresher.keyed_random import keyed_seed
 __all__ = ["demonstrate"]
 
 TEST_SHARE = 0.25
+EPOCHS = 60  # of eleven steps: in fewer, memorisation may begin too late to be answered
 
 
 def demonstrate(
@@ -53,11 +54,14 @@ def demonstrate(
     data, tested = (images[train], given.astype(str)), (images[test], names[test])
 
     # first: a folder that is taken is refused before anything is trained
-    result = fit(data, test=tested, seed=seed, out=out, overwrite=overwrite, listener=listener)
+    result = fit(
+        data, test=tested, epochs=EPOCHS, seed=seed, out=out, overwrite=overwrite,
+        listener=listener,
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as aside:
         standard = fit(
-            data, test=tested, method="standard", seed=seed, out=Path(aside) / "run",
-            audit=False, listener=listener,
+            data, test=tested, epochs=EPOCHS, method="standard", seed=seed,
+            out=Path(aside) / "run", audit=False, listener=listener,
         )  # fmt: skip
 
     audit = pq.read_table(result.run.audit)

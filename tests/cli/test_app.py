@@ -28,7 +28,10 @@ def test_the_version_is_printed(call):
     assert (done.code, done.out) == (0, f"thresher {thresher.__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["fit", "predict", "audit", "methods", "demo"])
+COMMANDS = ("fit", "predict", "audit", "dbscan", "kmedoids", "methods", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, call):
     """A sentence, and every option with one."""
     done = call(command, "--help")
@@ -41,7 +44,7 @@ def test_every_command_has_help(command, call):
 def test_help_lists_the_commands(call):
     """In the order one needs them."""
     done = call("--help")
-    places = [done.out.index(f" {each} ") for each in ("fit", "predict", "audit", "methods")]
+    places = [done.out.index(f" {each} ") for each in COMMANDS]
     assert places == sorted(places)
 
 
@@ -56,6 +59,8 @@ HEAVY = "('torch', 'pyarrow', 'sklearn', 'numba', 'scipy', 'pandas', 'PIL', 'jin
         (["fit", "--help"], []),
         (["fit", "data.csv", "--method", "selfy"], []),
         (["fit", "data.csv", "--epochs", "0"], []),
+        (["dbscan", "--help"], []),
+        (["kmedoids", "--help"], []),
         (["audit", "nowhere"], ["pyarrow"]),
     ],
 )

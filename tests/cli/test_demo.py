@@ -5,12 +5,12 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-import thresher.job
+import thresher.demonstration
 
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(thresher.job, "EPOCHS", 2)
+    monkeypatch.setattr(thresher.demonstration, "EPOCHS", 2)
 
 
 @pytest.mark.usefixtures("short")

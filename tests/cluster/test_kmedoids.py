@@ -90,6 +90,22 @@ def test_rows_computed_when_looked_at_lead_where_the_matrix_does(monkeypatch):
     assert by_matrix.medoid_indices_.tolist() == by_rows.medoid_indices_.tolist()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_twins_that_float32_cannot_tell_apart_are_not_swapped_for_ever(seed):
+    random = np.random.default_rng(seed)
+    sites = random.normal(size=(5, 2))[random.integers(5, size=300)]
+    X = sites + 1e-13 * random.normal(size=sites.shape)
+    found = KMedoids(5, sample_size=300).fit(X, sample_weight=random.uniform(size=300))
+    assert found.inertia_ < 1e-9
+
+
+def test_rows_that_are_parallel_are_one_object_to_the_cosine():
+    X = np.array([[1.0, 2.0], [2.0, 4.0], [4.0, 8.0], [3.0, 1.0], [2.0, -1.0]])
+    found = KMedoids(3, metric="cosine").fit(X)
+    assert found.inertia_ == 0
+    assert sorted(found.medoid_indices_.tolist()) == [0, 3, 4]
+
+
 def test_small_data_is_searched_as_a_whole():
     X = np.random.default_rng(0).normal(size=(70, 2))
     found = KMedoids(3, random_state=0).fit(X)
@@ -136,6 +152,7 @@ def test_inertia_and_labels_are_those_of_the_definition(seed, kind, d, k, weight
         assert found.inertia_ == pytest.approx(expected, rel=1e-9, abs=rounding)
     assert found.inertia_ <= found.seeding_inertia_
     assert np.array_equal(found.predict(X), found.labels_)
+    assert (found.labels_[found.medoid_indices_] == np.arange(k)).all()
     distances = found.transform(exact)
     assert np.allclose(distances.min(axis=1), distances[np.arange(400), found.labels_])
     assert weights is None or (weights[found.medoid_indices_] > 0).all()

@@ -22,6 +22,7 @@ from thresher.cli import (
     demo,
     export,
     fit,
+    k_distance,
     kmedoids,
     methods,
     predict,
@@ -47,6 +48,7 @@ app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("review")(review.review)
 app.command("dbscan")(dbscan.dbscan)
+app.command("k-distance")(k_distance.k_distance)
 app.command("kmedoids")(kmedoids.kmedoids)
 app.command("methods")(methods.methods)
 app.command("demo")(demo.demo)

@@ -1,4 +1,4 @@
-"""What the two clustering commands share: their input and output, progress, and summary.
+"""What the clustering commands share: their input and output, progress, and summary.
 
 POINTS → Input → cluster → labels file, picture → summary
 """
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from thresher.cluster.open_points import Rows
     from thresher.cluster.points import Points
 
-__all__ = ["Found", "Input", "Phases", "check_choice", "check_places", "finish", "open_input"]
+__all__ = [
+    "Found",
+    "Input",
+    "Phases",
+    "check_choice",
+    "check_places",
+    "finish",
+    "open_input",
+    "peak_mib",
+    "print_lines",
+]
 
 QUIET = 5.0  # seconds between two lines of one phase
 MIB = 1 << 20
@@ -77,7 +87,7 @@ def check_choice(option: str, word: str, allowed: tuple[str, ...]) -> None:
         raise ParameterError(f'{option} "{word}" is unknown.', nearest(word, allowed))
 
 
-def check_places(source: str, out: Path, plot: Path | None, *, overwrite: bool) -> None:
+def check_places(source: str, out: Path | None, plot: Path | None, *, overwrite: bool) -> None:
     """Refuse to write where nothing can be, where something is, or where the input lies.
 
     Raises:

@@ -11,8 +11,10 @@ order of rows changes.
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,21 @@ REPEATED = 0.75  # share of distinct rows below which merging pays
 Array = NDArray[Any]
 
 
+class CorePoints:
+    """Rows of points, which are read when they are first asked for, and go where this goes."""
+
+    def __init__(self, points: Points, rows: NDArray[np.int64]) -> None:
+        self.points, self.rows = points, rows
+
+    @cached_property
+    def coordinates(self) -> Array:
+        """(rows, d)."""
+        return self.points.take(self.rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"coordinates": self.coordinates}
+
+
 class DBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """Cluster by density, exactly, with a few dozen bytes a point.
 
@@ -58,7 +75,8 @@ class DBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         labels_: (N,) int32; -1 is noise. Clusters are numbered by their lowest core row.
         core_sample_indices_: Row numbers of core points, ascending.
-        components_: (core points, d) coordinates of the core points.
+        components_: (core points, d) coordinates of the core points, read from X, which must not be
+            changed before, when they or ``predict`` are first used.
         n_clusters_: Clusters.
         n_features_in_: Columns.
         statistics_: What the run took: engine, cells, core cells, bytes, distinct rows.
@@ -115,18 +133,17 @@ class DBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             algorithm=self.algorithm,
             weights=sample_weight,
             jobs=jobs_of(self.n_jobs),
-            tell=lambda sentence: warnings.warn(sentence, UserWarning, stacklevel=3),
+            tell=lambda sentence: warnings.warn(sentence, UserWarning, stacklevel=5),  # who fits
         )
         self.labels_ = found.labels
         self.core_sample_indices_ = np.flatnonzero(found.core)
         self.n_features_in_ = points.dimension
-        names = getattr(X, "columns", None)
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, dtype=object)
+        self.__dict__.pop("feature_names_in_", None)
+        if (names := names_of(X)) is not None:
+            self.feature_names_in_ = names
         self.statistics_ = found.statistics
         self.n_clusters_ = int(found.labels.max()) + 1
-        self._points = points
-        self.__dict__.pop("_components", None)
+        self._core_points = CorePoints(points, self.core_sample_indices_)
         return self
 
     def predict(self, X: Any) -> NDArray[np.int32]:
@@ -141,6 +158,12 @@ class DBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.n_features_in_} features as input.",
                 "Pass the columns that it was fitted on.",
             )
+        names, known = names_of(X), getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and list(names) != list(known):
+            raise DataError(
+                f"The columns are {', '.join(names)}; DBSCAN was fitted on {', '.join(known)}.",
+                "Pass the same columns in the same order.",
+            )
         check_finite(points, jobs_of(self.n_jobs))
         core = ArrayPoints(self.components_)
         labels = self.labels_[self.core_sample_indices_]
@@ -150,17 +173,15 @@ class DBSCAN(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     def components_(self) -> Array:
         """Coordinates of the core points, (core points, d)."""
         check_is_fitted(self)
-        if "_components" not in self.__dict__:
-            self._components = self._points.take(self.core_sample_indices_)
-        return self._components
+        return self._core_points.coordinates
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep the core points, not where all points came from."""
-        if "_points" in self.__dict__:
-            self.components_  # noqa: B018  reads them
-        state = dict(super().__getstate__())
-        state.pop("_points", None)
-        return state
+
+def names_of(X: Any) -> Array | None:
+    """The names of the columns, if X has any and all are text."""
+    names = getattr(X, "columns", None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return None
+    return np.asarray(names, dtype=object)
 
 
 def check_enough(points: Points) -> None:
@@ -210,10 +231,11 @@ def cluster_points(
         DataError: points or weights that cannot be used.
     """
     check_settings(eps, min_samples, metric, rho, algorithm)
+    eps, min_samples, rho = float(eps), float(min_samples), float(rho)  # as kernels are compiled
     hear: Phase = phase or (lambda name, share: None)
     heavy = whole_weights(weights, points.rows)
     view, radius = euclidean_view(points, metric, eps)
-    if view is not points or view.dimension > GRID_DIMENSIONS or rho or algorithm != "auto":
+    if view is not points or rho or algorithm != "auto" or not grid_comes_first(view, min_samples):
         check_finite(points, jobs, phase)  # else the grid's own survey looks at every coordinate
     if rho:
         from thresher.cluster.snapped import SnappedPoints, cube_side
@@ -241,27 +263,44 @@ def check_settings(eps: float, min_samples: float, metric: str, rho: float, algo
         ParameterError: names the value and the range.
     """
     for name, value, example in (("eps", eps, "0.5"), ("min_samples", min_samples, "5")):
-        if isinstance(value, bool | str) or not 0 < value < math.inf:
+        if not is_number(value) or not 0 < value < math.inf:
             raise ParameterError(
                 f"{name} must be a number above 0, got {value!r}.", f"Example: {name}={example}."
             )
-    if not 0 <= rho < 1:
+    if not is_number(rho) or not 0 <= rho < 1:
         raise ParameterError(f"rho must be in [0, 1), got {rho!r}.", "0 is exact.")
     if metric not in METRICS:
-        raise ParameterError(f'metric "{metric}" is unknown.', nearest(metric, METRICS))
+        raise ParameterError(f'metric "{metric}" is unknown.', nearest(str(metric), METRICS))
     if algorithm not in ALGORITHMS:
-        raise ParameterError(f'algorithm "{algorithm}" is unknown.', nearest(algorithm, ALGORITHMS))
+        raise ParameterError(
+            f'algorithm "{algorithm}" is unknown.', nearest(str(algorithm), ALGORITHMS)
+        )
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number that float64 holds: no truth value, no text, no array."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return float(value) != 0 or value == 0
+    except OverflowError:
+        return False
 
 
 def whole_weights(weights: Any, rows: int) -> Array | None:
     """Weights as int64 where all are whole numbers, as float64 otherwise.
 
     Raises:
-        DataError: their number is another, or one is negative, infinite or no number.
+        DataError: their number is another, one is negative, infinite or no number, or all are 0.
     """
     if weights is None:
         return None
-    found = np.asarray(weights, np.float64)
+    try:
+        found = np.asarray(weights, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"sample_weight is not made of numbers: {error}.", "Pass one weight for each row."
+        ) from None
     if found.ndim == 0:
         found = np.full(rows, float(found))
     if found.shape != (rows,):
@@ -275,15 +314,25 @@ def whole_weights(weights: Any, rows: int) -> Array | None:
             f"The weight of row {row:,} (counting from 0) is {found[row]:g}.",
             "Weights are finite and at least 0.",
         )
+    if not found.any():
+        raise DataError(
+            "All weights are zero: no point has neighbours.",
+            "Sample weights must contain at least one non-zero number.",
+        )
     whole = (found == np.floor(found)).all() and found.sum() < 2.0**53
     return found.astype(np.int64) if whole else found
+
+
+def grid_comes_first(points: Points, min_samples: float) -> bool:
+    """Whether the first to go over the points is a grid, if the engine may be chosen."""
+    return points.dimension <= GRID_DIMENSIONS and min_samples <= MANY_SAMPLES
 
 
 def merging_pays(points: Points, min_samples: float, jobs: int) -> bool:
     """Whether enough rows are equal. A grid minds equal rows only where many are counted."""
     from thresher.cluster.distinct import distinct_share
 
-    if points.dimension <= GRID_DIMENSIONS and min_samples <= MANY_SAMPLES:
+    if grid_comes_first(points, min_samples):
         return False
     return distinct_share(points, jobs) < REPEATED
 
@@ -307,7 +356,7 @@ def run_engine(
     if algorithm == "grid" or (algorithm == "auto" and points.dimension <= GRID_DIMENSIONS):
         from thresher.cluster import grid
 
-        check_memory("grid", points)
+        check_memory("grid", points, jobs)
         try:
             return grid.cluster(points, eps, min_samples, weights, jobs, phase)
         except ParameterError:
@@ -317,11 +366,11 @@ def run_engine(
     if algorithm == "tree" or (algorithm == "auto" and points.dimension <= TREE_DIMENSIONS):
         from thresher.cluster import tree
 
-        check_memory("tree", points)
+        check_memory("tree", points, jobs)
         return tree.cluster(points, eps, min_samples, weights, jobs, phase)
     from thresher.cluster import balls
 
-    check_memory("balls", points)
+    check_memory("balls", points, jobs)
     seconds = pair_seconds(points.rows, points.dimension, jobs)
     if tell is not None and seconds > SLOW:
         tell(

@@ -14,9 +14,11 @@ PAIR, PAIR_DIMENSION = 0.2e-9, 0.02e-9  # seconds of one core for a pair, and fo
 LABELS = 16  # bytes a point: label, core flag, row number, and what comes and goes
 GRID_CELL = 40  # bytes a cell, and a box for each core cell
 TREE_POINT = 60
+TREE_SCRATCH = 3 << 20  # bytes of a thread for each dimension and one more
+TREE_GROUP = 4_096  # points; a thread works on at least so many
 
 
-def needed_memory(engine: str, rows: int, dimension: int, itemsize: int) -> int:
+def needed_memory(engine: str, rows: int, dimension: int, itemsize: int, jobs: int = 1) -> int:
     """Bytes that an engine takes at most, besides the points as they were given.
 
     The worst case: every point is core and has a cell of its own.
@@ -25,7 +27,8 @@ def needed_memory(engine: str, rows: int, dimension: int, itemsize: int) -> int:
     if engine == "grid":
         return rows * (2 * point + LABELS + GRID_CELL + 16 * dimension)
     if engine == "tree":
-        return rows * (2 * point + TREE_POINT)
+        threads = min(jobs, 1 + rows // TREE_GROUP)
+        return rows * (2 * point + TREE_POINT) + threads * TREE_SCRATCH * (dimension + 1)
     return rows * (point + 4 * dimension + 2 * LABELS) + (64 << 20)
 
 
@@ -56,13 +59,13 @@ def available_memory() -> int | None:
     return min(found) if found else None
 
 
-def check_memory(engine: str, points: Points) -> None:
+def check_memory(engine: str, points: Points, jobs: int = 1) -> None:
     """Refuse what cannot fit.
 
     Raises:
         DataError: names what is needed and what there is.
     """
-    needed = needed_memory(engine, points.rows, points.dimension, points.dtype.itemsize)
+    needed = needed_memory(engine, points.rows, points.dimension, points.dtype.itemsize, jobs)
     available = available_memory()
     if available is not None and needed > available:
         raise DataError(

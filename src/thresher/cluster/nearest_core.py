@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cluster.distinct import merge_equal_rows
 from thresher.cluster.metric import euclidean_view
 from thresher.cluster.points import Points
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 __all__ = ["nearest_labels"]
 
@@ -37,38 +41,52 @@ def nearest_labels(
     if not core.rows:
         return found
     core_view, radius = euclidean_view(core, metric, eps)
-    centres = np.concatenate(
-        [np.asarray(core_view.part(i), np.float64) for i in range(len(core_view.starts) - 1)]
-    )
+    # equal core points once: each is a candidate of all new points around it
+    merged = merge_equal_rows(core_view, None, jobs, lambda name, share: None)
+    clusters = np.empty(merged.points.rows, np.int32)
+    clusters[merged.same] = labels
+    centres = merged.points.array.astype(np.float64, copy=False)
     tree = cKDTree(centres)
     view, _ = euclidean_view(points, metric, eps)
     for number in range(len(view.starts) - 1):
         part = np.asarray(view.part(number), np.float64)
         for first in range(0, len(part), BLOCK):
             block = part[first : first + BLOCK]
-            nearest, _ = tree.query(block, distance_upper_bound=radius * MARGIN, workers=jobs)
-            near = np.flatnonzero(np.isfinite(nearest))
-            candidates = tree.query_ball_point(block[near], nearest[near] * MARGIN, workers=jobs)
             start = int(view.starts[number]) + first
-            for i, some in zip(near, candidates, strict=True):
-                found[start + i] = decide(block[i], centres, labels, some, radius)
+            found[start : start + len(block)] = decide(block, centres, clusters, tree, radius, jobs)
     return found
 
 
 def decide(
-    point: NDArray[Any],
+    block: NDArray[Any],
     centres: NDArray[Any],
-    labels: NDArray[np.int32],
-    candidates: list[int],
+    clusters: NDArray[np.int32],
+    tree: cKDTree,
     radius: float,
-) -> int:
-    """The label of the nearest of some core points, by the definition's own distance."""
-    rows = np.asarray(candidates, np.int64)
-    squared = np.zeros(len(rows))
-    for k in range(len(point)):  # columns in order
-        squared += (centres[rows, k] - point[k]) ** 2
-    closest = rows[squared == squared.min()] if len(rows) else rows
-    if not len(closest) or squared.min() > radius * radius:
-        return -1
-    order = np.lexsort(centres[closest].T[::-1])
-    return int(labels[closest[order[0]]])
+    jobs: int,
+) -> NDArray[np.int32]:
+    """The labels of some points, by the definition's own distance: the tree only proposes."""
+    distances, rows = tree.query(block, k=2, distance_upper_bound=radius * MARGIN, workers=jobs)
+    found = np.full(len(block), -1, np.int32)
+    near = np.isfinite(distances[:, 0])
+    alone = near & (distances[:, 1] > distances[:, 0] * MARGIN)
+    nearest = rows[alone, 0]
+    reached = squared_distances(block[alone], centres[nearest]) <= radius * radius
+    found[alone] = np.where(reached, clusters[nearest], -1)
+    several = np.flatnonzero(near & ~alone)
+    some = tree.query_ball_point(block[several], distances[several, 0] * MARGIN, workers=jobs)
+    for i, candidates in zip(several, some, strict=True):
+        squared = squared_distances(block[i], centres[candidates])
+        if squared.min() <= radius * radius:
+            closest = np.asarray(candidates)[squared == squared.min()]
+            first = np.lexsort(centres[closest].T[::-1])[0]
+            found[i] = clusters[closest[first]]
+    return found
+
+
+def squared_distances(points: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """Σ_j (x_j - y_j)² of pairs of rows, columns in order."""
+    squared = np.zeros(len(others))
+    for k in range(others.shape[1]):
+        squared += (others[:, k] - points[..., k]) ** 2
+    return squared

@@ -52,7 +52,7 @@ Numbers = NDArray[np.int64]
 
 
 class Objects(NamedTuple):
-    """Distinct objects, sorted by their coordinates."""
+    """Distinct objects, sorted by their coordinates in the space of the metric."""
 
     coordinates: NDArray[Any]  # (u, d)
     rows: Numbers  # (u,) the lowest row that holds each
@@ -124,37 +124,37 @@ def k_medoids(
     size = automatic_sample_size(n_clusters) if sample_size is None else sample_size
     if points.rows <= size:
         numbers = np.arange(points.rows, dtype=np.int64)
-        whole = distinct(points.take(numbers), numbers, weights)
-        found = search(metric, whole, n_clusters, keyed_seed(seed, "search", 0), jobs, phase)
-        sets, rounds = [found], 0  # no single swap is left that lowers φ, so no refinement does
-        inertias = evaluate(points, metric, sets, weights, jobs, phase)
-        seeds = found
+        whole = distinct(metric, points.take(numbers), numbers, weights)
+        seeds = search(metric, whole, n_clusters, keyed_seed(seed, "search", 0), jobs, phase)
+        inertias = evaluate(points, metric, [seeds], weights, jobs, phase)
+        assigned = assign(points, metric, seeds, weights, jobs, phase)
+        refine_rounds = 0  # no single swap is left that lowers φ, so no refinement does
     else:
         samples = draw_samples(points.rows, n_samples, size, weights, seed)
         sets = search_samples(points, n_clusters, metric, samples, seed, jobs, phase)
-        inertias, rounds = evaluate(points, metric, sets, weights, jobs, phase), refine_rounds
+        inertias = evaluate(points, metric, sets, weights, jobs, phase)
         best = int(inertias.argmin())
         seeds = sets[best]
         if len(seeds.rows) < n_clusters:
             seeds = completed(points, metric, sets, best, n_clusters, weights, jobs)
-    assigned = assign(points, metric, seeds, weights, jobs, phase)
-    if points.rows > size and n_samples > 1 and size < pooled_rows:
-        pool = np.concatenate([*samples[best:], *samples[:best]])[:pooled_rows]
-        key = keyed_seed(seed, "pool")
-        swapped = search_pool(points, metric, seeds, pool, key, jobs, phase)
-        labelled = assign(points, metric, swapped, weights, jobs, phase)
-        if labelled.inertia < assigned.inertia:
-            seeds, assigned = swapped, labelled
-    medoids, seeding_inertia, done = seeds, assigned.inertia, 0
-    for number in range(rounds):
-        key = keyed_seed(seed, "refine", number)
+        assigned = assign(points, metric, seeds, weights, jobs, phase)
+        if n_samples > 1 and size < pooled_rows:
+            pool = np.concatenate([*samples[best:], *samples[:best]])[:pooled_rows]
+            key = keyed_seed(seed, "pool")
+            swapped = search_pool(points, metric, seeds, pool, key, jobs, phase)
+            labelled = assign(points, metric, swapped, weights, jobs, phase)
+            if labelled.inertia < assigned.inertia:
+                seeds, assigned = swapped, labelled
+    medoids, seeding_inertia, rounds = seeds, assigned.inertia, 0
+    while rounds < refine_rounds:
+        key = keyed_seed(seed, "refine", rounds)
         moved = refine(points, metric, medoids, assigned, weights, key, jobs, phase)
         if np.array_equal(moved.rows, medoids.rows):
             break
         labelled = assign(points, metric, moved, weights, jobs, phase)
         if labelled.inertia >= assigned.inertia:  # a gain that rounding has eaten
             break
-        medoids, assigned, done = moved, labelled, number + 1
+        medoids, assigned, rounds = moved, labelled, rounds + 1
     return MedoidClusters(
         assigned.first_rows,
         medoids.coordinates,
@@ -162,7 +162,7 @@ def k_medoids(
         assigned.inertia,
         seeding_inertia,
         inertias,
-        done,
+        rounds,
     )
 
 
@@ -190,7 +190,7 @@ def search_samples(
 
     def task(number: int) -> None:
         rows = samples[number]
-        sample = distinct(points.take(rows), rows, None)
+        sample = distinct(metric, points.take(rows), rows, None)
         key = keyed_seed(seed, "search", number)
         found[number] = search(metric, sample, n_clusters, key, 1, lambda name, share: None)
 
@@ -217,6 +217,7 @@ def search_pool(
     phase("searching the pool", 0.0)
     drawn = points.take(rows)
     pool = distinct(
+        metric,
         np.concatenate([drawn, seeds.coordinates]),
         np.concatenate([rows, seeds.rows]),
         np.concatenate([np.ones(len(rows)), np.full(len(seeds.rows), 1e-9)]),  # may be new to it
@@ -238,16 +239,21 @@ def drawn_rows(count: int, size: int, key: int, cumulated: Floats | None) -> Num
     return heavy
 
 
-def distinct(coordinates: NDArray[Any], rows: Numbers, weights: Floats | None) -> Objects:
-    """Merge equal rows into one object, with the sum of their weights; leave out weights of 0."""
+def distinct(
+    metric: int, coordinates: NDArray[Any], rows: Numbers, weights: Floats | None
+) -> Objects:
+    """Merge rows that are equal in the metric's space into one object, with the sum of their
+    weights; leave out weights of 0.
+    """
     heavy = np.ones(len(rows)) if weights is None else weights
     if weights is not None and not heavy.all():
         kept = heavy > 0
         coordinates, rows, heavy = coordinates[kept], rows[kept], heavy[kept]
-    order = np.lexsort((rows, *coordinates.T[::-1]))
-    coordinates, rows, heavy = coordinates[order], rows[order], heavy[order]
+    where = embedded(metric, coordinates)
+    order = np.lexsort((rows, *where.T[::-1]))
+    coordinates, rows, heavy, where = coordinates[order], rows[order], heavy[order], where[order]
     new = np.ones(len(rows), np.bool_)
-    new[1:] = (coordinates[1:] != coordinates[:-1]).any(axis=1)
+    new[1:] = (where[1:] != where[:-1]).any(axis=1)
     starts = np.flatnonzero(new)
     return Objects(coordinates[starts], rows[starts], np.add.reduceat(heavy, starts))
 
@@ -279,7 +285,7 @@ def search(
         uniforms = kernels.keyed_uniforms(key, size, n_clusters * looked)
         kernels.lab(metric, inside, weights, uniforms.reshape(n_clusters, looked), medoids)
     else:
-        medoids[:] = np.argsort(order)[places_of(start.coordinates, sample.coordinates)]
+        medoids[:] = np.argsort(order)[places_of(metric, start, sample)]
     matrix = None
     if 4 * size * size <= MATRIX_BYTES:
         matrix = distance_matrix(metric, inside, jobs, phase)
@@ -287,10 +293,12 @@ def search(
     return chosen(sample, np.sort(order[medoids]))
 
 
-def places_of(some: NDArray[Any], coordinates: NDArray[Any]) -> Numbers:
-    """Where in distinct rows some of them stand."""
-    known = {row.tobytes(): place for place, row in enumerate(coordinates + 0)}  # -0 is 0
-    return np.array([known[row.tobytes()] for row in some + 0], np.int64)
+def places_of(metric: int, some: Objects, objects: Objects) -> Numbers:
+    """Where among distinct objects some of them stand."""
+    here = embedded(metric, objects.coordinates) + 0  # -0 becomes 0
+    known = {row.tobytes(): place for place, row in enumerate(here)}
+    sought = embedded(metric, some.coordinates) + 0
+    return np.array([known[row.tobytes()] for row in sought], np.int64)
 
 
 def chosen(objects: Objects, places: NDArray[Any]) -> Objects:
@@ -385,10 +393,11 @@ def assign(
             np.minimum.at(first_rows[part], near[here], first + here)
 
     each(task, parts, jobs, lambda share: phase("assigning points", share))
+    found = first_rows.min(axis=0)
     return Assigned(
         labels,
         counts.sum(axis=0),
-        first_rows.min(axis=0),
+        np.where(found < np.iinfo(np.int64).max, found, medoids.rows),
         float(np.add.reduce(sums, axis=0)[0]),
     )
 
@@ -415,14 +424,15 @@ def completed(
     more than k distinct objects in all, every one of them ends as a medoid.
     """
     pooled = distinct(
+        metric,
         np.concatenate([each.coordinates for each in sets]),
         np.concatenate([each.rows for each in sets]),
         None,
     )
-    known = [pooled if len(pooled.rows) <= n_clusters else sets[best]]
-    find = NearestMedoid(metric, embedded(metric, known[0].coordinates))
+    known = pooled if len(pooled.rows) <= n_clusters else sets[best]
+    find = NearestMedoid(metric, embedded(metric, known.coordinates))
     parts = len(points.starts) - 1
-    missing = n_clusters - len(known[0].rows)
+    missing = n_clusters - len(known.rows)
     elsewhere: list[Objects | None] = [None] * parts
 
     def task(part: int) -> None:
@@ -433,18 +443,19 @@ def completed(
             places = np.flatnonzero(apart)
             if len(places) == 0:
                 continue
-            more = distinct(rows[places], first + places, None)
+            more = distinct(metric, rows[places], first + places, None)
             before = elsewhere[part]
-            elsewhere[part] = united([more] if before is None else [before, more], missing)
+            elsewhere[part] = united(metric, [more] if before is None else [before, more], missing)
 
     each(task, parts, jobs)
     found = [more for more in elsewhere if more is not None]
-    return united([known[0], united(found, missing)], n_clusters) if found else known[0]
+    return united(metric, [known, united(metric, found, missing)], n_clusters) if found else known
 
 
-def united(some: list[Objects], most: int) -> Objects:
+def united(metric: int, some: list[Objects], most: int) -> Objects:
     """The distinct objects of several, of which those in the lowest rows are kept."""
     both = distinct(
+        metric,
         np.concatenate([each.coordinates for each in some]),
         np.concatenate([each.rows for each in some]),
         None,
@@ -475,7 +486,7 @@ def refine(
     groups = np.arange(len(best))
     stays = costs[groups, best] >= costs[:, -1]
     rows = np.where(stays, medoids.rows, np.append(row, medoids.rows[:, None], 1)[groups, best])
-    return distinct(points.take(rows), rows, None)
+    return distinct(metric, points.take(rows), rows, None)
 
 
 def group_medians(

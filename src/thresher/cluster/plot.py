@@ -18,8 +18,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from thresher.cluster.chart import (
+    BOTTOM,
+    FAINT,
+    HEIGHT,
+    INK,
+    LEFT,
+    TOP,
+    WIDTH,
+    Scale,
+    draw_frame,
+    draw_grid,
+    draw_title,
+    font,
+    linear,
+)
 from thresher.cluster.points import Points
 from thresher.whole_file import whole_file
 
@@ -30,10 +45,9 @@ COLOURS = (
     *("#332288", "#cc6677", "#117733", "#88ccee", "#aa4499"),
     *("#ddaa33", "#44aa99", "#882255", "#999933"),
 )
-NOISE, INK, FAINT, GRID = "#9a9a9a", "#222222", "#666666", "#e4e4e4"
+NOISE = "#9a9a9a"
 
-WIDTH, HEIGHT = 1000, 720  # of the picture's largest panel, in pixels
-LEFT, TOP, RIGHT, BOTTOM = 96, 84, 240, 64
+RIGHT = 240  # pixels beside the panel, for the legend
 MARGIN = 0.02  # of a side, between the outermost points and the frame
 FAR = 0.001  # of the points, at either end, that may lie outside when they would squeeze the rest
 SQUEEZED = 4.0
@@ -77,7 +91,6 @@ def draw(
     """
     step = max(1, math.ceil(points.rows / MOST_POINTS))
     shown, across_up = _drawn(points, step, geographic)
-    names = _axis_names(columns, points.dimension, geographic)
     window = _window(across_up, geographic, same_scale=points.dimension > 1)
     sizes = np.bincount(labels[labels >= 0]) if points.rows else np.zeros(0, np.int64)
     by_size = np.argsort(-sizes, kind="stable")
@@ -89,10 +102,11 @@ def draw(
     width = LEFT + window.width + RIGHT
     image = Image.new("RGB", (width, TOP + window.height + BOTTOM), "white")
     pen = ImageDraw.Draw(image)
-    _grid(pen, window)
+    across, up = _scales(window, _axis_names(columns, points.dimension, geographic))
+    draw_grid(pen, across, up)
     image.paste(Image.fromarray(panel), (LEFT, TOP), _mask(panel))
-    _frame(pen, window, names)
-    _title(pen, labels, len(sizes), _notes(points, step, window, names, columns))
+    draw_frame(pen, across, up)
+    draw_title(pen, _title(labels, len(sizes)), _notes(points, step, window))
     _legend(pen, window, labels, sizes, by_size)
     with whole_file(path) as aside:
         image.save(aside, format="PNG", optimize=True)
@@ -230,33 +244,22 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 # ---------------------------------------------------------------------- words
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size=size)
+def _scales(window: Window, names: tuple[str, str]) -> tuple[Scale, Scale]:
+    """Across and up."""
+    (left, below), (right, above) = window.low.tolist(), window.high.tolist()
+    across = linear(left, right, window.width, window.width // 110, names[0])
+    return across, linear(below, above, window.height, window.height // 80, names[1])
 
 
-def _short(text: str, limit: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _title(
-    pen: ImageDraw.ImageDraw, labels: NDArray[np.int32], clusters: int, notes: list[str]
-) -> None:
+def _title(labels: NDArray[np.int32], clusters: int) -> str:
     noise = int((labels < 0).sum())
     share = f" ({100 * noise / len(labels):.1f} %)" if len(labels) else ""
     found = f"{clusters:,} cluster{'' if clusters == 1 else 's'}"
     of_noise = f"{noise:,} noise{share}" if noise else "no noise"
-    pen.text((LEFT, 18), f"{found}, {of_noise}", INK, _font(26))
-    pen.text((LEFT, 54), " · ".join(notes), FAINT, _font(14))
+    return f"{found}, {of_noise}"
 
 
-def _notes(
-    points: Points,
-    step: int,
-    window: Window,
-    names: tuple[str, str],
-    columns: Sequence[str] | None,
-) -> list[str]:
+def _notes(points: Points, step: int, window: Window) -> list[str]:
     notes = [f"{points.rows:,} points"]
     if step > 1:
         notes.append(f"one in {step:,} drawn")
@@ -267,45 +270,6 @@ def _notes(
     return notes
 
 
-def _grid(pen: ImageDraw.ImageDraw, window: Window) -> None:
-    for value in _ticks(window.low[0], window.high[0], window.width // 110):
-        x = LEFT + _pixel(value, window.low[0], window.high[0], window.width)
-        pen.line((x, TOP, x, TOP + window.height), GRID)
-    for value in _ticks(window.low[1], window.high[1], window.height // 80):
-        y = TOP + window.height - _pixel(value, window.low[1], window.high[1], window.height)
-        pen.line((LEFT, y, LEFT + window.width, y), GRID)
-
-
-def _frame(pen: ImageDraw.ImageDraw, window: Window, names: tuple[str, str]) -> None:
-    font, floor = _font(14), TOP + window.height
-    across = _ticks(window.low[0], window.high[0], window.width // 110)
-    for value, word in zip(across, _tick_words(across), strict=True):
-        x = LEFT + _pixel(value, window.low[0], window.high[0], window.width)
-        pen.line((x, floor, x, floor + 4), FAINT)
-        pen.text((x, floor + 8), word, FAINT, font, anchor="ma")
-    up = _ticks(window.low[1], window.high[1], window.height // 80)
-    for value, word in zip(up, _tick_words(up), strict=True):
-        y = floor - _pixel(value, window.low[1], window.high[1], window.height)
-        pen.line((LEFT - 4, y, LEFT, y), FAINT)
-        pen.text((LEFT - 8, y), word, FAINT, font, anchor="rm")
-    pen.rectangle((LEFT, TOP, LEFT + window.width, floor), outline=FAINT)
-    middle = LEFT + window.width // 2
-    pen.text((middle, floor + 34), _short(names[0], 60), INK, _font(16), anchor="ma")
-    _upright(pen, _short(names[1], 40), (24, TOP + window.height // 2))
-
-
-def _upright(pen: ImageDraw.ImageDraw, text: str, middle: tuple[int, int]) -> None:
-    """Write from below to above."""
-    font = _font(16)
-    left, top, right, bottom = font.getbbox(text)
-    size = math.ceil(right - left) + 4, math.ceil(bottom - top) + 4
-    strip = Image.new("L", size, 0)
-    ImageDraw.Draw(strip).text((2 - left, 2 - top), text, 255, font)
-    turned = strip.rotate(90, expand=True)
-    place = middle[0] - turned.width // 2, middle[1] - turned.height // 2
-    pen.bitmap(place, turned, INK)
-
-
 def _legend(
     pen: ImageDraw.ImageDraw,
     window: Window,
@@ -313,7 +277,7 @@ def _legend(
     sizes: NDArray[np.int64],
     by_size: NDArray[np.int64],
 ) -> None:
-    x, y, font = LEFT + window.width + 24, TOP + 4, _font(14)
+    x, y, letters = LEFT + window.width + 24, TOP + 4, font(14)
     noise = int((labels < 0).sum())
     rows = [
         (COLOURS[place], f"cluster {cluster}", f"{sizes[cluster]:,}")
@@ -327,48 +291,8 @@ def _legend(
     for colour, name, count in rows:
         if colour:
             pen.ellipse((x, y + 2, x + 12, y + 14), fill=colour)
-        pen.text((x + 22, y), name, INK, font)
-        pen.text((x + RIGHT - 44, y), count, FAINT, font, anchor="ra")
+        pen.text((x + 22, y), name, INK, letters)
+        pen.text((x + RIGHT - 44, y), count, FAINT, letters, anchor="ra")
         y += 24
     if len(sizes) > LEGEND:
-        pen.text((x + 22, y + 4), "colours repeat", FAINT, _font(12))
-
-
-# ---------------------------------------------------------------------- ticks
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers within a range: at most so many, but two where there is room.
-
-    >>> _ticks(0.0, 1.0, 5), _ticks(-122.52, -122.36, 6)[:2]
-    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [-122.5, -122.45])
-    """
-    span = float(high) - float(low)
-    if not (span > 0 and math.isfinite(span)):
-        return [float(low)]
-    rough = span / max(2, most)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    digits = max(0, 1 - math.floor(math.log10(step)))
-    return [round(number * step, digits) + 0.0 for number in range(first, last + 1)]
-
-
-def _tick_words(values: Sequence[float]) -> list[str]:
-    """As many digits as tell them apart, the same for all.
-
-    >>> _tick_words([-0.5, 0.0, 0.25]), _tick_words([0.0, 2000.0]), _tick_words([0.0, 3e9])
-    (['-0.50', '0.00', '0.25'], ['0', '2,000'], ['0e+00', '3e+09'])
-    """
-    largest = max((abs(value) for value in values), default=0.0)
-    if largest >= 1e7 or 0 < largest < 1e-4:
-        return [f"{value:.3g}" if value % 1e6 else f"{value:.0e}" for value in values]
-    for digits in range(9):
-        words = [f"{value:,.{digits}f}" for value in values]
-        exact = all(abs(float(f"{value:.{digits}f}") - value) < 1e-12 for value in values)
-        if exact:
-            return words
-    return [f"{value:.6g}" for value in values]
-
-
-def _pixel(value: float, low: float, high: float, pixels: int) -> int:
-    return round((float(value) - float(low)) / (float(high) - float(low)) * pixels)
+        pen.text((x + 22, y + 4), "colours repeat", FAINT, font(12))

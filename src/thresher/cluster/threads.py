@@ -8,6 +8,7 @@ used: they may not be entered from two Python threads, nor survive a fork.
 from __future__ import annotations
 
 import itertools
+import numbers
 import os
 import threading
 from collections.abc import Callable
@@ -21,8 +22,15 @@ def jobs_of(n_jobs: int | None) -> int:
     """Threads to use: None and -1 take every processor this process may use, -2 one less.
 
     Raises:
-        ParameterError: n_jobs is 0.
+        ParameterError: n_jobs is 0, or no whole number.
     """
+    if n_jobs is not None and (
+        isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral)
+    ):
+        raise ParameterError(
+            f"n_jobs must be a whole number or None, got {n_jobs!r}.",
+            "Use 1 for a single thread, -1 for all.",
+        )
     processors = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -30,7 +38,7 @@ def jobs_of(n_jobs: int | None) -> int:
         return processors
     if n_jobs == 0:
         raise ParameterError("n_jobs must not be 0.", "Use 1 for a single thread, -1 for all.")
-    return n_jobs if n_jobs > 0 else max(1, processors + 1 + n_jobs)
+    return int(n_jobs) if n_jobs > 0 else max(1, processors + 1 + int(n_jobs))
 
 
 def each(
@@ -64,12 +72,14 @@ def each(
         except BaseException as failure:  # KeyboardInterrupt must stop the others as well
             failures.append(failure)
 
-    helpers = [
-        threading.Thread(target=work, args=(None,), daemon=True)
-        for _ in range(min(jobs, count) - 1)
-    ]
-    for helper in helpers:
-        helper.start()
+    helpers: list[threading.Thread] = []
+    for _ in range(min(jobs, count) - 1):
+        helper = threading.Thread(target=work, args=(None,), daemon=True)
+        try:
+            helper.start()
+        except RuntimeError:  # the system gives no more threads: fewer do
+            break
+        helpers.append(helper)
     work(done)
     try:
         for helper in helpers:

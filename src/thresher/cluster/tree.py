@@ -94,7 +94,7 @@ def cluster(
         phase: Is told what is going on.
     """
     tree = grow(points, eps, jobs, phase)
-    scratch = Lender(lambda: new_scratch(points.dimension, tree.rows.dtype))
+    scratch = Lender(lambda: new_scratch(tree))
     groups = pieces_of(tree, cut(tree, GROUP_SIZE, GROUP_DIAGONAL * eps)[0])
     core = mark_core(tree, groups, eps, min_samples, weights, scratch, jobs, phase)
     cells, core_cells = count_cells(tree, core, eps)

@@ -49,7 +49,7 @@ ROUNDING = 2.0**-24  # of float32, relative
 LARGEST = 1e15  # a float32 whose square is still far from overflowing
 BLOCK = 128  # rows that are scored together, in the nearest cache
 SMALLEST = 1e-30  # scaled values below may be what underflow left of different ones
-IMPROVES = 1e-12  # of the loss: a swap that gains less may be rounding, and could go on for ever
+IMPROVES = 1e-12  # of what was summed: a swap that gains less may be rounding
 
 
 # ---------------------------------------------------------------------- numbers by key
@@ -396,7 +396,8 @@ def fasterpam(
         for slot in range(1, count):
             if change[slot] < change[out]:
                 out = slot
-        if not gained + change[out] < -IMPROVES * loss:  # so NaN swaps nothing
+        # removal and change were summed in different orders; NaN swaps nothing
+        if not gained + change[out] < -IMPROVES * (loss + removal[out]):
             continue
         is_medoid[medoids[out]] = False
         is_medoid[x] = True
@@ -417,9 +418,12 @@ def fasterpam(
                 second[o], second_distance[o] = out, d
             elif second[o] == out:
                 second[o], second_distance[o] = second_nearest(held, near, o)
+        before = loss
         loss = removal_losses(weights, near, near_distance, second_distance, removal)
         swaps += 1
         tried = 0
+        if not loss < before:  # rounding alone, which could go on for ever
+            break
     return loss, swaps
 
 

@@ -16,7 +16,6 @@ from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.tree_build import Tree
 from thresher.cluster.kernels.tree_scratch import (
     BLOCK,
-    CAPACITY,
     FEW,
     LEVELS,
     ROUNDING,
@@ -160,11 +159,12 @@ def add_run(
 ) -> int:
     """Gather the core points of a run, searching whenever the scratch is full."""
     box = group.boxes[:1]
+    capacity = len(scratch.kept)
     while first < last:
-        if length > CAPACITY - BLOCK:
+        if length > capacity - BLOCK:
             search(tree, core, group, frame, squared, length, scratch)
             length = 0
-        upto = min(last, first + CAPACITY - length)
+        upto = min(last, first + capacity - length)
         length = gather(tree.columns, first, upto, box, squared, core, frame, scratch, length)
         first = upto
     return length

@@ -19,7 +19,6 @@ from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
 from thresher.cluster.kernels.tree_scratch import (
     BLOCK,
-    CAPACITY,
     FEW,
     LEVELS,
     SHRINK,
@@ -166,8 +165,8 @@ def ask(
     ):
         group.found[:] = total(weights, start, stop)
     else:
-        for first in range(start, stop, CAPACITY):
-            last = min(stop, first + CAPACITY)
+        for first in range(start, stop, len(scratch.kept)):
+            last = min(stop, first + len(scratch.kept))
             length = gather(tree.columns, first, last, box, squared, None, frame, scratch, 0)
             count(tree, weights, group, frame, squared, enough, 0.0, length, False, core, scratch)
     if settle(tree, group, enough, core) < 0:
@@ -236,13 +235,14 @@ def add_run(
     scratch: Scratch,
 ) -> int:
     """Gather the points of a run, counting whenever the scratch is full; -1 when none is open."""
+    capacity = len(scratch.kept)
     while first < last:
-        if length > CAPACITY - BLOCK:
+        if length > capacity - BLOCK:
             count(tree, weights, group, frame, squared, enough, sure, length, False, core, scratch)
             length = 0
             if settle(tree, group, enough, core) < 0:
                 return -1
-        upto = min(last, first + CAPACITY - length)
+        upto = min(last, first + capacity - length)
         length = gather(tree.columns, first, upto, box, squared, None, frame, scratch, length)
         first = upto
     return length
@@ -349,7 +349,7 @@ def weigh_left_out(weights: Any, at: Any, count: int, kept: Any) -> float:
         return float(count)
     else:
         weight = 0.0
-        for k in range(CAPACITY - count, CAPACITY):
+        for k in range(len(kept) - count, len(kept)):
             weight += weights[at[kept[k]]]
         return weight
 

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.tree_build import Tree
 
 __all__ = [
     "BLOCK",
-    "CAPACITY",
     "FEW",
     "LEVELS",
     "ROUNDING",
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 BLOCK = 256
-CAPACITY = 65_536  # candidates in a level of the scratch
+MOST = 65_000  # candidates in a level; columns a power of two apart would share their cache lines
 LEVELS = 8
 SHRINK = 3  # a list is narrowed for subtrees this many times smaller than the one it was made for
 FEW = 32  # candidates that are not worth narrowing
@@ -65,9 +65,9 @@ U = np.uintp  # a signed index might mean "from the end", and keeps loops off th
 class Scratch(NamedTuple):
     """Levels of candidates, each a part of the one before; one for every call of a kernel."""
 
-    near: NDArray[np.float32]  # (LEVELS, d, CAPACITY) coordinates in the group's frame
-    at: NDArray[Any]  # (LEVELS, CAPACITY) positions in tree order
-    kept: NDArray[Any]  # (CAPACITY,)
+    near: NDArray[np.float32]  # (LEVELS, d, capacity) coordinates in the group's frame
+    at: NDArray[Any]  # (LEVELS, capacity) positions in tree order
+    kept: NDArray[Any]  # (capacity,)
     sums: NDArray[np.float32]  # (BLOCK,)
     farthest: NDArray[np.float32]  # (BLOCK,)
     exact: NDArray[np.float64]  # (BLOCK,)
@@ -86,12 +86,14 @@ class Frame(NamedTuple):
     rough: bool
 
 
-def new_scratch(dimension: int, positions: np.dtype[Any]) -> Scratch:
-    """Scratch for one thread; memory is taken as it is touched."""
+def new_scratch(tree: Tree) -> Scratch:
+    """Scratch for one thread. A level takes memory as it is used; the deeper, the less."""
+    dimension, n = tree.columns.shape
+    capacity = min(MOST, 4 * BLOCK + n // 4)
     return Scratch(
-        np.empty((LEVELS, dimension, CAPACITY), np.float32),
-        np.empty((LEVELS, CAPACITY), positions),
-        np.empty(CAPACITY, np.int32),
+        np.empty((LEVELS, dimension, capacity), np.float32),
+        np.empty((LEVELS, capacity), tree.rows.dtype),
+        np.empty(capacity, np.int32),
         np.empty(BLOCK, np.float32),
         np.empty(BLOCK, np.float32),
         np.empty(BLOCK, np.float64),
@@ -193,7 +195,7 @@ def gather(
     Args:
         columns: (d, n).
         first: Position.
-        last: Position; at most CAPACITY - length more than ``first``.
+        last: Position; at most so many more that they all fit than ``first``.
         box: (1, 2 d) float64.
         squared: eps².
         only: (n,) flags of the points that count, or None.
@@ -271,7 +273,7 @@ def narrow(
                 found += U((sums[i] <= frame.high) & (not inside))
                 if inside:
                     sure += U(1)
-                    kept[U(CAPACITY) - sure] = first + i
+                    kept[U(len(kept)) - sure] = first + i
         else:
             for i in range(size):
                 kept[found] = first + i
