@@ -538,3 +538,18 @@ def test_the_engines_of_the_library_do_the_work(points, tmp_path):
     right = DBSCAN(eps=0.5).fit_predict(points[["a", "b"]])
     assert right.tolist() == pq.read_table(tmp_path / "c.parquet")["cluster"].to_pylist()
     assert (found["clusters"], found["noise"]) == (3, int((right < 0).sum()))
+
+
+def test_compiling_is_said_once(capsys):
+    """However many kernels are compiled; a kernel from the cache is not told of."""
+    from numba.core.event import Event, EventStatus
+
+    from thresher.cli.clustering import Phases
+    from thresher.cluster.kernels.compiled import Told
+
+    phases = Phases()
+    told = Told(phases.compiling)
+    for _ in range(2):
+        told.on_start(Event("numba:compile", EventStatus.START))
+        told.on_end(Event("numba:compile", EventStatus.END))
+    assert capsys.readouterr().err == "compiling (once)\n"

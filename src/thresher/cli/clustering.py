@@ -194,6 +194,7 @@ class Phases:
         self._name = ""
         self._share = 0.0
         self._told = 0.0
+        self._compiled = False
 
     def __call__(self, name: str, share: float) -> None:
         """So much of a phase is done, 0 to 1."""
@@ -209,6 +210,16 @@ class Phases:
         elif now - self._told >= QUIET and share < 1:
             self._told = now
             say(f"{name} {100 * share:.0f} %")
+
+    def compiling(self) -> None:
+        """The machine code of this kind of data is being made; the next run finds it made."""
+        if self._compiled:
+            return
+        self._compiled = True
+        if self._terminal:
+            self("compiling (once)", 0.0)
+        else:
+            say("compiling (once)")
 
     def note(self, sentence: str) -> None:
         """Something that must be said aloud."""

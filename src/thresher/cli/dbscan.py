@@ -102,7 +102,9 @@ def dbscan(
     from thresher.cluster.threads import jobs_of
 
     threads = jobs_of(jobs)
-    with Phases() as phases:
+    from thresher.cluster.kernels.compiled import told_of_compiling
+
+    with Phases() as phases, told_of_compiling(phases.compiling):
         added = () if only_labels else ("cluster", "is_core")
         given = open_input(points, columns, metric, weight, added, threads, phases)
         clustered = cluster(

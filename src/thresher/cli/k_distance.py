@@ -39,7 +39,7 @@ def k_distance(
     ],
     k: Annotated[
         int,
-        typer.Option("--k", "-k", help="Which neighbour, the point itself being the first.", min=1),
+        typer.Option("--k", help="Which neighbour, the point itself being the first.", min=1),
     ] = 5,
     columns: Annotated[
         str | None,

@@ -38,7 +38,7 @@ def kmedoids(
             help="A .parquet, a folder of them, a .csv or a .npy of points.", show_default=False
         ),
     ],
-    k: Annotated[int, typer.Option("--k", "-k", help="Clusters.", min=1, show_default=False)],
+    k: Annotated[int, typer.Option("--k", help="Clusters.", min=1, show_default=False)],
     out: Annotated[Path, typer.Option(help="Where the rows and their clusters go, a .parquet.")],
     samples: Annotated[int, typer.Option(help="Samples that are searched.", min=1)] = 5,
     sample_size: Annotated[
@@ -84,7 +84,9 @@ def kmedoids(
     from thresher.cluster.threads import jobs_of
 
     threads = jobs_of(jobs)
-    with Phases() as phases:
+    from thresher.cluster.kernels.compiled import told_of_compiling
+
+    with Phases() as phases, told_of_compiling(phases.compiling):
         added = () if only_labels else ("cluster", "distance")
         given = open_input(points, columns, metric, weight, added, threads, phases)
         settings = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thresher.cluster.dbscan import DBSCAN
-    from thresher.cluster.k_distance import KDistances, k_distance
+    from thresher.cluster.k_distances import KDistances, k_distance
     from thresher.cluster.kmedoids import KMedoids
     from thresher.cluster.silhouette import medoid_silhouette
 
@@ -18,9 +18,9 @@ __all__ = ["DBSCAN", "KDistances", "KMedoids", "k_distance", "medoid_silhouette"
 
 WHERE = {
     "DBSCAN": "dbscan",
-    "KDistances": "k_distance",
+    "KDistances": "k_distances",
     "KMedoids": "kmedoids",
-    "k_distance": "k_distance",
+    "k_distance": "k_distances",
     "medoid_silhouette": "silhouette",
 }
 

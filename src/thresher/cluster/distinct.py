@@ -76,9 +76,8 @@ def merge_equal_rows(points: Points, weights: Array | None, jobs: int, phase: Ph
     def find(number: int) -> None:
         found = bucket_of[starts[number] : starts[number + 1]]
         # leading bits choose the bucket, trailing ones the slot in it
-        found[:] = (hashes_of(points.part(number)) >> np.uint64(32)) * np.uint64(count) >> np.uint64(
-            32
-        )
+        leading = hashes_of(points.part(number)) >> np.uint64(32)
+        found[:] = leading * np.uint64(count) >> np.uint64(32)
         count_buckets(found, counts[number])
 
     each(find, parts, jobs, lambda share: phase("merging equal rows", share / 3))

@@ -3,8 +3,10 @@
     points → keys of cells → buckets → sorted by cell → core points → core cells joined → labels
 
 Cells have the diagonal eps, so that the points of one are neighbours of each other: what is dense
-is decided cell by cell. Source: Song & Lee, RP-DBSCAN, SIGMOD 2018, carried on one machine; the grid
-is that of Gan & Tao, SIGMOD 2015.
+is decided cell by cell.
+
+Source: Song & Lee, RP-DBSCAN, SIGMOD 2018, carried on one machine; the grid is that of Gan & Tao,
+SIGMOD 2015.
 """
 
 from __future__ import annotations
@@ -180,32 +182,9 @@ def sort_into_cells(
     points: Points, layout: Layout, sample: Array, weights: Array | None, jobs: int, phase: Phase
 ) -> Cells:
     """The points in order of their cells, and where each cell begins."""
-    n, d, parts = points.rows, points.dimension, len(points.starts) - 1
-    number_type = np.int32 if n < 2**31 else np.int64
-    buckets, count = deal(sample, layout, n)
-    bucket_of = np.empty(n, np.uint16)
-    counts = np.zeros((parts, count), np.int64)
-
-    def find(number: int) -> None:
-        found = bucket_of[points.starts[number] : points.starts[number + 1]]
-        bucket_of_part(points.part(number), layout, buckets, found)
-        count_buckets(found, counts[number])
-
-    each(find, parts, jobs, lambda share: phase("sorting", share / 4))
-    places = np.empty_like(counts)
-    first_places(counts, places)
-    begins = np.append(places[0], n)
-    columns = tuple(np.empty(n, points.dtype) for _ in range(d))
-    rows = np.empty(n, number_type)
-    moved_weights = None if weights is None else np.empty(n, weights.dtype)
-
-    def carry(number: int) -> None:
-        first, last = points.starts[number], points.starts[number + 1]
-        found, place = bucket_of[first:last], places[number]
-        move(points.part(number), first, found, place, weights, columns, rows, moved_weights)
-
-    each(carry, parts, jobs, lambda share: phase("sorting", 0.25 + share / 4))
-    del bucket_of
+    moved = move_to_buckets(points, layout, sample, weights, jobs, phase)
+    columns, rows, moved_weights, begins = moved
+    count, n = len(begins) - 1, points.rows
     distinct = np.zeros(count + 1, np.int64)
     runs = even_runs(begins, RUNS * jobs)
 
@@ -218,7 +197,7 @@ def sort_into_cells(
     each(sort, len(runs) - 1, jobs, lambda share: phase("sorting", 0.5 + share / 4))
     cell_of = np.cumsum(distinct)
     keys = np.empty(cell_of[-1], np.int64)
-    starts = np.empty(cell_of[-1] + 1, number_type)
+    starts = np.empty(cell_of[-1] + 1, rows.dtype)
     starts[-1] = n
 
     def enumerate_cells(number: int) -> None:
@@ -227,6 +206,46 @@ def sort_into_cells(
 
     each(enumerate_cells, len(runs) - 1, jobs, lambda share: phase("sorting", 0.75 + share / 4))
     return Cells(columns, rows, moved_weights, keys, starts)
+
+
+class Moved(NamedTuple):
+    """Points in order of their buckets."""
+
+    columns: tuple[Array, ...]
+    rows: Array
+    weights: Array | None
+    begins: Array  # (buckets + 1,) first point of each
+
+
+def move_to_buckets(
+    points: Points, layout: Layout, sample: Array, weights: Array | None, jobs: int, phase: Phase
+) -> Moved:
+    """The points in runs of neighbouring cells, each small enough for a core's cache."""
+    n, parts, starts = points.rows, len(points.starts) - 1, points.starts
+    buckets, count = deal(sample, layout, n)
+    bucket_of = np.empty(n, np.uint16)
+    counts = np.zeros((parts, count), np.int64)
+
+    def find(number: int) -> None:
+        found = bucket_of[starts[number] : starts[number + 1]]
+        bucket_of_part(points.part(number), layout, buckets, found)
+        count_buckets(found, counts[number])
+
+    each(find, parts, jobs, lambda share: phase("sorting", share / 4))
+    places = np.empty_like(counts)
+    first_places(counts, places)
+    begins = np.append(places[0], n)
+    columns = tuple(np.empty(n, points.dtype) for _ in range(points.dimension))
+    rows = np.empty(n, np.int32 if n < 2**31 else np.int64)
+    moved_weights = None if weights is None else np.empty(n, weights.dtype)
+
+    def carry(number: int) -> None:
+        first, last = starts[number], starts[number + 1]
+        found, place = bucket_of[first:last], places[number]
+        move(points.part(number), first, found, place, weights, columns, rows, moved_weights)
+
+    each(carry, parts, jobs, lambda share: phase("sorting", 0.25 + share / 4))
+    return Moved(columns, rows, moved_weights, begins)
 
 
 def deal(sample: Array, layout: Layout, n: int) -> tuple[Buckets, int]:

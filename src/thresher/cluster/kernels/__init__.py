@@ -1,0 +1,1 @@
+"""Compiled loops over arrays: pure functions, without files, threads or Python objects."""

@@ -138,7 +138,7 @@ def _widest(box: Any) -> Any:
 
 @kernel
 def _split(points: Any, first: int, last: int, box: Any) -> int:
-    """Put the points below the middle of their widest side first; returns where the others begin."""
+    """Put the points below the middle of the widest side first; returns where the others begin."""
     k, _ = _widest(box)
     middle = box[0, k] + (box[1, k] - box[0, k]) / 2
     if middle <= box[0, k]:  # two numbers without one between them

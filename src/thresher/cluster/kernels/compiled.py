@@ -6,13 +6,15 @@ No fastmath anywhere: comparisons with eps decide results, so sums keep their or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.core.event import Event, Listener, install_listener
 
-__all__ = ["kernel"]
+__all__ = ["kernel", "told_of_compiling"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,7 +32,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     except RuntimeError:  # "no locator available": nowhere to write
         return cast(Callable[P, R], numba.njit(**settings)(function))
     # numba looks whether a kernel's own file has changed, not the files of the kernels it calls
-    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = SOURCES
     return cast(Callable[P, R], compiled)
@@ -45,3 +47,24 @@ def _sources() -> str:
 
 
 SOURCES = _sources()
+
+
+class Told(Listener):
+    """Passes on that a kernel is being compiled."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+    def on_start(self, event: Event) -> None:
+        """A compilation begins."""
+        self.tell()
+
+    def on_end(self, event: Event) -> None:
+        """It has ended."""
+
+
+@contextmanager
+def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
+    """Call ``tell`` whenever a kernel is compiled, rather than taken from the cache."""
+    with install_listener("numba:compile", Told(tell)):
+        yield

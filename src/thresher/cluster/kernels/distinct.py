@@ -99,7 +99,7 @@ def merge_bucket(
 
 @kernel
 def _equal(moved: Any, i: int, j: int) -> bool:
-    for k in range(moved.shape[1]):
+    for k in range(moved.shape[1]):  # noqa: SIM110  numba compiles no generator expressions
         if moved[i, k] != moved[j, k]:
             return False
     return True

@@ -112,9 +112,7 @@ def join_cells(
 
 
 @kernel
-def _touch(
-    columns: Columns, starts: Any, boxes: Any, one: int, other: int, squared: float
-) -> bool:
+def _touch(columns: Columns, starts: Any, boxes: Any, one: int, other: int, squared: float) -> bool:
     """Whether a point of one cell is within the radius of one of the other."""
     a, b, c, d = starts[one], starts[one + 1], starts[other], starts[other + 1]
     if b - a >= BOXED and d - c >= BOXED:

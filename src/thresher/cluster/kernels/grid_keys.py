@@ -16,7 +16,15 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["PADDING", "Buckets", "Layout", "bounds", "bucket_of_part", "key_of_point", "keys_of_rows"]
+__all__ = [
+    "PADDING",
+    "Buckets",
+    "Layout",
+    "bounds",
+    "bucket_of_part",
+    "key_of_point",
+    "keys_of_rows",
+]
 
 
 class Layout(NamedTuple):

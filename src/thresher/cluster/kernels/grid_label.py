@@ -94,4 +94,3 @@ def _precedes(columns: Columns, i: int, j: int) -> bool:
         if columns[k][i] != columns[k][j]:
             return columns[k][i] < columns[k][j]
     return False
-

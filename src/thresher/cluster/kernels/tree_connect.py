@@ -329,9 +329,9 @@ def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
     """Whether any core points of two large cells are within eps of each other.
 
     A few pairs settle it nearly always. Otherwise only those within eps of the other's box count;
-    the nearest of them to it are tried against all; then both sets are halved as long as their boxes
-    leave it open, so that two blobs a little more than eps apart do not cost the product of their
-    sizes.
+    the nearest of them to it are tried against all; then both sets are halved as long as their
+    boxes leave it open, so that two blobs a little more than eps apart do not cost the product of
+    their sizes.
     """
     if glance(tree, core, x, y, squared):
         return True
