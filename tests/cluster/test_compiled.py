@@ -70,6 +70,23 @@ def test_a_division_by_zero_is_numpys():
     assert np.inf == divide(1.0, 0.0)
 
 
+def test_compiling_is_told_once():
+    """Not when the machine code is there already, nor to who no longer listens."""
+    told = []
+
+    @compiled.kernel
+    def triple(x):
+        return 3 * x
+
+    with compiled.told_of_compiling(lambda: told.append("compiling")):
+        assert 6 == triple(2)
+        first = len(told)
+        assert 9 == triple(3)
+    assert 1 <= first == len(told)
+    assert 1.5 == triple(0.5)
+    assert first == len(told)
+
+
 def test_where_nothing_can_be_written_kernels_are_compiled_anew(monkeypatch):
     """numba finds no place for its files, and raises; the work goes on."""
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])

@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from thresher.cluster.forecast import check_memory, pair_seconds
 from thresher.cluster.metric import METRICS, euclidean_view
 from thresher.cluster.open_points import check_finite, open_points
-from thresher.cluster.points import ArrayPoints, Clustered, Phase, Points
+from thresher.cluster.points import ArrayPoints, Clustered, Phase, Points, held
 from thresher.cluster.threads import jobs_of
 from thresher.errors import DataError, ParameterError, nearest
 
@@ -237,6 +237,8 @@ def cluster_points(
     view, radius = euclidean_view(points, metric, eps)
     if view is not points or rho or algorithm != "auto" or not grid_comes_first(view, min_samples):
         check_finite(points, jobs, phase)  # else the grid's own survey looks at every coordinate
+    if metric == "haversine" and not rho:
+        view = held(view, jobs)  # sines and cosines once, not at each of the grid's three passes
     if rho:
         from thresher.cluster.snapped import SnappedPoints, cube_side
 

@@ -34,9 +34,10 @@ class Distinct(NamedTuple):
 
 
 def distinct_share(points: Points, jobs: int) -> float:
-    """About which share of the rows is distinct: of those whose hash ends in four zero bits.
+    """About which share of the rows is distinct, by the hashes that end in four zero bits.
 
-    All copies of a row have one hash, so the share among them is that of all, up to chance.
+    All copies of a row have one hash, so a sixteenth of the distinct rows is among them, however
+    often each occurs.
     """
     parts = len(points.starts) - 1
     found: list[Array] = [np.empty(0, np.uint64)] * parts
@@ -46,8 +47,7 @@ def distinct_share(points: Points, jobs: int) -> float:
         found[number] = hashes[hashes & np.uint64(round(1 / SAMPLED) - 1) == 0]
 
     each(task, parts, jobs)
-    sampled = np.concatenate(found)
-    return len(np.unique(sampled)) / len(sampled) if len(sampled) else 1.0
+    return min(1.0, len(np.unique(np.concatenate(found))) / SAMPLED / points.rows)
 
 
 def hashes_of(rows: Array) -> Array:

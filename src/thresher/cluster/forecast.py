@@ -33,8 +33,10 @@ def needed_memory(engine: str, rows: int, dimension: int, itemsize: int, jobs: i
 
 
 def pair_seconds(rows: int, dimension: int, jobs: int) -> float:
-    """How long it takes to compare all pairs of points twice, as the engine for many dimensions
-    does where nothing lies far enough apart to be skipped."""
+    """How long it takes to compare all pairs of points twice.
+
+    The engine for many dimensions does so where nothing lies far enough apart to be skipped.
+    """
     return rows * rows * (PAIR + PAIR_DIMENSION * dimension) / jobs
 
 

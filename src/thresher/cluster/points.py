@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ArrayPoints", "Clustered", "Phase", "Points"]
+from thresher.cluster.threads import each
+
+__all__ = ["ArrayPoints", "Clustered", "Phase", "Points", "held"]
 
 PART_ROWS = 65_536
 
@@ -58,6 +60,17 @@ class ArrayPoints:
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """A copy of some rows."""
         return self.array[rows]
+
+
+def held(points: Points, jobs: int) -> ArrayPoints:
+    """The rows in memory, for points whose parts cost much to make."""
+    rows = np.empty((points.rows, points.dimension), points.dtype)
+
+    def copy(number: int) -> None:
+        rows[points.starts[number] : points.starts[number + 1]] = points.part(number)
+
+    each(copy, len(points.starts) - 1, jobs)
+    return ArrayPoints(rows)
 
 
 class Clustered(NamedTuple):
