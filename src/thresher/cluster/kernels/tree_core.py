@@ -179,7 +179,8 @@ def ask(
         if node == group.node or gap_squared(tree.boxes, node, box, 0) > squared:
             node = tree.skip[node]
             continue
-        if small and reach_squared(tree.boxes, node, box, 0) <= squared:
+        holds_group = node < group.node < tree.skip[node]  # its points have been counted
+        if small and not holds_group and reach_squared(tree.boxes, node, box, 0) <= squared:
             sure += total(weights, tree.starts[node], tree.stops[node])
             node = tree.skip[node]
             if group.most[0] + sure >= enough:  # perhaps nobody is open any more
