@@ -525,6 +525,7 @@ def test_the_commands_know_the_words_of_the_library():
     assert set(kmedoids.METRICS) == set(medoid_space.METRICS)
 
 
+@pytest.mark.slow
 def test_the_engines_of_the_library_do_the_work(points, tmp_path):
     """The real thing, in a process of its own; it has one signature with the stand-in."""
     done = subprocess.run(

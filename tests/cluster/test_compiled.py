@@ -30,6 +30,12 @@ print(find(parent, 3), hasattr(find._cache, "_cache_file"), thresher.__file__)
 """
 
 
+@pytest.fixture
+def nowhere(monkeypatch):
+    """numba finds no place to keep machine code: what a test compiles, it compiles anew."""
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+
+
 def sources_of(folder):
     """The fingerprint of a folder of kernels."""
     spec = importlib.util.spec_from_file_location("copied", folder / "compiled.py")
@@ -62,7 +68,7 @@ def test_kernels_release_the_lock_and_keep_the_order_of_sums():
     assert not options.get("parallel", False)
 
 
-def test_a_division_by_zero_is_numpys():
+def test_a_division_by_zero_is_numpys(nowhere):
     """No exception in the middle of an array."""
 
     @compiled.kernel
@@ -72,7 +78,7 @@ def test_a_division_by_zero_is_numpys():
     assert np.inf == divide(1.0, 0.0)
 
 
-def test_compiling_is_told_once():
+def test_compiling_is_told_once(nowhere):
     """Not when the machine code is there already, nor to who no longer listens."""
     told = []
 
@@ -89,9 +95,8 @@ def test_compiling_is_told_once():
     assert first == len(told)
 
 
-def test_where_nothing_can_be_written_kernels_are_compiled_anew(monkeypatch):
-    """numba finds no place for its files, and raises; the work goes on."""
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+def test_where_nothing_can_be_written_kernels_are_compiled_anew(nowhere):
+    """numba raises; the work goes on."""
 
     def double(x):
         return 2 * x

@@ -430,6 +430,7 @@ def test_what_is_stored_predicts_and_leaves_the_data_behind(taken):
 
 
 @pytest.mark.parametrize(("d", "dtype"), [(2, np.float64), (2, np.float32), (5, np.float32)])
+@pytest.mark.slow
 def test_memory_is_a_few_dozen_bytes_a_point(d, dtype):
     """No neighbour is stored, and no float64 copy made: half the points are within eps of all."""
     X = np.random.default_rng(9).normal(size=(100_000, d)).astype(dtype)
@@ -446,6 +447,7 @@ def test_memory_is_a_few_dozen_bytes_a_point(d, dtype):
 
 # ---------------------------------------------------------------------- anywhere
 @pytest.mark.parametrize("d", [2, 5, 17])
+@pytest.mark.slow
 def test_two_threads_fit_at_once(d):
     """Each its own data, on threads of their own; again and again."""
     data = [blobs(seed, 1500, d) for seed in (1, 2)]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import cluster as scikit_learn
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from cluster.oracle import brute
 from thresher.cluster import balls, grid, tree
@@ -394,31 +393,46 @@ def test_the_statistics_tell_what_was_used(engine):
     assert found.statistics["bytes"] > X.nbytes
 
 
+OVERLAPPING = """
+import threading
+import numpy as np
+from threadpoolctl import threadpool_info
+from thresher.cluster import balls
+from thresher.cluster.points import ArrayPoints
+
+def fit(hear):
+    balls.cluster(ArrayPoints(np.random.default_rng(0).random((500, 17))), 0.5, 5, None, 1, hear)
+
+def first():
+    def hear(name, share):
+        if not other.ident:
+            other.start()
+            second_begins.wait(5)  # and no second time: it may be that it waits for this one
+
+    fit(hear)
+    first_ended.set()
+
+def second():
+    def hear(name, share):
+        second_begins.set()
+        first_ended.wait(30)
+
+    fit(hear)
+
+fit(lambda name, share: None)
+before = [library["num_threads"] for library in threadpool_info()]
+second_begins, first_ended = threading.Event(), threading.Event()
+one, other = threading.Thread(target=first), threading.Thread(target=second)
+one.start()
+one.join()
+other.join()
+print(before == [library["num_threads"] for library in threadpool_info()])
+"""
+
+
 def test_fits_that_overlap_give_the_threads_of_the_matrix_product_back():
-    """They are switched off while either fits, and on again after the one that ends last."""
-    X = np.random.default_rng(0).random((500, 17))
-    cluster("balls", X, 0.5, 5)
-    begun, ended = threading.Event(), threading.Event()
-    patience = iter([5.0])  # and no second time: it may be that one waits for the other
-
-    def first():
-        cluster("balls", X, 0.5, 5, phase=lambda name, share: begun.wait(next(patience, 0)))
-        ended.set()
-
-    def second():
-        def hear(name, share):
-            begun.set()
-            ended.wait(30)
-
-        cluster("balls", X, 0.5, 5, phase=hear)
-
-    threads = [threading.Thread(target=first), threading.Thread(target=second)]
-    with threadpool_limits(2, user_api="blas"):
-        before = [library["num_threads"] for library in threadpool_info()]
-        for thread in threads:
-            thread.start()
-            time.sleep(0.1)  # the second begins while the first waits for it
-        for thread in threads:
-            thread.join()
-        after = [library["num_threads"] for library in threadpool_info()]
-    assert before == after
+    """Switched off while either fits, and on again after the last; in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", OVERLAPPING], capture_output=True, text=True, check=True
+    )
+    assert "True" == done.stdout.strip()
