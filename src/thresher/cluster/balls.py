@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg  # noqa: F401  its BLAS is that of numba, and must be loaded to be limited
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from thresher.cluster.kernels.balls_border import border_ball
 from thresher.cluster.kernels.balls_count import add, count_ball
@@ -29,7 +28,7 @@ from thresher.cluster.kernels.balls_tile import Balls, near_balls
 from thresher.cluster.kernels.balls_unite import Forest, merge, unite_ball
 from thresher.cluster.kernels.disjoint import flatten
 from thresher.cluster.points import Clustered, Phase, Points
-from thresher.cluster.threads import each
+from thresher.cluster.threads import each, one_blas_thread
 from thresher.keyed_random import keyed_seed
 
 __all__ = ["cluster"]
@@ -70,7 +69,7 @@ def cluster(
     the balls spare; N d numbers of the points' own precision and about 40 bytes a point.
     """
     eps, min_samples = float(eps), float(min_samples)  # kernels are compiled for these types
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         formed = form(points, eps, jobs, phase)
         order = formed.order
         moved = np.empty(0) if weights is None else weights[order].astype(np.float64)

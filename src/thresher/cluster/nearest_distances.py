@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from thresher.cluster.points import Points
-from thresher.cluster.threads import each
+from thresher.cluster.threads import each, one_blas_thread
 
 __all__ = ["nearest_squared"]
 
@@ -52,7 +51,7 @@ def nearest_squared(
     if points.dimension <= TREE_DIMENSIONS:
         _by_trees(points, asked, best, jobs, done)
     else:
-        with threadpool_limits(1, user_api="blas"):  # the tiles are shared out to our threads
+        with one_blas_thread():  # the tiles are shared out to our threads
             _by_products(points, asked, best, jobs, done)
     return best
 

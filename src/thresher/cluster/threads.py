@@ -11,11 +11,28 @@ import itertools
 import numbers
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from thresher.errors import ParameterError
 
-__all__ = ["each", "jobs_of"]
+__all__ = ["each", "jobs_of", "one_blas_thread"]
+
+
+LIMITED = threading.Lock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Matrix products by one thread each, as the work is shared out to ours.
+
+    The limit is the process's: whoever comes while another has it waits, so that what it was is put
+    back in the right order.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with LIMITED, threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def jobs_of(n_jobs: int | None) -> int:
