@@ -4,7 +4,7 @@
 
 Every stage goes over the tree in pieces, each by one thread, which write to places of their own.
 What is held: the coordinates once, in tree order and in the input's dtype; about 15 bytes a point
-beside them; nodes, at most about one for seven points; a few MiB of scratch for each thread.
+beside them; nodes, about one for seven points at most; a few MiB of scratch for each thread.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cluster.kernels.disjoint import flatten
 from thresher.cluster.kernels.tree_border import label
 from thresher.cluster.kernels.tree_build import (
     Tree,
@@ -33,9 +34,9 @@ from thresher.cluster.kernels.tree_connect import (
     close_core,
     join_across,
     join_inside,
+    lower,
     merge,
     name_components,
-    number_clusters,
 )
 from thresher.cluster.kernels.tree_core import mark
 from thresher.cluster.kernels.tree_scratch import Scratch, new_scratch
@@ -104,13 +105,11 @@ def cluster(
 
     def write(number: int) -> None:
         with scratch.lend() as own:
-            label(
-                tree, core, groups[number], eps, components, clusters, labels, core_rows, own
-            )  # fmt: skip
+            label(tree, core, groups[number], eps, components, clusters, labels, core_rows, own)
 
     each(write, len(groups), jobs, lambda share: phase("labels", share))
     held: tuple[NDArray[Any], ...] = (*tree, core, components, clusters, labels, core_rows)
-    lent: list[NDArray[Any]] = [array for own in scratch.idle for array in own]
+    lent = [array for own in scratch.idle for array in (*own.near[:2], own.at[:2], own.kept)]
     statistics: dict[str, int | float | str] = {
         "engine": "tree",
         "cells": cells,
@@ -159,10 +158,10 @@ def grow(points: Points, eps: float, jobs: int, phase: Phase) -> Tree:
     def build(number: int) -> None:
         bucket = largest_first[number]
         if totals[bucket]:
-            built[bucket] = build_bucket(
+            *arrays, sizes[bucket] = build_bucket(
                 columns, rows, firsts[bucket], firsts[bucket + 1], eps, LEAF_SIZE
             )
-            sizes[bucket] = len(built[bucket][0])
+            built[bucket] = [array[: sizes[bucket]].copy() for array in arrays]
 
     each(build, buckets, jobs, lambda share: phase("sorting", 0.5 + share / 2))
 
@@ -271,9 +270,10 @@ def join(
 
     def across(number: int) -> None:
         with forests.lend() as (parent, noted):
-            edges[number] = join_across(
+            count = join_across(
                 tree, core, subtrees[number], eps, components, uniform, parent, noted
             )
+            edges[number] = noted[1 : count + 1].copy()
 
     if len(lowest) > 1:
         each(across, len(subtrees), jobs, lambda share: phase("joining", 0.5 + share / 2))
@@ -281,5 +281,9 @@ def join(
     for found in edges:
         if found is not None:
             merge(parent, found)
-    clusters, count = number_clusters(parent, lowest)
-    return components, clusters, int(count)
+    flatten(parent)
+    lower(parent, lowest)
+    roots = np.flatnonzero(parent == np.arange(len(parent), dtype=parent.dtype))
+    clusters = np.empty(len(parent), dtype=np.int32)
+    clusters[roots[np.argsort(lowest[roots])]] = np.arange(len(roots), dtype=np.int32)
+    return components, clusters[parent], len(roots)

@@ -21,12 +21,13 @@ from thresher.cluster.kernels.tree_scratch import (
     ROUNDING,
     SHRINK,
     SLACK,
+    ZERO,
     Frame,
     Scratch,
     frame_of,
-    gap_squared,
     gather,
     narrow,
+    near_runs,
     pair_squared,
     squares,
     to_frame,
@@ -89,9 +90,11 @@ def label(
             np.int64(tree.skip[node]),
             start,
             asking_boxes(tree, core, node),
-            np.full(stop - start, -1),
-            np.full(stop - start, np.inf),
+            np.empty(stop - start, dtype=np.int64),
+            np.empty(stop - start),
         )
+        for k in range(stop - start):
+            group.nearest[k], group.least[k] = -1, np.inf
         ask(tree, core, group, eps, scratch)
         for p in range(start, stop):
             nearest = group.nearest[p - start]
@@ -112,8 +115,8 @@ def asking_boxes(tree: Tree, core: Any, node: int) -> Any:
                 box[j] = min(left[j], right[j])
                 box[dimension + j] = max(left[dimension + j], right[dimension + j])
             continue
-        box[:dimension] = np.inf
-        box[dimension:] = -np.inf
+        for j in range(dimension):
+            box[j], box[dimension + j] = np.inf, -np.inf
         for p in range(tree.starts[inner], tree.stops[inner]):
             if not core[p]:
                 for j in range(dimension):
@@ -126,48 +129,23 @@ def asking_boxes(tree: Tree, core: Any, node: int) -> Any:
 @kernel
 def ask(tree: Tree, core: Any, group: Asking, eps: float, scratch: Scratch) -> None:
     """Find the nearest core point within eps for everyone of the group."""
-    squared = eps * eps
-    frame = frame_of(group.boxes, 0, eps)
+    squared, capacity = eps * eps, len(scratch.kept)
+    frame = frame_of(group.boxes, ZERO, eps)
     box = group.boxes[:1]
-    length, first, last = 0, np.int64(0), np.int64(0)
-    node = np.int64(0)
-    while node < len(tree.skip):
-        if gap_squared(tree.boxes, node, box, 0) > squared:
-            node = np.int64(tree.skip[node])
-            continue
-        if tree.skip[node] == node + 1:
-            if tree.starts[node] != last:  # leaves side by side are gathered as one run
-                length = add_run(tree, core, group, frame, squared, first, last, length, scratch)
-                first = tree.starts[node]
-            last = tree.stops[node]
-        node += 1
-    length = add_run(tree, core, group, frame, squared, first, last, length, scratch)
-    search(tree, core, group, frame, squared, length, scratch)
-
-
-@kernel
-def add_run(
-    tree: Tree,
-    core: Any,
-    group: Asking,
-    frame: Frame,
-    squared: float,
-    first: int,
-    last: int,
-    length: int,
-    scratch: Scratch,
-) -> int:
-    """Gather the core points of a run, searching whenever the scratch is full."""
-    box = group.boxes[:1]
-    capacity = len(scratch.kept)
-    while first < last:
-        if length > capacity - BLOCK:
-            search(tree, core, group, frame, squared, length, scratch)
-            length = 0
-        upto = min(last, first + capacity - length)
-        length = gather(tree.columns, first, upto, box, squared, core, frame, scratch, length)
-        first = upto
-    return length
+    runs, count, wholes, count_wholes = near_runs(tree, box, squared, ZERO - 1)
+    length = ZERO
+    for k in range(count + count_wholes):
+        first = runs[k, 0] if k < count else wholes[k - count, 0]
+        end = runs[k, 1] if k < count else wholes[k - count, 1]
+        while first < end:
+            last = end if end < first + capacity - length else first + capacity - length
+            length = gather(
+                tree.columns, first, last, box, squared, core, ZERO + 1, frame, scratch, length
+            )
+            first = last
+            if length > capacity - BLOCK or (first == end and k == count + count_wholes - 1):
+                search(tree, core, group, frame, squared, length, scratch)
+                length = ZERO
 
 
 @kernel
@@ -197,7 +175,7 @@ def search(
         smaller = leaf or size * SHRINK <= sizes[level]
         if smaller and size > 1 and level + 1 < LEVELS and lengths[level] > FEW and not frame.rough:
             write_box(group.boxes, node - group.node, frame, scratch.box)
-            here, _ = narrow(scratch, level, lengths[level], frame, False)
+            here, _ = narrow(scratch, level, lengths[level], frame, size < 1)  # no one is left out
             level += 1
             ends[level], sizes[level], lengths[level] = tree.skip[node], size, here
         if leaf:

@@ -100,9 +100,7 @@ def top_tree(sample: Any, levels: int) -> tuple[NDArray[np.int64], NDArray[np.fl
             here = np.empty(last - first, dtype=sample.dtype)
             for i in range(first, last):
                 here[i - first] = sample[order[i], dimension]
-            here = np.partition(here, (len(here) - 1) // 2)
-            split = here[(len(here) - 1) // 2]
-            split = balanced(here, split)
+            split = middle_value(here)
             left, right = first, 0
             for i in range(first, last):
                 if sample[order[i], dimension] <= split:
@@ -121,20 +119,43 @@ def top_tree(sample: Any, levels: int) -> tuple[NDArray[np.int64], NDArray[np.fl
 
 
 @kernel
-def balanced(here: Any, median: Any) -> Any:
-    """The median, or the value below it where ties put less on each side evenly otherwise."""
-    below, upto = 0, 0
-    lower = here[0]
-    for value in here:
+def middle_value(values: Any) -> Any:
+    """The value that parts others most evenly into as many as it and less, and the greater ones.
+
+    That is the median or, where many are equal to it, perhaps the next smaller one. At least two
+    values differ; their order is changed.
+    """
+    middle = (len(values) - 1) // 2
+    first, last = 0, len(values) - 1
+    while first < last:  # quickselect
+        pivot = values[(first + last) // 2]
+        left, right = first, last
+        while left <= right:
+            while values[left] < pivot:
+                left += 1
+            while values[right] > pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if middle <= right:
+            last = right
+        elif middle >= left:
+            first = left
+        else:
+            break
+    median = values[middle]
+    below, not_above = 0, 0
+    smaller = median
+    for value in values:
+        not_above += value <= median
         if value < median:
-            lower = value if below == 0 else max(lower, value)
+            smaller = value if below == 0 or value > smaller else smaller
             below += 1
-        elif value == median:
-            upto += 1
-    upto += below
-    if below > 0 and len(here) - below <= upto:
-        return lower
-    return median if upto < len(here) else lower
+    if below > 0 and len(values) - below <= not_above:
+        return smaller
+    return median
 
 
 @kernel
@@ -204,33 +225,28 @@ def scatter(
 @kernel
 def build_bucket(
     columns: Any, rows: Any, first: int, last: int, eps: float, leaf_size: int
-) -> tuple[Any, NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Any, NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], int]:
     """Build the tree of one bucket, and put its points into tree order.
 
     Returns:
-        Boxes, skips (counted from the bucket's first node), starts and stops of its nodes.
+        Boxes, skips (counted from the bucket's first node), starts and stops of its nodes, with
+        room to spare; and how many nodes there are.
     """
     dimension, size = columns.shape[0], last - first
     local = columns[:, first:last].copy()
     order = np.arange(size).astype(np.uint32)
     other = np.empty(size, dtype=np.uint32)
-    capacity = 64 + size // 4
-    boxes = np.empty((capacity, 2 * dimension), dtype=columns.dtype)
-    skip = np.empty(capacity, dtype=np.int32)
-    starts = np.empty(capacity, dtype=np.int64)
-    stops = np.empty(capacity, dtype=np.int64)
+    most = 2 * size  # leaves hold a point at least; what is not used takes no memory
+    boxes = np.empty((most, 2 * dimension), dtype=columns.dtype)
+    skip = np.empty(most, dtype=np.int32)
+    starts = np.empty(most, dtype=np.int64)
+    stops = np.empty(most, dtype=np.int64)
     waiting = np.empty((size + 2, 3), dtype=np.int64)
     waiting[0, 0], waiting[0, 1], waiting[0, 2] = 0, size, 0
-    depth, nodes = 1, 0
+    depth, nodes = 1, np.int64(0)
     while depth > 0:
         depth -= 1
         start, stop, halvings = waiting[depth, 0], waiting[depth, 1], waiting[depth, 2]
-        if nodes == capacity:
-            capacity *= 2
-            boxes = grown(boxes, np.empty((capacity, 2 * dimension), dtype=columns.dtype))
-            skip = grown(skip, np.empty(capacity, dtype=np.int32))
-            starts = grown(starts, np.empty(capacity, dtype=np.int64))
-            stops = grown(stops, np.empty(capacity, dtype=np.int64))
         bound(local, order, start, stop, boxes, nodes)
         starts[nodes], stops[nodes] = first + start, first + stop
         leaf = stop - start <= leaf_size or diagonal_squared(boxes, nodes) <= eps * eps
@@ -251,19 +267,7 @@ def build_bucket(
             columns[j, U(first) + i] = local[j, U(order[i])]
     for i in range(U(size)):
         rows[U(first) + i] = moved[U(order[i])]
-    return (
-        boxes[:nodes].copy(),
-        skip[:nodes].copy(),
-        starts[:nodes].copy(),
-        stops[:nodes].copy(),
-    )
-
-
-@kernel
-def grown(full: Any, larger: Any) -> Any:
-    """The larger array, beginning with what the full one held."""
-    larger[: len(full)] = full
-    return larger
+    return boxes, skip, starts, stops, nodes
 
 
 @kernel
@@ -306,8 +310,7 @@ def halve(
         here = np.empty(stop - start, dtype=local.dtype)
         for i in range(start, stop):
             here[i - start] = local[along, order[i]]
-        median = np.partition(here, (len(here) - 1) // 2)[(len(here) - 1) // 2]
-        split = np.float64(balanced(here, median))
+        split = np.float64(middle_value(here))
     if not low <= split < high:  # neighbouring numbers have none between them
         split = np.float64(low)
     left, right = U(start), U(0)

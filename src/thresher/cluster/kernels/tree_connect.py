@@ -16,20 +16,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.disjoint import find, unite
 from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
-from thresher.cluster.kernels.tree_scratch import gap_squared, pair_squared, reach_squared
+from thresher.cluster.kernels.tree_scratch import (
+    ZERO,
+    doubled,
+    gap_squared,
+    pair_squared,
+    reach_squared,
+)
 
 __all__ = [
     "bound_core",
     "close_core",
     "join_across",
     "join_inside",
+    "lower",
     "merge",
     "name_components",
-    "number_clusters",
 ]
 
 EMPTY = -1  # a node without core points
@@ -116,27 +122,23 @@ def combine(tree: Tree, uniform: Any, node: int) -> None:
             uniform[node] = MIXED
 
 
-# ---------------------------------------------------------------------- union-find
-@kernel
-def find(parent: Any, element: int) -> int:
-    """The root of an element; paths are halved on the way. Parents are smaller than children."""
-    while parent[element] != element:
-        parent[element] = parent[parent[element]]
-        element = parent[element]
-    return element
-
-
-@kernel
-def unite(parent: Any, a: int, b: int, edges: Any) -> None:
-    """Join two roots, and note the edge; ``edges[0]`` holds how many there are."""
-    low, high = min(a, b), max(a, b)
-    if edges is not None:
-        edges[0, 0] += 1
-        edges[edges[0, 0], 0], edges[edges[0, 0], 1] = high, low
-    parent[high] = low
-
-
 # ---------------------------------------------------------------------- joining
+@kernel
+def root_of(parent: Any, element: Any) -> int:
+    """The root of an element of any integer type."""
+    return find(parent, np.int64(element))
+
+
+@kernel
+def link(parent: Any, a: int, b: int, edges: Any) -> int:
+    """Unite two roots, and note the edge where there is room; ``edges[0, 0]`` counts them."""
+    root = unite(parent, a, b)
+    if len(edges) > 1:
+        edges[0, 0] += 1
+        edges[edges[0, 0], 0], edges[edges[0, 0], 1] = a + b - root, root
+    return root
+
+
 @kernel
 def join_inside(tree: Tree, core: Any, node: int, eps: float, parent: Any, uniform: Any) -> int:
     """Find the components of a subtree's core points alone.
@@ -154,16 +156,17 @@ def join_inside(tree: Tree, core: Any, node: int, eps: float, parent: Any, unifo
         How many components there are.
     """
     stack = np.empty((STACK, 2), dtype=np.int64)
+    edges = np.empty((1, 2), dtype=parent.dtype)  # none are noted
     squared = eps * eps
     for above in range(tree.skip[node] - 1, node - 1, -1):
         left, right = above + 1, np.int64(tree.skip[above])
         if left == right:  # a leaf
             if uniform[above] == MIXED:
-                join(tree, core, above, above, squared, parent, parent, uniform, None, stack)
+                join(tree, core, above, above, squared, parent, parent, uniform, edges, stack)
             continue
         right = np.int64(tree.skip[left])
         if uniform[left] != EMPTY and uniform[right] != EMPTY:
-            join(tree, core, left, right, squared, parent, parent, uniform, None, stack)
+            join(tree, core, left, right, squared, parent, parent, uniform, edges, stack)
         uniform[above] = MIXED
         refresh(tree, core, above, parent, uniform)
     components = 0
@@ -185,7 +188,7 @@ def refresh(tree: Tree, core: Any, node: int, parent: Any, uniform: Any) -> None
         root = -1
         for p in range(tree.starts[node], tree.stops[node]):
             if core[p]:
-                other = find(parent, parent[p])
+                other = root_of(parent, parent[p])
                 if root >= 0 and other != root:
                     return
                 root = other
@@ -194,7 +197,7 @@ def refresh(tree: Tree, core: Any, node: int, parent: Any, uniform: Any) -> None
     first, second = uniform[left], uniform[tree.skip[left]]
     if first == EMPTY or second == EMPTY:
         uniform[node] = second if first == EMPTY else first
-    elif first >= 0 and second >= 0 and find(parent, first) == find(parent, second):
+    elif first >= 0 and second >= 0 and root_of(parent, first) == root_of(parent, second):
         uniform[node] = first
 
 
@@ -221,8 +224,8 @@ def join(
         squared: eps².
         labels: (n,) element of every core point.
         parent: Of the elements.
-        uniform: (nodes,) an element, EMPTY or MIXED; brought up to date where ``edges`` is None.
-        edges: (…, 2) to note the edges in, or None.
+        uniform: (nodes,) an element, EMPTY or MIXED; brought up to date where no edges are noted.
+        edges: (elements + 1, 2) to note the edges in, or (1, 2) for none.
         stack: (…, 2) scratch.
     """
     stack[0, 0], stack[0, 1] = a, b
@@ -234,26 +237,24 @@ def join(
             continue
         if x != y and gap_squared(tree.boxes, x, tree.boxes, y) > squared:
             continue
-        if edges is None:
+        if len(edges) == 1:
             if uniform[x] == MIXED:
                 refresh(tree, core, x, parent, uniform)
             if uniform[y] == MIXED:
                 refresh(tree, core, y, parent, uniform)
         if uniform[x] >= 0 and uniform[y] >= 0:
-            first, second = find(parent, uniform[x]), find(parent, uniform[y])
+            first, second = root_of(parent, uniform[x]), root_of(parent, uniform[y])
             if first == second:
                 continue
             if reach_squared(tree.boxes, x, tree.boxes, y) <= squared:
-                unite(parent, first, second, edges)
+                link(parent, first, second, edges)
                 continue
         leaf_x, leaf_y = tree.skip[x] == x + 1, tree.skip[y] == y + 1
         if leaf_x and leaf_y:
             join_leaves(tree, core, x, y, squared, labels, parent, uniform, edges)
             continue
         if depth + 2 > len(stack):
-            larger = np.empty((2 * len(stack), 2), dtype=np.int64)
-            larger[: len(stack)] = stack
-            stack = larger
+            stack = doubled(stack)
         size_x, size_y = tree.stops[x] - tree.starts[x], tree.stops[y] - tree.starts[y]
         if leaf_x or (not leaf_y and size_y > size_x):
             x, y = y, x
@@ -286,25 +287,24 @@ def join_leaves(
     pairs = (tree.stops[x] - tree.starts[x]) * (tree.stops[y] - tree.starts[y])
     if one_x and one_y and pairs > MANY:
         if touching(tree, core, x, y, squared):
-            unite(parent, find(parent, uniform[x]), find(parent, uniform[y]), edges)
+            link(parent, root_of(parent, uniform[x]), root_of(parent, uniform[y]), edges)
         return
     for p in range(tree.starts[x], tree.stops[x]):
         if not core[p] or beyond_box(tree, p, y) > squared:
             continue
-        root = find(parent, labels[p])
-        if one_y and find(parent, uniform[y]) == root:
+        root = root_of(parent, labels[p])
+        if one_y and root_of(parent, uniform[y]) == root:
             continue
         for q in range(p + 1 if x == y else tree.starts[y], tree.stops[y]):
             if not core[q]:
                 continue
-            other = find(parent, labels[q])
+            other = root_of(parent, labels[q])
             if other == root or pair_squared(tree.columns, p, q) > squared:
                 continue
-            unite(parent, root, other, edges)
-            root = min(root, other)
+            root = link(parent, root, other, edges)
             if one_y:
                 break
-        if one_x and one_y and find(parent, uniform[y]) == root:
+        if one_x and one_y and root_of(parent, uniform[y]) == root:
             return
 
 
@@ -362,9 +362,9 @@ def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
         )
         enclose(tree, left[first:last], boxes[0])
         enclose(tree, right[start:stop], boxes[1])
-        if gap_squared(boxes, 0, boxes, 1) > squared:
+        if gap_squared(boxes, ZERO, boxes, ZERO + 1) > squared:
             continue
-        if reach_squared(boxes, 0, boxes, 1) <= squared:
+        if reach_squared(boxes, ZERO, boxes, ZERO + 1) <= squared:
             return True
         if (last - first) * (stop - start) <= MANY:
             for p in left[first:last]:
@@ -373,10 +373,9 @@ def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
                         return True
             continue
         if depth + 2 > len(stack):
-            larger = np.empty((2 * len(stack), 4), dtype=np.int64)
-            larger[: len(stack)] = stack
-            stack = larger
-        stack[depth + 1] = stack[depth]
+            stack = doubled(stack)
+        for k in range(4):
+            stack[depth + 1, k] = stack[depth, k]
         if last - first >= stop - start:
             middle = first + part(tree, left[first:last], boxes[0])
             stack[depth, 1] = stack[depth + 1, 0] = middle
@@ -464,8 +463,8 @@ def join_across(
     uniform: Any,
     parent: Any,
     edges: Any,
-) -> Any:
-    """Edges between components, by links of a subtree's core points with those after it.
+) -> int:
+    """Find edges between components, by links of a subtree's core points with those after it.
 
     Args:
         tree: With the boxes of the core points.
@@ -475,14 +474,14 @@ def join_across(
         labels: (n,) int32 component of every core point.
         uniform: (nodes,) int32 component, EMPTY or MIXED.
         parent: (components,) int32, every one its own; so it is left.
-        edges: (components + 1, 2) int32 scratch.
+        edges: (components + 1, 2), written from row 1 on: a spanning forest of what was linked.
 
     Returns:
-        (k, 2) int32, a spanning forest of what was linked.
+        How many edges there are.
     """
     stack = np.empty((STACK, 2), dtype=np.int64)
     edges[0, 0] = 0
-    node, end = 0, tree.stops[subtree]
+    node, end = ZERO, tree.stops[subtree]
     while node < len(tree.skip):
         if tree.stops[node] > end and tree.starts[node] < end:
             node += 1  # an ancestor of the subtree
@@ -490,10 +489,10 @@ def join_across(
         if tree.starts[node] >= end:
             join(tree, core, subtree, node, eps * eps, labels, parent, uniform, edges, stack)
         node = np.int64(tree.skip[node])
-    found = edges[1 : edges[0, 0] + 1].copy()
-    for k in range(len(found)):
-        parent[found[k, 0]] = found[k, 0]
-    return found
+    count = np.int64(edges[0, 0])
+    for k in range(1, count + 1):
+        parent[edges[k, 0]] = edges[k, 0]
+    return count
 
 
 # ---------------------------------------------------------------------- naming
@@ -539,27 +538,15 @@ def name_components(
 def merge(parent: Any, edges: Any) -> None:
     """Unite components along edges."""
     for k in range(len(edges)):
-        first, second = find(parent, edges[k, 0]), find(parent, edges[k, 1])
+        first, second = root_of(parent, edges[k, 0]), root_of(parent, edges[k, 1])
         if first != second:
-            unite(parent, first, second, None)
+            unite(parent, first, second)
 
 
 @kernel
-def number_clusters(parent: Any, lowest: Any) -> tuple[NDArray[np.int32], int]:
-    """The cluster of every component, numbered by lowest core row, and how many there are."""
-    roots = np.empty(len(parent), dtype=np.int64)
-    count = 0
+def lower(parent: Any, lowest: Any) -> None:
+    """Give every root the lowest row of all its components; ``parent`` is flat."""
     for component in range(len(parent)):
-        root = find(parent, component)
-        if root == component:
-            roots[count] = root
-            count += 1
-        elif lowest[component] < lowest[root]:
+        root = parent[component]
+        if lowest[component] < lowest[root]:
             lowest[root] = lowest[component]
-    order = np.argsort(lowest[roots[:count]])
-    clusters = np.empty(len(parent), dtype=np.int32)
-    for number in range(count):
-        clusters[roots[order[number]]] = number
-    for component in range(len(parent)):  # a root comes before what is below it
-        clusters[component] = clusters[find(parent, component)]
-    return clusters, count

@@ -1,6 +1,6 @@
 """Core points: which points have neighbours that number or weigh ``min_samples``.
 
-Points are asked in groups, subtrees of a few hundred. A leaf that is an adaptive cell with enough
+Points are asked in groups, subtrees of a few thousand. A leaf that is an adaptive cell with enough
 points is all core without a question. Then the group's own points are candidates: where data are
 dense that is enough for most. Whoever is still open is counted against the candidates from the rest
 of the tree: boxes farther than eps are dropped, subtrees wholly within eps are counts, the others'
@@ -22,14 +22,14 @@ from thresher.cluster.kernels.tree_scratch import (
     FEW,
     LEVELS,
     SHRINK,
+    ZERO,
     Frame,
     Scratch,
     frame_of,
-    gap_squared,
     gather,
     narrow,
+    near_runs,
     pair_squared,
-    reach_squared,
     squares,
     tally,
     to_frame,
@@ -72,6 +72,7 @@ def mark(
         core: (n,) zeros, written for the groups' points alone.
         scratch: Of this thread.
     """
+    squared = eps * eps
     for node in groups:
         start, stop = tree.starts[node], tree.stops[node]
         group = Group(
@@ -81,9 +82,83 @@ def mark(
             np.zeros(stop - start),
             np.empty(tree.skip[node] - node),
         )
-        cells(tree, weights, group, eps * eps, enough, core)
-        if settle(tree, group, enough, core) >= 0:
-            ask(tree, weights, group, eps, enough, core, scratch)
+        cells(tree, weights, group, squared, enough, core)
+        if settle(tree, group, core) < 0:
+            continue
+        frame = frame_of(tree.boxes, node, eps)
+        sure = 0.0  # what lies within eps of all open points
+        for others in range(2):  # the group's own points, then the rest of the tree
+            box = open_box(tree, group)
+            if others:
+                runs, count_runs, wholes, count_wholes = near_runs(tree, box, squared, node)
+                for k in range(count_wholes):
+                    sure += total(weights, wholes[k, 0], wholes[k, 1])
+            elif group.stop == node + 1 and diagonal_squared(tree.boxes, node) <= squared:
+                own = total(weights, start, stop)
+                for k in range(stop - start):
+                    group.found[k] = own
+                settle(tree, group, core)
+                continue
+            else:
+                runs, count_runs = np.empty((1, 2), dtype=np.int64), 1
+                runs[0, 0], runs[0, 1] = start, stop
+            if not ask(
+                tree,
+                weights,
+                group,
+                frame,
+                box,
+                squared,
+                enough,
+                sure,
+                runs,
+                count_runs,
+                others == 1,
+                core,
+                scratch,
+            ):
+                break
+
+
+@kernel
+def ask(
+    tree: Tree,
+    weights: Any,
+    group: Group,
+    frame: Frame,
+    box: Any,
+    squared: float,
+    enough: float,
+    sure: float,
+    runs: Any,
+    count_runs: int,
+    is_last: bool,
+    core: Any,
+    scratch: Scratch,
+) -> bool:
+    """Count the neighbours in some runs of positions; whether anybody is open after that."""
+    capacity = len(scratch.kept)
+    length, k = ZERO, 0
+    first = runs[0, 0] if count_runs else ZERO
+    while True:
+        while k < count_runs and length <= capacity - BLOCK:
+            last = runs[k, 1]
+            if last > first + capacity - length:
+                last = first + capacity - length
+            length = gather(
+                tree.columns, first, last, box, squared, core, ZERO, frame, scratch, length
+            )
+            first = last
+            if first == runs[k, 1]:
+                k += 1
+                first = runs[k, 0] if k < count_runs else first
+        final = is_last and k == count_runs
+        count(tree, weights, group, frame, squared, enough, sure, length, final, core, scratch)
+        length = ZERO
+        if final or settle(tree, group, core) < 0:
+            return False
+        if k == count_runs:
+            return True
 
 
 @kernel
@@ -111,7 +186,7 @@ def total(weights: Any, start: int, stop: int) -> float:
 
 
 @kernel
-def settle(tree: Tree, group: Group, enough: float, core: Any) -> float:
+def settle(tree: Tree, group: Group, core: Any) -> float:
     """Bring ``group.most`` up to date; that of the group's root, -1 where none is open."""
     for node in range(group.stop - 1, group.node - 1, -1):
         most = -1.0
@@ -133,8 +208,8 @@ def open_box(tree: Tree, group: Group) -> Any:
     """(1, 2 d) float64: the box of the leaves that hold open points."""
     dimension = tree.columns.shape[0]
     box = np.empty((1, 2 * dimension))
-    box[0, :dimension] = np.inf
-    box[0, dimension:] = -np.inf
+    for j in range(dimension):
+        box[0, j], box[0, dimension + j] = np.inf, -np.inf
     for node in range(group.node, group.stop):
         if tree.skip[node] == node + 1 and group.most[node - group.node] >= 0:
             for j in range(dimension):
@@ -142,111 +217,6 @@ def open_box(tree: Tree, group: Group) -> Any:
                 box[0, j] = min(box[0, j], np.float64(tree.boxes[node, j]))
                 box[0, high] = max(box[0, high], np.float64(tree.boxes[node, high]))
     return box
-
-
-@kernel
-def ask(
-    tree: Tree,
-    weights: Any,
-    group: Group,
-    eps: float,
-    enough: float,
-    core: Any,
-    scratch: Scratch,
-) -> None:
-    """Count the neighbours of the group's open points, as far as it takes to decide."""
-    squared = eps * eps
-    frame = frame_of(tree.boxes, group.node, eps)
-    start, stop = tree.starts[group.node], tree.stops[group.node]
-    box = open_box(tree, group)
-    if (
-        tree.skip[group.node] == group.node + 1
-        and diagonal_squared(tree.boxes, group.node) <= squared
-    ):
-        group.found[:] = total(weights, start, stop)
-    else:
-        for first in range(start, stop, len(scratch.kept)):
-            last = min(stop, first + len(scratch.kept))
-            length = gather(tree.columns, first, last, box, squared, None, frame, scratch, 0)
-            count(tree, weights, group, frame, squared, enough, 0.0, length, False, core, scratch)
-    if settle(tree, group, enough, core) < 0:
-        return
-    box = open_box(tree, group)
-    small = diagonal_squared(box, 0) <= squared
-    length, sure, first, last = 0, 0.0, 0, 0
-    node, nodes = 0, len(tree.skip)
-    while node < nodes:
-        if node == group.node or gap_squared(tree.boxes, node, box, 0) > squared:
-            node = tree.skip[node]
-            continue
-        holds_group = node < group.node < tree.skip[node]  # its points have been counted
-        if small and not holds_group and reach_squared(tree.boxes, node, box, 0) <= squared:
-            sure += total(weights, tree.starts[node], tree.stops[node])
-            node = tree.skip[node]
-            if group.most[0] + sure >= enough:  # perhaps nobody is open any more
-                count(tree, weights, group, frame, squared, enough, sure, 0, False, core, scratch)
-                if settle(tree, group, enough, core) < 0:
-                    return
-            continue
-        if tree.skip[node] != node + 1:
-            node += 1
-            continue
-        if tree.starts[node] != last:  # leaves side by side are gathered as one run
-            length = add_run(
-                tree,
-                weights,
-                group,
-                frame,
-                squared,
-                enough,
-                sure,
-                box,
-                first,
-                last,
-                length,
-                core,
-                scratch,
-            )
-            if length < 0:
-                return
-            first = tree.starts[node]
-        last = tree.stops[node]
-        node += 1
-    length = add_run(
-        tree, weights, group, frame, squared, enough, sure, box, first, last, length, core, scratch
-    )
-    if length >= 0:
-        count(tree, weights, group, frame, squared, enough, sure, length, True, core, scratch)
-
-
-@kernel
-def add_run(
-    tree: Tree,
-    weights: Any,
-    group: Group,
-    frame: Frame,
-    squared: float,
-    enough: float,
-    sure: float,
-    box: Any,
-    first: int,
-    last: int,
-    length: int,
-    core: Any,
-    scratch: Scratch,
-) -> int:
-    """Gather the points of a run, counting whenever the scratch is full; -1 when none is open."""
-    capacity = len(scratch.kept)
-    while first < last:
-        if length > capacity - BLOCK:
-            count(tree, weights, group, frame, squared, enough, sure, length, False, core, scratch)
-            length = 0
-            if settle(tree, group, enough, core) < 0:
-                return -1
-        upto = min(last, first + capacity - length)
-        length = gather(tree.columns, first, upto, box, squared, None, frame, scratch, length)
-        first = upto
-    return length
 
 
 @kernel
@@ -391,7 +361,7 @@ def scan(
         for i in range(size):
             close = not frame.rough and sums[i] <= frame.low
             if not close and (frame.rough or sums[i] <= frame.high):
-                close = pair_squared(tree.columns, p, at[start + i]) <= squared
+                close = pair_squared(tree.columns, p, np.int64(at[start + i])) <= squared
             if close:
                 if weights is None:
                     found += 1.0

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels.compiled import kernel
-from thresher.cluster.kernels.tree_build import Tree
+from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
 
 __all__ = [
     "BLOCK",
@@ -36,12 +36,15 @@ __all__ = [
     "ROUNDING",
     "SHRINK",
     "SLACK",
+    "ZERO",
     "Frame",
     "Scratch",
+    "doubled",
     "frame_of",
     "gap_squared",
     "gather",
     "narrow",
+    "near_runs",
     "new_scratch",
     "pair_squared",
     "reach_squared",
@@ -59,6 +62,7 @@ FEW = 32  # candidates that are not worth narrowing
 ROUNDING = 2.0**-24
 SLACK = 8  # roundings of a float32 sum beyond one for each column
 ROUGH = 0.25
+ZERO = np.int64(0)  # numba compiles a function anew for every number written as it is
 U = np.uintp  # a signed index might mean "from the end", and keeps loops off the vector registers
 
 
@@ -179,13 +183,68 @@ def reach_squared(first_boxes: Any, a: int, second_boxes: Any, b: int) -> float:
 
 # ---------------------------------------------------------------------- filling
 @kernel
+def near_runs(tree: Tree, box: Any, squared: float, avoid: int) -> tuple[Any, int, Any, int]:
+    """Where in tree order the points are that may be within eps of some place of a box.
+
+    Args:
+        tree: All points.
+        box: (1, 2 d) float64.
+        squared: eps².
+        avoid: A node whose points are left out, or -1.
+
+    Returns:
+        First and last positions, (…, 2), of the leaves near the box, those side by side as one, and
+        how many; the same of the subtrees wholly within eps of every place of the box.
+    """
+    runs, wholes = np.empty((64, 2), dtype=np.int64), np.empty((64, 2), dtype=np.int64)
+    count, whole_count = 0, 0
+    node = ZERO
+    small = diagonal_squared(box, ZERO) <= squared
+    while node < len(tree.skip):
+        after = np.int64(tree.skip[node])
+        if node == avoid or gap_squared(tree.boxes, node, box, ZERO) > squared:
+            node = after
+        elif (
+            small
+            and not node < avoid < after
+            and reach_squared(tree.boxes, node, box, ZERO) <= squared
+        ):
+            if whole_count == len(wholes):
+                wholes = doubled(wholes)
+            wholes[whole_count, 0], wholes[whole_count, 1] = tree.starts[node], tree.stops[node]
+            whole_count += 1
+            node = after
+        else:
+            if after == node + 1:
+                if count == 0 or tree.starts[node] != runs[count - 1, 1]:
+                    if count == len(runs):
+                        runs = doubled(runs)
+                    runs[count, 0] = tree.starts[node]
+                    count += 1
+                runs[count - 1, 1] = tree.stops[node]
+            node += 1
+    return runs, count, wholes, whole_count
+
+
+@kernel
+def doubled(table: Any) -> Any:
+    """A table with twice the rows, beginning with these."""
+    larger = np.empty((2 * table.shape[0], table.shape[1]), dtype=table.dtype)
+    for i in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            larger[i, j] = table[i, j]
+    return larger
+
+
+@kernel
 def gather(
     columns: Any,
     first: int,
     last: int,
     box: Any,
     squared: float,
-    only: Any,
+    flags: Any,
+    least: int,
     frame: Frame,
     scratch: Scratch,
     length: int,
@@ -198,7 +257,8 @@ def gather(
         last: Position; at most so many more that they all fit than ``first``.
         box: (1, 2 d) float64.
         squared: eps².
-        only: (n,) flags of the points that count, or None.
+        flags: (n,) uint8 of the points.
+        least: The smallest flag of points that count.
         frame: Of the group.
         scratch: Its level 0 is written.
         length: Candidates in level 0.
@@ -225,10 +285,7 @@ def gather(
         found = U(0)
         for i in range(size):
             kept[found] = i
-            if only is None:
-                found += U(exact[i] <= squared)
-            else:
-                found += U((exact[i] <= squared) & (only[U(start) + i] != 0))
+            found += U((exact[i] <= squared) & (flags[U(start) + i] >= least))
         for j in range(U(dimension)):
             centre = frame.centre[j]
             for k in range(found):
