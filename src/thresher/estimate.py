@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from thresher.job import Job, peak_mib
+from thresher.job import Job
+from thresher.memory import peak_mib
 
 __all__ = ["estimate_job"]
 

@@ -9,8 +9,6 @@ run:     train → model, history.safetensors → audited → audit.parquet, rep
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +31,7 @@ from thresher.decided import Applied
 from thresher.errors import ParameterError
 from thresher.evidence import keep_evidence
 from thresher.history import TRACE
+from thresher.memory import peak_mib
 from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
@@ -501,9 +500,3 @@ def chosen_augmentation(words: str, samples: Samples) -> str:
 def first_sentence(text: str) -> str:
     """The first line of a docstring."""
     return text.strip().splitlines()[0] if text.strip() else ""
-
-
-def peak_mib() -> float:
-    """The largest resident memory of this process so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

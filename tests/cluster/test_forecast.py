@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from thresher.cluster import DBSCAN, balls, dbscan, forecast, grid, tree
-from thresher.cluster.forecast import available_memory, check_memory, needed_memory, pair_seconds
+from thresher.cluster.forecast import check_memory, needed_memory, pair_seconds
 from thresher.cluster.points import ArrayPoints
 from thresher.errors import DataError
 
@@ -47,41 +45,9 @@ def test_time_is_that_of_all_pairs():
     assert 2 * pair_seconds(10**6, 64, 2) == pair_seconds(10**6, 64, 1)
 
 
-def files(monkeypatch, contents):
-    """Let some files of the system read so, and no others be there."""
-
-    def read(path, *arguments, **options):
-        if str(path) not in contents:
-            raise FileNotFoundError(path)
-        return contents[str(path)]
-
-    monkeypatch.setattr(Path, "read_text", read)
-
-
-def test_available_memory_is_the_least_that_machine_and_container_leave(monkeypatch):
-    """The kernel's figure, or the limit of the container less what it holds."""
-    machine = {"/proc/meminfo": "MemTotal: 900 kB\nMemAvailable:   800 kB\n"}
-    files(monkeypatch, machine)
-    assert 800 * 1024 == available_memory()
-    group = {"/sys/fs/cgroup/memory.max": "500000\n", "/sys/fs/cgroup/memory.current": "100000\n"}
-    files(monkeypatch, machine | group)
-    assert 400_000 == available_memory()
-    files(monkeypatch, machine | group | {"/sys/fs/cgroup/memory.max": "max\n"})
-    assert 800 * 1024 == available_memory()
-
-
 def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch):
-    files(monkeypatch, {})
-    monkeypatch.setattr(os, "sysconf_names", {})
-    assert available_memory() is None
+    monkeypatch.setattr(forecast, "available_memory", lambda: None)
     check_memory("grid", ArrayPoints(np.zeros((1000, 2))))
-
-
-def test_pages_are_counted_where_there_are_no_files(monkeypatch):
-    files(monkeypatch, {})
-    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_AVPHYS_PAGES": 10}.get(name, 4096))
-    monkeypatch.setattr(os, "sysconf_names", {"SC_AVPHYS_PAGES": 1, "SC_PAGE_SIZE": 2})
-    assert 40_960 == available_memory()
 
 
 @pytest.mark.parametrize("d", [2, 5, 20])

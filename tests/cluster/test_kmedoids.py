@@ -11,8 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances
 from sklearn.utils.estimator_checks import check_estimator
 
-from thresher.cluster import pamae
-from thresher.cluster.kernels import medoids as kernels
+from thresher.cluster import medoid_search, pamae
+from thresher.cluster.kernels.keyed_uniforms import keyed_uniforms
+from thresher.cluster.kernels.medoid_refinement import keep_nearest, merge_nearest
+from thresher.cluster.kernels.medoid_search import fasterpam
 from thresher.cluster.kmedoids import KMedoids
 from thresher.cluster.medoid_space import METRICS, NearestMedoid
 from thresher.cluster.points import ArrayPoints
@@ -62,7 +64,7 @@ def test_no_single_swap_improves_what_fasterpam_found(k):
     weights = np.random.default_rng(1).integers(1, 4, 60).astype(float)
     D = pairwise_distances(X).astype(np.float32)
     medoids = np.arange(k)
-    loss, _ = kernels.fasterpam(0, as_lanes(D), D, weights, medoids)
+    loss, _ = fasterpam(0, as_lanes(D), D, weights, medoids)
     assert loss == pytest.approx((D[medoids].min(axis=0) * weights).sum(), rel=1e-6)
     assert min(swap_losses(D, weights, medoids)) >= loss * (1 - 1e-6)
 
@@ -78,14 +80,14 @@ def test_fasterpam_swaps_as_its_definition_does():
             slow[int(np.argmin(losses))] = x
             tried = 0
     fast = np.arange(4)
-    kernels.fasterpam(0, as_lanes(D), D, np.ones(50), fast)
+    fasterpam(0, as_lanes(D), D, np.ones(50), fast)
     assert slow == fast.tolist()
 
 
 def test_rows_computed_when_looked_at_lead_where_the_matrix_does(monkeypatch):
     X, _ = gaussians(500, 6, seed=2)
     by_matrix = KMedoids(6, sample_size=500, random_state=3).fit(X)
-    monkeypatch.setattr(pamae, "MATRIX_BYTES", 0)
+    monkeypatch.setattr(medoid_search, "MATRIX_BYTES", 0)
     by_rows = KMedoids(6, sample_size=500, random_state=3).fit(X)
     assert by_matrix.medoid_indices_.tolist() == by_rows.medoid_indices_.tolist()
 
@@ -226,8 +228,8 @@ def test_the_objects_kept_do_not_depend_on_the_order_they_come_in():
         for first, last in cuts:
             here = np.full((1, 16), np.inf), np.full((1, 16), -1), np.zeros((1, 16, 2))
             tile = X[first:last]
-            kernels.keep_nearest(0, tile, first, labels[first:last], ones, np.zeros((1, 2)), *here)
-            kernels.merge_nearest(*state, *here)
+            keep_nearest(0, tile, first, labels[first:last], ones, np.zeros((1, 2)), *here)
+            merge_nearest(*state, *here)
         return state[1].tolist()
 
     cuts = [(0, 100), (100, 250), (250, 400)]
@@ -360,19 +362,19 @@ def test_a_weight_of_two_is_a_row_given_twice():
 
 def test_rows_are_drawn_in_proportion_to_their_weights():
     cumulated = np.cumsum([0.0, 1.0, 0.0, 3.0, 0.0])
-    rows = pamae.drawn_rows(5, 20_000, 7, cumulated)
+    rows = medoid_search.drawn_rows(5, 20_000, 7, cumulated)
     counts = np.bincount(rows, minlength=5)
     assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
     assert counts[3] / counts[1] == pytest.approx(3, rel=0.1)
 
 
 def test_numbers_by_key_can_be_asked_for_in_pieces():
-    whole = kernels.keyed_uniforms(123, 0, 1000)
-    assert np.array_equal(whole[400:700], kernels.keyed_uniforms(123, 400, 300))
+    whole = keyed_uniforms(123, 0, 1000)
+    assert np.array_equal(whole[400:700], keyed_uniforms(123, 400, 300))
     assert whole.min() >= 0
     assert whole.max() < 1
     assert whole.mean() == pytest.approx(0.5, abs=0.05)
-    assert not np.array_equal(whole, kernels.keyed_uniforms(124, 0, 1000))
+    assert not np.array_equal(whole, keyed_uniforms(124, 0, 1000))
 
 
 # ---------------------------------------------------------------------- edges

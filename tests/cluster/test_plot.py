@@ -155,7 +155,11 @@ def test_any_points_can_be_drawn(X, geographic, tmp_path):
 def test_names_of_any_length_are_drawn(tmp_path):
     """Cut, or of letters that the font lacks."""
     X, labels = squares()
-    drawn(tmp_path, X, labels, ["n" * 500, "größe\n猫"])
+    short, _ = drawn(tmp_path, X, labels, ["n", "o"])
+    long, count = drawn(tmp_path, X, labels, ["n" * 500, "größe\n猫"])
+    assert len(labels) == count
+    assert short.size == long.size
+    assert short.tobytes() != long.tobytes()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

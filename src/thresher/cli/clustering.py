@@ -5,16 +5,18 @@ POINTS → Input → cluster → labels file, picture → summary
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from thresher.cli.output import console, print_json, say, visible
 from thresher.errors import ParameterError, RunError, nearest
+from thresher.memory import peak_mib
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,19 +27,55 @@ if TYPE_CHECKING:
     from thresher.cluster.points import Points
 
 __all__ = [
+    "AsJson",
+    "Columns",
     "Found",
     "Input",
+    "Jobs",
+    "OnlyLabels",
+    "Out",
+    "Overwrite",
     "Phases",
+    "Plot",
+    "PointsPath",
+    "Weight",
     "check_choice",
     "check_places",
     "finish",
     "open_input",
-    "peak_mib",
     "print_lines",
 ]
 
 QUIET = 5.0  # seconds between two lines of one phase
-MIB = 1 << 20
+
+# ---------------------------------------------------------------------- arguments of them all
+PointsPath = Annotated[
+    str,
+    typer.Argument(
+        help="A .parquet, a folder of them, a .csv or a .npy of points.", show_default=False
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Where the rows and their clusters go, a .parquet.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,…",
+        help="The coordinates; all columns if not named. For haversine: latitude and longitude in "
+        "degrees, in this order.",
+    ),
+]
+Weight = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Weights of the points, at least 0.")
+]
+Jobs = Annotated[int | None, typer.Option(help="Threads; every processor if not said.", min=1)]
+OnlyLabels = Annotated[
+    bool, typer.Option("--only-labels", help="Leave out the columns of the input.")
+]
+Plot = Annotated[Path | None, typer.Option(help="Draw the first two coordinates, a .png.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace earlier files of these names.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one object.")]
 
 
 @dataclass(frozen=True)
@@ -138,8 +176,8 @@ def open_input(
         phases: Progress.
 
     Raises:
-        DataError: it cannot be read, or a row cannot be used.
-        ParameterError: the input has an added column already, or a weight cannot be one.
+        DataError: it cannot be read, or a row or a weight cannot be used.
+        ParameterError: the input has an added column already.
     """
     from thresher.cluster.metric import RadianPoints
     from thresher.cluster.open_points import check_finite, open_rows
@@ -158,27 +196,19 @@ def open_input(
     return Input(source, rows, shown, points, weights)
 
 
-def read_weights(rows: Rows, name: str) -> NDArray[np.float64]:
+def read_weights(rows: Rows, name: str) -> NDArray[np.float64] | None:
     """A column of weights, (N,).
 
     Raises:
-        DataError: there is no such column of numbers.
-        ParameterError: a weight is missing or negative; names the first row.
+        DataError: there is no such column of numbers, or a weight cannot be one.
     """
     import numpy as np
 
+    from thresher.cluster.weights import checked_weights
+
     column = rows.points([name])
     parts = [column.part(number)[:, 0] for number in range(len(column.starts) - 1)]
-    weights = np.concatenate([np.empty(0), *parts]).astype(np.float64, copy=False)
-    bad = ~((weights >= 0) & (weights < np.inf))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ParameterError(
-            f'Weights must be finite and at least 0; row {row:,} (counting from 0) of "{name}" has '
-            f"{weights[row]:g}.",
-            "Fill or correct the column, or leave such rows out.",
-        )
-    return weights
+    return checked_weights(np.concatenate([np.empty(0), *parts]), column.rows, name=f'"{name}"')
 
 
 # ---------------------------------------------------------------------- during the work
@@ -306,7 +336,7 @@ def finish(
             "out": str(out),
             "plot": None if plot is None else str(plot),
         }
-        measured = {"seconds": round(seconds, 3), "peak_mib": round(peak, 1)}
+        measured = {"seconds": round(seconds, 3), "peak_mib": peak}
         print_json({"schema": 1, **told, **found.facts, **measured})
         return
     lines = found.lines | {"time": f"{seconds:.1f} s", "memory": f"{peak:,.0f} MiB at the peak"}
@@ -327,21 +357,3 @@ def share_of(count: int, total: int) -> str:
     ('250 (25.0 %)', '0')
     """
     return f"{count:,} ({100 * count / total:.1f} %)" if total else f"{count:,}"
-
-
-def peak_mib() -> float:
-    """The most memory this process has held, in MiB.
-
-    Linux's resource usage starts with what the parent held when it started us; its status does not.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        found = re.search(
-            r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace")
-        )
-        if found:
-            return int(found[1]) / 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024

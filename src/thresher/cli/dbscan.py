@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from thresher.cli.clustering import (
+    AsJson,
+    Columns,
     Found,
     Input,
+    Jobs,
+    OnlyLabels,
+    Out,
+    Overwrite,
     Phases,
+    Plot,
+    PointsPath,
+    Weight,
     check_choice,
     check_places,
     finish,
     open_input,
     share_of,
 )
+from thresher.cluster.names import ALGORITHMS, METRICS
 from thresher.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -25,17 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["dbscan"]
 
-METRICS = ("euclidean", "haversine", "cosine")
-ALGORITHMS = ("auto", "grid", "tree", "balls")
-
 
 def dbscan(
-    points: Annotated[
-        str,
-        typer.Argument(
-            help="A .parquet, a folder of them, a .csv or a .npy of points.", show_default=False
-        ),
-    ],
+    points: PointsPath,
     eps: Annotated[
         float,
         typer.Option(
@@ -44,42 +45,25 @@ def dbscan(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Where the rows and their clusters go, a .parquet.")],
+    out: Out,
     min_samples: Annotated[
         float,
         typer.Option(help="Neighbours of a core point, itself included; their weight if weighted."),
     ] = 5.0,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The coordinates; all columns if not named. For haversine: latitude and longitude "
-            "in degrees, in this order.",
-        ),
-    ] = None,
+    columns: Columns = None,
     metric: Annotated[str, typer.Option(help="euclidean, haversine or cosine.")] = "euclidean",
     rho: Annotated[
         float, typer.Option(help="Share of eps by which points may be moved; 0 is exact.")
     ] = 0.0,
-    weight: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Weights of the points, at least 0.")
-    ] = None,
+    weight: Weight = None,
     algorithm: Annotated[
         str, typer.Option(help="auto, grid, tree or balls; all give the same answer.")
     ] = "auto",
-    jobs: Annotated[
-        int | None, typer.Option(help="Threads; every processor if not said.", min=1)
-    ] = None,
-    only_labels: Annotated[
-        bool, typer.Option("--only-labels", help="Leave out the columns of the input.")
-    ] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the first two coordinates, a .png.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace earlier files of these names.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    jobs: Jobs = None,
+    only_labels: OnlyLabels = False,
+    plot: Plot = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Cluster points by density, exactly: DBSCAN of a table that fits on this machine."""
     began = time.perf_counter()
@@ -99,11 +83,10 @@ def dbscan(
     min_samples = int(min_samples) if min_samples.is_integer() else min_samples
     check_places(points, out, plot, overwrite=overwrite)
 
+    from thresher.cluster.kernels.compiled import told_of_compiling
     from thresher.cluster.threads import jobs_of
 
     threads = jobs_of(jobs)
-    from thresher.cluster.kernels.compiled import told_of_compiling
-
     with Phases() as phases, told_of_compiling(phases.compiling):
         added = () if only_labels else ("cluster", "is_core")
         given = open_input(points, columns, metric, weight, added, threads, phases)

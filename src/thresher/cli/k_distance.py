@@ -11,58 +11,48 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thresher.cli.clustering import (
+    AsJson,
+    Columns,
     Input,
+    Jobs,
     Phases,
+    PointsPath,
     check_choice,
     check_places,
     open_input,
-    peak_mib,
     print_lines,
 )
 from thresher.cli.output import print_json
+from thresher.cluster.names import METRICS
+from thresher.memory import peak_mib
 
 if TYPE_CHECKING:
     from thresher.cluster.k_distances import KDistances
 
 __all__ = ["k_distance"]
 
-METRICS = ("euclidean", "haversine", "cosine")
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)  # of the points, that would be core
 
 
 def k_distance(
-    points: Annotated[
-        str,
-        typer.Argument(
-            help="A .parquet, a folder of them, a .csv or a .npy of points.", show_default=False
-        ),
-    ],
+    points: PointsPath,
     k: Annotated[
         int,
         typer.Option("--k", help="Which neighbour, the point itself being the first.", min=1),
     ] = 5,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The coordinates; all columns if not named. For haversine: latitude and longitude "
-            "in degrees, in this order.",
-        ),
-    ] = None,
+    columns: Columns = None,
     metric: Annotated[
         str, typer.Option(help="euclidean, haversine (metres) or cosine.")
     ] = "euclidean",
     sample: Annotated[
         int, typer.Option(help="Points that are measured, each against all.", min=1)
     ] = 10_000,
-    jobs: Annotated[
-        int | None, typer.Option(help="Threads; every processor if not said.", min=1)
-    ] = None,
+    jobs: Jobs = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the curve, a .png.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier file of this name.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Suggest --eps for `thresher dbscan`, and say how many points would be core at others."""
     began = time.perf_counter()
@@ -91,7 +81,7 @@ def k_distance(
     if as_json:
         spent = {
             "seconds": round(time.perf_counter() - began, 3),
-            "peak_mib": round(peak_mib(), 1),
+            "peak_mib": peak_mib(),
         }
         print_json({"schema": 1, "points": points, "plot": drawn, **facts, **spent})
         return

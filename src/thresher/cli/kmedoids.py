@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from thresher.cli.clustering import (
+    AsJson,
+    Columns,
     Found,
     Input,
+    Jobs,
+    OnlyLabels,
+    Out,
+    Overwrite,
     Phases,
+    Plot,
+    PointsPath,
+    Weight,
     check_choice,
     check_places,
     finish,
     open_input,
     share_of,
 )
-from thresher.errors import ParameterError
+from thresher.cluster.names import MEDOID_METRICS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,18 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["kmedoids"]
 
-METRICS = ("euclidean", "manhattan", "cosine", "haversine")
-
 
 def kmedoids(
-    points: Annotated[
-        str,
-        typer.Argument(
-            help="A .parquet, a folder of them, a .csv or a .npy of points.", show_default=False
-        ),
-    ],
+    points: PointsPath,
     k: Annotated[int, typer.Option("--k", help="Clusters.", min=1, show_default=False)],
-    out: Annotated[Path, typer.Option(help="Where the rows and their clusters go, a .parquet.")],
+    out: Out,
     samples: Annotated[int, typer.Option(help="Samples that are searched.", min=1)] = 5,
     sample_size: Annotated[
         int | None, typer.Option(help="Rows of a sample; 40 k if not said.", min=1)
@@ -47,45 +48,27 @@ def kmedoids(
     refine_rounds: Annotated[
         int, typer.Option(help="Refinements over the entire data, at most.", min=0)
     ] = 1,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="The coordinates; all columns if not named. For haversine: latitude and longitude "
-            "in degrees, in this order.",
-        ),
-    ] = None,
+    columns: Columns = None,
     metric: Annotated[
         str, typer.Option(help="euclidean, manhattan, cosine or haversine (metres).")
     ] = "euclidean",
-    weight: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Weights of the points, at least 0.")
-    ] = None,
+    weight: Weight = None,
     seed: Annotated[int, typer.Option(help="Of the samples: same seed, same medoids.", min=0)] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(help="Threads; every processor if not said.", min=1)
-    ] = None,
-    only_labels: Annotated[
-        bool, typer.Option("--only-labels", help="Leave out the columns of the input.")
-    ] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the first two coordinates, a .png.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace earlier files of these names.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    jobs: Jobs = None,
+    only_labels: OnlyLabels = False,
+    plot: Plot = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Cluster points around k of them, so that the sum of all distances to these is small."""
     began = time.perf_counter()
-    check_choice("--metric", metric, METRICS)
+    check_choice("--metric", metric, MEDOID_METRICS)
     check_places(points, out, plot, overwrite=overwrite)
 
+    from thresher.cluster.kernels.compiled import told_of_compiling
     from thresher.cluster.threads import jobs_of
 
     threads = jobs_of(jobs)
-    from thresher.cluster.kernels.compiled import told_of_compiling
-
     with Phases() as phases, told_of_compiling(phases.compiling):
         added = () if only_labels else ("cluster", "distance")
         given = open_input(points, columns, metric, weight, added, threads, phases)
@@ -127,8 +110,6 @@ def cluster(given: Input, settings: dict[str, Any], jobs: int, phases: Phases) -
     from thresher.cluster.metric import EARTH_RADIUS
     from thresher.cluster.pamae import k_medoids
 
-    if given.weights is not None and not given.weights.any():
-        raise ParameterError("All weights are 0.", "Give some rows a weight above 0.")
     code = code_of(settings["metric"], given.points.dimension)
     found = k_medoids(
         given.points,

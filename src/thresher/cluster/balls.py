@@ -27,6 +27,7 @@ from thresher.cluster.kernels.balls_form import assign, face, measure
 from thresher.cluster.kernels.balls_tile import Balls, near_balls
 from thresher.cluster.kernels.balls_unite import Forest, merge, unite_ball
 from thresher.cluster.kernels.disjoint import flatten
+from thresher.cluster.numbering import number_clusters
 from thresher.cluster.points import Clustered, Phase, Points
 from thresher.cluster.threads import each, one_blas_thread
 from thresher.keyed_random import keyed_seed
@@ -79,11 +80,11 @@ def cluster(
         rest = select(formed, ~core_mask)
         nearest = borders(formed, core, rest, eps, jobs, phase)
 
-    lowest = np.full(int(components.max(initial=-1)) + 1, points.rows, np.int64)
+    count = int(components.max(initial=-1)) + 1
+    lowest = np.full(count, points.rows, np.int64)
     np.minimum.at(lowest, components[core.positions], order[core.positions])
-    number = np.empty(len(lowest) + 1, np.int32)
-    number[np.argsort(lowest)] = np.arange(len(lowest), dtype=np.int32)
-    number[-1] = -1
+    clusters, _ = number_clusters(np.arange(count), lowest)
+    number = np.append(clusters, np.int32(-1))  # the component -1 is none
     reached = np.flatnonzero(nearest >= 0)
     components[reached] = components[nearest[reached]]
     labels, core_rows = np.empty(points.rows, np.int32), np.empty(points.rows, np.bool_)
@@ -94,7 +95,7 @@ def cluster(
         "engine": "balls",
         "cells": len(formed.balls.radii),
         "core_cells": int((core.radii >= 0).sum()),
-        "clusters": len(lowest),
+        "clusters": count,
         "bytes": sum(a.nbytes for a in (*held, components, nearest, labels, core_rows)),
     }
     return Clustered(labels, core_rows, statistics)

@@ -23,15 +23,16 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from thresher.cluster.forecast import check_memory, pair_seconds
-from thresher.cluster.metric import METRICS, euclidean_view
+from thresher.cluster.metric import euclidean_view
+from thresher.cluster.names import ALGORITHMS, METRICS
 from thresher.cluster.open_points import check_finite, open_points
 from thresher.cluster.points import ArrayPoints, Clustered, Phase, Points, held
 from thresher.cluster.threads import jobs_of
+from thresher.cluster.weights import checked_weights, whole_where_they_can_be
 from thresher.errors import DataError, ParameterError, nearest
 
 __all__ = ["ALGORITHMS", "DBSCAN", "cluster_points"]
 
-ALGORITHMS = ("auto", "grid", "tree", "balls")
 GRID_DIMENSIONS = 3
 TREE_DIMENSIONS = 16
 SLOW = 600  # seconds from which on a forecast is told
@@ -233,7 +234,7 @@ def cluster_points(
     check_settings(eps, min_samples, metric, rho, algorithm)
     eps, min_samples, rho = float(eps), float(min_samples), float(rho)  # as kernels are compiled
     hear: Phase = phase or (lambda name, share: None)
-    heavy = whole_weights(weights, points.rows)
+    heavy = whole_where_they_can_be(checked_weights(weights, points.rows))
     view, radius = euclidean_view(points, metric, eps)
     if view is not points or rho or algorithm != "auto" or not grid_comes_first(view, min_samples):
         check_finite(points, jobs, phase)  # else the grid's own survey looks at every coordinate
@@ -287,42 +288,6 @@ def is_number(value: Any) -> bool:
         return float(value) != 0 or value == 0
     except OverflowError:
         return False
-
-
-def whole_weights(weights: Any, rows: int) -> Array | None:
-    """Weights as int64 where all are whole numbers, as float64 otherwise.
-
-    Raises:
-        DataError: their number is another, one is negative, infinite or no number, or all are 0.
-    """
-    if weights is None:
-        return None
-    try:
-        found = np.asarray(weights, np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"sample_weight is not made of numbers: {error}.", "Pass one weight for each row."
-        ) from None
-    if found.ndim == 0:
-        found = np.full(rows, float(found))
-    if found.shape != (rows,):
-        raise DataError(
-            f"sample_weight has the shape {found.shape} for {rows:,} rows.",
-            "Pass one weight for each row.",
-        )
-    if not (np.isfinite(found) & (found >= 0)).all():
-        row = int(np.argmin(np.isfinite(found) & (found >= 0)))
-        raise DataError(
-            f"The weight of row {row:,} (counting from 0) is {found[row]:g}.",
-            "Weights are finite and at least 0.",
-        )
-    if not found.any():
-        raise DataError(
-            "All weights are zero: no point has neighbours.",
-            "Sample weights must contain at least one non-zero number.",
-        )
-    whole = (found == np.floor(found)).all() and found.sum() < 2.0**53
-    return found.astype(np.int64) if whole else found
 
 
 def grid_comes_first(points: Points, min_samples: float) -> bool:

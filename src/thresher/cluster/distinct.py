@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.cluster.kernels.distinct import gather_distinct, hash_rows, merge_bucket, move_rows
-from thresher.cluster.kernels.partition import count_buckets, first_places
+from thresher.cluster.kernels.distinct import gather_distinct, hash_rows, merge_bucket
+from thresher.cluster.kernels.partition import count_buckets, first_places, move
 from thresher.cluster.points import ArrayPoints, Phase, Points
 from thresher.cluster.threads import each
 
@@ -70,29 +70,27 @@ def merge_equal_rows(points: Points, weights: Array | None, jobs: int, phase: Ph
     n, parts, starts = points.rows, len(points.starts) - 1, points.starts
     count = min(max(1, n // BUCKET), MOST_BUCKETS)
     number_type = np.int32 if n < 2**31 else np.int64
-    bucket_of = np.empty(n, np.uint16)
+    bucket_of, hashes = np.empty(n, np.uint16), np.empty(n, np.uint64)
     counts = np.zeros((parts, count), np.int64)
 
     def find(number: int) -> None:
-        found = bucket_of[starts[number] : starts[number + 1]]
+        here = slice(starts[number], starts[number + 1])
+        hashes[here] = hashes_of(points.part(number))
         # leading bits choose the bucket, trailing ones the slot in it
-        leading = hashes_of(points.part(number)) >> np.uint64(32)
-        found[:] = leading * np.uint64(count) >> np.uint64(32)
-        count_buckets(found, counts[number])
+        bucket_of[here] = (hashes[here] >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)
+        count_buckets(bucket_of[here], counts[number])
 
     each(find, parts, jobs, lambda share: phase("merging equal rows", share / 3))
     places = np.empty_like(counts)
     first_places(counts, places)
     begins = np.append(places[0], n)
-    moved = np.empty((n, points.dimension), points.dtype)
-    hashes, rows = np.empty(n, np.uint64), np.empty(n, number_type)
+    moved, moved_hashes = np.empty((n, points.dimension), points.dtype), np.empty(n, np.uint64)
+    rows = np.empty(n, number_type)
 
     def carry(number: int) -> None:
-        first, last = starts[number], starts[number + 1]
-        part = points.part(number)
-        move_rows(
-            part, first, hashes_of(part), bucket_of[first:last], places[number], moved, hashes, rows
-        )
+        here = slice(starts[number], starts[number + 1])
+        part, held, to = points.part(number), counts[number], places[number]
+        move(part, here.start, bucket_of[here], held, to, hashes, moved.T, rows, moved_hashes)
 
     each(carry, parts, jobs, lambda share: phase("merging equal rows", (1 + share) / 3))
     same = np.empty(n, number_type)
@@ -100,7 +98,9 @@ def merge_equal_rows(points: Points, weights: Array | None, jobs: int, phase: Ph
     found = np.empty(count, np.int64)
 
     def merge(b: int) -> None:
-        found[b] = merge_bucket(moved, hashes, rows, weights, begins[b], begins[b + 1], same, total)
+        found[b] = merge_bucket(
+            moved, moved_hashes, rows, weights, begins[b], begins[b + 1], same, total
+        )
 
     each(merge, count, jobs, lambda share: phase("merging equal rows", (2 + share) / 3))
     fronts = np.repeat(begins[:-1] - np.cumsum(found) + found, found) + np.arange(found.sum())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from thresher.cluster.points import Points
 from thresher.errors import DataError
+from thresher.memory import available_memory
 
-__all__ = ["available_memory", "check_memory", "needed_memory", "pair_seconds"]
+__all__ = ["check_memory", "needed_memory", "pair_seconds"]
 
 PAIR, PAIR_DIMENSION = 0.2e-9, 0.02e-9  # seconds of one core for a pair, and for each dimension
 LABELS = 16  # bytes a point: label, core flag, row number, and what comes and goes
@@ -38,27 +36,6 @@ def pair_seconds(rows: int, dimension: int, jobs: int) -> float:
     The engine for many dimensions does so where nothing lies far enough apart to be skipped.
     """
     return rows * rows * (PAIR + PAIR_DIMENSION * dimension) / jobs
-
-
-def available_memory() -> int | None:
-    """Bytes that this process may still take, or None where the system does not say."""
-    found = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
-        pass
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    if not found and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found) if found else None
 
 
 def check_memory(engine: str, points: Points, jobs: int = 1) -> None:

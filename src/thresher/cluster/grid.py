@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.cluster.kernels.disjoint import flatten
 from thresher.cluster.kernels.grid_cells import list_cells, sort_bucket
 from thresher.cluster.kernels.grid_core import mark_core, weigh_cells
 from thresher.cluster.kernels.grid_join import box_cells, join_cells, list_core
@@ -33,6 +32,7 @@ from thresher.cluster.kernels.grid_keys import (
 from thresher.cluster.kernels.grid_label import label_cells
 from thresher.cluster.kernels.grid_rows import Rows
 from thresher.cluster.kernels.partition import count_buckets, first_places, move
+from thresher.cluster.numbering import number_clusters
 from thresher.cluster.open_points import check_finite
 from thresher.cluster.points import Clustered, Phase, Points
 from thresher.cluster.threads import each
@@ -241,8 +241,10 @@ def move_to_buckets(
 
     def carry(number: int) -> None:
         first, last = starts[number], starts[number + 1]
-        found, place = bucket_of[first:last], places[number]
-        move(points.part(number), first, found, place, weights, columns, rows, moved_weights)
+        move(
+            points.part(number), first, bucket_of[first:last], counts[number], places[number],
+            weights, columns, rows, moved_weights,
+        )  # fmt: skip
 
     each(carry, parts, jobs, lambda share: phase("sorting", 0.25 + share / 4))
     return Moved(columns, rows, moved_weights, begins)
@@ -406,14 +408,3 @@ def join(heart: Core, rows: Rows, squared: float, jobs: int, phase: Phase) -> tu
         each(across, len(firsts), jobs)
         width *= 2
     return number_clusters(heart.parent, heart.lowest_rows)
-
-
-def number_clusters(parent: Array, lowest_rows: Array) -> tuple[Array, int]:
-    """Labels of elements, (m,) int32, by the lowest row of each root; and how many there are."""
-    flatten(parent)
-    roots = np.flatnonzero(parent == np.arange(len(parent), dtype=parent.dtype))
-    lowest = np.full(len(parent), np.iinfo(lowest_rows.dtype).max, lowest_rows.dtype)
-    np.minimum.at(lowest, parent, lowest_rows)
-    label = np.empty(len(parent), np.int32)
-    label[roots[np.argsort(lowest[roots])]] = np.arange(len(roots), dtype=np.int32)
-    return label[parent], len(roots)

@@ -22,7 +22,6 @@ from thresher.cluster.kernels import medoids as kernels
 from thresher.cluster.medoid_space import (
     Metric,
     NearestMedoid,
-    checked_weights,
     code_of,
     embedded,
     tiles,
@@ -31,6 +30,7 @@ from thresher.cluster.open_points import check_finite, open_points
 from thresher.cluster.pamae import k_medoids
 from thresher.cluster.points import Points
 from thresher.cluster.threads import each, jobs_of
+from thresher.cluster.weights import checked_weights
 from thresher.errors import DataError, ParameterError
 
 __all__ = ["KMedoids"]

@@ -13,7 +13,6 @@ Tiles of rows are converted to float64 as they are needed; the whole never is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -21,19 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels import medoids as kernels
+from thresher.cluster.metric import POLE, directions, on_sphere
+from thresher.cluster.names import MEDOID_METRICS
 from thresher.cluster.points import Points
 from thresher.errors import DataError, ParameterError, nearest
 
-__all__ = ["METRICS", "Metric", "NearestMedoid", "checked_weights", "code_of", "embedded", "tiles"]
+__all__ = ["METRICS", "Metric", "NearestMedoid", "code_of", "embedded", "tiles"]
 
 Metric = Literal["euclidean", "manhattan", "cosine", "haversine"]
 
-METRICS: dict[str, int] = {
-    "euclidean": kernels.EUCLIDEAN,
-    "manhattan": kernels.MANHATTAN,
-    "cosine": kernels.COSINE,
-    "haversine": kernels.HAVERSINE,
-}
+CODES = (kernels.EUCLIDEAN, kernels.MANHATTAN, kernels.COSINE, kernels.HAVERSINE)
+METRICS = dict(zip(MEDOID_METRICS, CODES, strict=True))
 TILE_ROWS = 8192
 
 
@@ -61,26 +58,21 @@ def embedded(metric: int, rows: NDArray[Any]) -> NDArray[np.float64]:
     """
     found = np.ascontiguousarray(rows, dtype=np.float64)
     if metric == kernels.COSINE:
-        largest = np.abs(found).max(axis=1, keepdims=True)
-        if not largest.all():
+        if not found.any(axis=1).all():
             raise DataError(
                 "A row of zeros has no direction, so its cosine distance is not defined.",
                 "Leave such rows out, or take another metric.",
             )
-        found = found / largest  # squares of what is left neither overflow nor vanish
-        found /= np.sqrt((found * found).sum(axis=1, keepdims=True))
-    elif metric == kernels.HAVERSINE:
-        latitude, longitude = found[:, 0], found[:, 1]
-        beyond = np.abs(latitude) > math.pi / 2 + 1e-6  # a pole, written as float32
+        return directions(found)
+    if metric == kernels.HAVERSINE:
+        latitude = found[:, 0]
+        beyond = np.abs(latitude) > POLE
         if beyond.any():
             raise DataError(
                 f"A latitude of {latitude[beyond][0]:g} is beyond the poles, at ±π/2.",
                 "Pass latitude, then longitude, both in radians: numpy.radians(degrees).",
             )
-        flat = np.cos(latitude)
-        found = np.stack(
-            [flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1
-        )
+        return on_sphere(found)
     return found
 
 
@@ -89,32 +81,6 @@ def tiles(points: Points, part: int) -> Iterator[tuple[int, NDArray[Any]]]:
     rows, first = points.part(part), int(points.starts[part])
     for start in range(0, len(rows), TILE_ROWS):
         yield first + start, rows[start : start + TILE_ROWS]
-
-
-def checked_weights(sample_weight: Any, count: int) -> NDArray[np.float64] | None:
-    """Weights of rows as float64; None stays None.
-
-    Raises:
-        DataError: not (count,), not finite, negative, or all of them 0.
-    """
-    if sample_weight is None:
-        return None
-    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
-    if weights.shape != (count,):
-        raise DataError(
-            f"sample_weight has the shape {weights.shape}, and there are {count} rows.",
-            "Pass one weight a row.",
-        )
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(
-            f"sample_weight must be finite and not negative, got {weights[row]:g} in row {row}.",
-            "Give rows that do not matter the weight 0.",
-        )
-    if not weights.any():
-        raise DataError("The sample weights are all zero.", "Give some row a positive one.")
-    return weights
 
 
 class NearestMedoid:

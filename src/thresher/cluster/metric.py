@@ -19,19 +19,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cluster.names import METRICS
 from thresher.cluster.points import Points
 from thresher.errors import DataError, ParameterError, nearest
 
 __all__ = [
     "EARTH_RADIUS",
     "METRICS",
+    "POLE",
     "DirectionPoints",
     "RadianPoints",
     "SpherePoints",
+    "directions",
     "euclidean_view",
+    "on_sphere",
 ]
 
-METRICS = ("euclidean", "haversine", "cosine")
 EARTH_RADIUS = 6_371_008.8  # metres; mean radius R₁ of the IUGG
 EVERYTHING = 2.5  # no two points of the unit sphere are farther apart, whatever the rounding
 
@@ -71,6 +74,31 @@ def euclidean_view(points: Points, metric: str, eps: float) -> tuple[Points, flo
             radius = math.nextafter(radius, math.inf)
         return DirectionPoints(points), radius if eps < 2 else EVERYTHING
     raise ParameterError(f'metric "{metric}" is unknown.', nearest(metric, METRICS))
+
+
+def on_sphere(radians: NDArray[Any]) -> NDArray[np.float64]:
+    """Latitudes and longitudes (n, 2) as points of the unit sphere, (n, 3)."""
+    # contiguous: NumPy's sine of a strided array may take another way, and differ in a bit
+    latitude = np.array(radians[:, 0], np.float64, order="C")
+    longitude = np.array(radians[:, 1], np.float64, order="C")
+    from_axis = np.cos(latitude)
+    mapped = np.empty((len(radians), 3))
+    mapped[:, 0] = from_axis * np.cos(longitude)
+    mapped[:, 1] = from_axis * np.sin(longitude)
+    mapped[:, 2] = np.sin(latitude)
+    return mapped
+
+
+def directions(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows (n, d), none of them all zeros, divided by their lengths."""
+    largest = np.abs(rows).max(axis=1)
+    extreme = (largest > EXTREME) | (largest < 1 / EXTREME)
+    if extreme.any():
+        rows = rows.copy()
+        rows[extreme] /= largest[extreme, None]
+    # a row's sum must not depend on the rows around it: a sum along contiguous rows does not
+    lengths: NDArray[np.float64] = np.sqrt(np.add.reduce(rows * rows, axis=1))
+    return rows / lengths[:, None]
 
 
 class MappedPoints:
@@ -133,17 +161,9 @@ class SpherePoints(MappedPoints):
         super().__init__(points, 3, np.dtype("f8"))
 
     def _mapped(self, rows: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[Any]:
-        # contiguous: NumPy's sine of a strided array may take another way, and differ in a bit
-        latitude = np.array(rows[:, 0], np.float64, order="C")
-        longitude = np.array(rows[:, 1], np.float64, order="C")
-        if (np.abs(latitude) > POLE).any() or (np.abs(longitude) > TURN).any():
+        if (np.abs(rows) > (POLE, TURN)).any():
             raise _misplaced(self._points, POLE, TURN, "radians")
-        from_axis = np.cos(latitude)
-        mapped = np.empty((len(rows), 3))
-        mapped[:, 0] = from_axis * np.cos(longitude)
-        mapped[:, 1] = from_axis * np.sin(longitude)
-        mapped[:, 2] = np.sin(latitude)
-        return mapped
+        return on_sphere(rows)
 
 
 class DirectionPoints(MappedPoints):
@@ -161,21 +181,16 @@ class DirectionPoints(MappedPoints):
         super().__init__(points, points.dimension, points.dtype)
 
     def _mapped(self, rows: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[Any]:
-        # a row's sum must not depend on the rows around it: a sum along contiguous rows does not
-        values = np.array(rows, np.float64, order="C")
-        largest = np.abs(values).max(axis=1)
-        if not largest.all():
-            row = int(numbers[np.argmin(largest != 0)])
+        values = np.ascontiguousarray(rows, np.float64)
+        directed = values.any(axis=1)
+        if not directed.all():
+            row = int(numbers[np.argmin(directed)])
             raise DataError(
                 f"Row {row:,} (counting from 0) is all zeros: it has no direction, and no cosine "
                 "distance to others.",
                 'Remove such rows, or use metric="euclidean".',
             )
-        extreme = (largest > EXTREME) | (largest < 1 / EXTREME)
-        if extreme.any():
-            values[extreme] /= largest[extreme, None]
-        values /= np.sqrt(np.add.reduce(values * values, axis=1))[:, None]
-        return values.astype(self.dtype, copy=False)
+        return directions(values).astype(self.dtype, copy=False)
 
 
 def _check_two(points: Points, unit: str) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels import medoids as kernels
-from thresher.cluster.medoid_space import checked_weights, code_of, embedded, tiles
+from thresher.cluster.medoid_space import code_of, embedded, tiles
 from thresher.cluster.open_points import check_finite, open_points
 from thresher.cluster.threads import each, jobs_of
+from thresher.cluster.weights import checked_weights
 from thresher.errors import DataError, ParameterError
 
 __all__ = ["MedoidSilhouette", "medoid_silhouette"]

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.cluster.kernels.disjoint import flatten
+from thresher.cluster.kernels.partition import first_places, move
 from thresher.cluster.kernels.tree_border import label
 from thresher.cluster.kernels.tree_build import (
     Tree,
@@ -26,7 +26,6 @@ from thresher.cluster.kernels.tree_build import (
     count_cells,
     cut,
     route,
-    scatter,
     top_tree,
 )
 from thresher.cluster.kernels.tree_connect import (
@@ -34,12 +33,12 @@ from thresher.cluster.kernels.tree_connect import (
     close_core,
     join_across,
     join_inside,
-    lower,
     merge,
     name_components,
 )
 from thresher.cluster.kernels.tree_core import mark
 from thresher.cluster.kernels.tree_scratch import Scratch, new_scratch
+from thresher.cluster.numbering import number_clusters
 from thresher.cluster.points import Clustered, Phase, Points
 from thresher.cluster.threads import each
 
@@ -139,15 +138,16 @@ def grow(points: Points, eps: float, jobs: int, phase: Phase) -> Tree:
 
     totals = counts.sum(axis=0)
     firsts = np.append(0, np.cumsum(totals))
-    targets = firsts[:-1] + np.cumsum(counts, axis=0) - counts  # of every part in every bucket
+    places = np.empty_like(counts)
+    first_places(counts, places)
     columns = np.empty((points.dimension, points.rows), dtype=points.dtype)
     rows = np.empty(points.rows, dtype=np.int32 if points.rows < 2**31 else np.int64)
 
     def carry(number: int) -> None:
         start, stop = points.starts[number], points.starts[number + 1]
         part = np.ascontiguousarray(points.part(number))
-        here = bucket_of[start:stop]
-        scatter(part, start, here, counts[number], targets[number], columns, rows)
+        here, held, to = bucket_of[start:stop], counts[number], places[number]
+        move(part, start, here, held, to, None, columns, rows, None)
 
     each(carry, parts, jobs, lambda share: phase("sorting", 0.25 + share / 4))
 
@@ -165,7 +165,7 @@ def grow(points: Points, eps: float, jobs: int, phase: Phase) -> Tree:
 
     each(build, buckets, jobs, lambda share: phase("sorting", 0.5 + share / 2))
 
-    places, above, skips = assemble(sizes, levels)
+    nodes_before, above, skips = assemble(sizes, levels)
     nodes = int(sizes.sum()) + len(above)
     tree = Tree(
         columns,
@@ -179,9 +179,10 @@ def grow(points: Points, eps: float, jobs: int, phase: Phase) -> Tree:
 
     def place(bucket: int) -> None:
         if sizes[bucket]:
-            here = slice(places[bucket], places[bucket] + sizes[bucket])
+            first = nodes_before[bucket]
+            here = slice(first, first + sizes[bucket])
             tree.boxes[here], skip, tree.starts[here], tree.stops[here] = built[bucket]
-            tree.skip[here] = skip + np.int32(places[bucket])
+            tree.skip[here] = skip + np.int32(first)
             built[bucket] = None
 
     each(place, buckets, jobs)
@@ -281,9 +282,4 @@ def join(
     for found in edges:
         if found is not None:
             merge(parent, found)
-    flatten(parent)
-    lower(parent, lowest)
-    roots = np.flatnonzero(parent == np.arange(len(parent), dtype=parent.dtype))
-    clusters = np.empty(len(parent), dtype=np.int32)
-    clusters[roots[np.argsort(lowest[roots])]] = np.arange(len(roots), dtype=np.int32)
-    return components, clusters[parent], len(roots)
+    return components, *number_clusters(parent, lowest)

@@ -29,17 +29,9 @@ from thresher.cluster.kernels.balls_tile import (
     squared_distance,
 )
 from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.distance import precedes
 
 __all__ = ["border_ball"]
-
-
-@kernel
-def precedes(balls: Balls, one: int, other: int) -> bool:
-    """Whether the coordinates of one point come lexicographically before those of another."""
-    for column in range(balls.points.shape[1]):
-        if balls.points[one, column] != balls.points[other, column]:
-            return bool(balls.points[one, column] < balls.points[other, column])
-    return False
 
 
 @kernel
@@ -95,7 +87,7 @@ def nearest_in_tile(
                 if square > best[here] or (
                     square == best[here]
                     and nearest[here] >= 0
-                    and not precedes(balls, other, nearest[here])
+                    and not precedes(balls.points.T, other, nearest[here])
                 ):
                     continue
                 best[here] = square

@@ -248,15 +248,17 @@ def unite_ball(
         centre_square = axes.squares[index]
         near, far = (eps - core_radii[other]) * scale, (eps + core_radii[other]) * scale
         gap = gap_to(balls.facing[other, ball], eps, scale, centre_square)
-        count = 0
+        count, one = 0, False
         for row in range(size):
             side = side_of(
                 products[index, row], placed.squares[row], centre_square, error, near, far, gap
             )
             if side == WHOLE:
                 element = forest.components[placed.positions[row]]
-                for column in range(begin, end):
+                # the first such row has made one of all columns: a later one joins any of them
+                for column in range(begin, begin + 1 if one else end):
                     join(forest.parents, element, forest.components[core[column]])
+                one = True
             if side != OUTSIDE:
                 chosen[count] = row
                 count += 1

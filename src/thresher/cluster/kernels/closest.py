@@ -13,7 +13,7 @@ import numpy as np
 from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.distance import Columns, count_within, fetch
 
-__all__ = ["any_within"]
+__all__ = ["any_within", "halved"]
 
 FEW = 4096  # pairs that are compared at once
 PROBES = 16  # points that are tried before anything else
@@ -34,7 +34,7 @@ def any_within(
     a, b = np.empty((a_last - a_first, d)), np.empty((b_last - b_first, d))
     _copy(columns, a_first, a_last, a)
     _copy(columns, b_first, b_last, b)
-    return _halved(a, b, squared)
+    return halved(a, b, squared)
 
 
 @kernel
@@ -73,7 +73,7 @@ def _box(points: Any, first: int, last: int, box: Any) -> None:
 
 
 @kernel
-def _halved(a: Any, b: Any, squared: float) -> bool:
+def halved(a: Any, b: Any, squared: float) -> bool:
     """The question for two sets of points, (n, d), which are put in another order."""
     d = a.shape[1]
     box_a, box_b = np.empty((2, d)), np.empty((2, d))

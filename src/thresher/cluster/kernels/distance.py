@@ -14,7 +14,7 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["Columns", "count_within", "fetch", "squared_distance", "weight_within"]
+__all__ = ["Columns", "count_within", "fetch", "precedes", "squared_distance", "weight_within"]
 
 Columns = Any  # tuple of (n,) arrays, one for each dimension; numba types it by its length
 
@@ -34,6 +34,21 @@ def fetch(columns: Columns, j: int, point: Any) -> None:
     """Write the coordinates of one point to ``point``, float64."""
     for k in range(len(columns)):
         point[k] = columns[k][j]
+
+
+@kernel
+def precedes(columns: Any, i: int, j: int) -> bool:
+    """Whether the coordinates of point i come lexicographically before those of j.
+
+    Args:
+        columns: d arrays of n, or one of (d, n).
+        i: Point.
+        j: Point.
+    """
+    for k in range(len(columns)):
+        if columns[k][i] != columns[k][j]:
+            return columns[k][i] < columns[k][j]
+    return False
 
 
 @kernel

@@ -12,7 +12,7 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["gather_distinct", "hash_rows", "merge_bucket", "move_rows"]
+__all__ = ["gather_distinct", "hash_rows", "merge_bucket"]
 
 
 @kernel
@@ -28,27 +28,6 @@ def hash_rows(bits: Any, hashes: Any) -> None:
             total *= np.uint64(0xC4CEB9FE1A85EC53)
             total ^= total >> np.uint64(29)
         hashes[i] = total
-
-
-@kernel
-def move_rows(
-    part: Any,
-    first_row: int,
-    hashes: Any,
-    buckets: Any,
-    places: Any,
-    moved: Any,
-    moved_hashes: Any,
-    rows: Any,
-) -> None:
-    """Write rows (b, d), their hashes and row numbers to their buckets; advances ``places``."""
-    for i in range(np.uintp(len(buckets))):
-        place = np.uintp(places[buckets[i]])
-        places[buckets[i]] += 1
-        for k in range(part.shape[1]):
-            moved[place, k] = part[i, k]
-        moved_hashes[place] = hashes[i]
-        rows[place] = first_row + i
 
 
 @kernel

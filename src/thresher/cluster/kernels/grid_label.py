@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
-from thresher.cluster.kernels.distance import Columns, count_within, fetch, squared_distance
+from thresher.cluster.kernels.distance import (
+    Columns,
+    count_within,
+    fetch,
+    precedes,
+    squared_distance,
+)
 from thresher.cluster.kernels.grid_keys import Layout
 from thresher.cluster.kernels.grid_rows import Rows, advance, begin, row_distance, slab_distances
 
@@ -81,16 +87,7 @@ def _nearest(
             for i in range(np.uintp(starts[cell]), np.uintp(starts[cell + 1])):
                 distance = squared_distance(columns, i, point)
                 if distance < best or (
-                    distance == best and (best_cell < 0 or _precedes(columns, i, best_point))
+                    distance == best and (best_cell < 0 or precedes(columns, i, best_point))
                 ):
                     best, best_cell, best_point = distance, cell, i
     return best_cell
-
-
-@kernel
-def _precedes(columns: Columns, i: int, j: int) -> bool:
-    """Whether the coordinates of point i come before those of j."""
-    for k in range(len(columns)):
-        if columns[k][i] != columns[k][j]:
-            return columns[k][i] < columns[k][j]
-    return False

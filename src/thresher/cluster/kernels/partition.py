@@ -41,30 +41,44 @@ def move(
     part: Any,
     first_row: int,
     buckets: Any,
+    counts: Any,
     places: Any,
     weights: Any,
     columns: Columns,
     rows: Any,
     moved_weights: Any,
 ) -> None:
-    """Write a part's points, their row numbers and weights to their buckets; advances ``places``.
+    """Write a part's points, their row numbers and weights to their buckets.
 
     Args:
         part: (b, d).
         first_row: Row number of the part's first point.
         buckets: (b,) of the part.
-        places: (buckets,) where the part's next point of each bucket goes.
-        weights: Of all rows, or None.
-        columns: d arrays of N, to write to.
+        counts: (buckets,) of the part.
+        places: (buckets,) where the part's points of each bucket begin.
+        weights: A number for every row, such as its weight, or None.
+        columns: d arrays of N, or one of (d, N), to write to.
         rows: (N,), to write to.
         moved_weights: (N,), to write to, or None.
     """
+    ends = np.empty(len(counts), np.int64)
+    total = 0
+    for bucket in range(len(counts)):
+        ends[bucket] = total
+        total += counts[bucket]
+    order = np.empty(len(buckets), np.uint32)
     for i in range(np.uintp(len(buckets))):
-        bucket = buckets[i]
-        place = np.uintp(places[bucket])
-        places[bucket] += 1
+        bucket = np.uintp(buckets[i])
+        order[np.uintp(ends[bucket])] = i
+        ends[bucket] += 1
+    for bucket in range(np.uintp(len(counts))):  # one run after the other stays in cache
+        size, place = np.uintp(counts[bucket]), np.uintp(places[bucket])
+        first = np.uintp(ends[bucket]) - size
         for k in range(len(columns)):
-            columns[k][place] = part[i, k]
-        rows[place] = first_row + i
-        if weights is not None:
-            moved_weights[place] = weights[np.uintp(first_row) + i]
+            for i in range(size):
+                columns[k][place + i] = part[np.uintp(order[first + i]), k]
+        for i in range(size):
+            row = first_row + np.int64(order[first + i])
+            rows[place + i] = row
+            if weights is not None:
+                moved_weights[place + i] = weights[np.uintp(row)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.distance import precedes
 from thresher.cluster.kernels.tree_build import Tree
 from thresher.cluster.kernels.tree_scratch import (
     BLOCK,
@@ -218,7 +219,7 @@ def compare(
             distance = pair_squared(tree.columns, p, q)
             if distance > squared or distance > least:
                 continue
-            if distance < least or nearest < 0 or before(tree.columns, q, nearest):
+            if distance < least or nearest < 0 or precedes(tree.columns, q, nearest):
                 least, nearest = distance, q
                 if not frame.rough:
                     limit = min(limit, no_farther(sums[i], tree.columns.shape[0], frame))
@@ -231,12 +232,3 @@ def no_farther(total: Any, dimension: int, frame: Frame) -> Any:
     slack = 1 + (dimension + SLACK) * 2 * ROUNDING
     distance = np.sqrt(np.float64(total) * slack) + 2 * frame.error
     return np.float32(distance * distance * slack * slack)
-
-
-@kernel
-def before(columns: Any, p: int, q: int) -> bool:
-    """Whether the coordinates of p are lexicographically smaller than those of q."""
-    for j in range(columns.shape[0]):
-        if columns[j, p] != columns[j, q]:
-            return bool(columns[j, p] < columns[j, q])
-    return False

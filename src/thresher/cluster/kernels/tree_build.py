@@ -1,6 +1,6 @@
 """A kd-tree built in parallel: buckets by a sample's tree, then a tree in every bucket.
 
-    sample ─ top tree ─ route every part ─ scatter into buckets ─ build each bucket ─ assemble
+    sample ─ top tree ─ route every part ─ move into buckets ─ build each bucket ─ assemble
 
 The top tree is a full binary tree of medians of a random sample, so that buckets hold about as
 many points each however skewed the data are, and the way down is the same number of steps for all.
@@ -32,7 +32,6 @@ __all__ = [
     "cut",
     "diagonal_squared",
     "route",
-    "scatter",
     "top_tree",
 ]
 
@@ -185,41 +184,6 @@ def route(part: Any, dimensions: Any, values: Any, levels: int, buckets: Any, co
             bucket = at[i] - bottom
             buckets[first + i] = bucket
             counts[bucket] += 1
-
-
-@kernel
-def scatter(
-    part: Any, first_row: int, buckets: Any, counts: Any, targets: Any, columns: Any, rows: Any
-) -> None:
-    """Copy the rows of a part to their buckets, column by column.
-
-    Args:
-        part: (rows, d), C-contiguous.
-        first_row: Number of the part's first row.
-        buckets: (rows,) of this part.
-        counts: (buckets,) of this part.
-        targets: (buckets,) where this part's rows of every bucket go.
-        columns: (d, n), written.
-        rows: (n,), written.
-    """
-    ends = np.empty(len(counts), dtype=np.uint64)
-    total = U(0)
-    for bucket in range(len(counts)):
-        ends[bucket] = total
-        total += U(counts[bucket])
-    order = np.empty(part.shape[0], dtype=np.uint32)
-    for i in range(U(part.shape[0])):
-        bucket = U(buckets[i])
-        order[ends[bucket]] = i
-        ends[bucket] += U(1)
-    for bucket in range(len(counts)):  # one run of a bucket after the other stays in cache
-        size, target = U(counts[bucket]), U(targets[bucket])
-        first = ends[bucket] - size
-        for j in range(U(part.shape[1])):
-            for i in range(size):
-                columns[j, target + i] = part[U(order[first + i]), j]
-        for i in range(size):
-            rows[target + i] = first_row + np.int64(order[first + i])
 
 
 @kernel

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from thresher.cluster.kernels.closest import halved
 from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.disjoint import find, unite
 from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
@@ -33,7 +34,6 @@ __all__ = [
     "close_core",
     "join_across",
     "join_inside",
-    "lower",
     "merge",
     "name_components",
 ]
@@ -347,43 +347,17 @@ def touching(tree: Tree, core: Any, x: int, y: int, squared: float) -> bool:
     for p in left:
         if pair_squared(tree.columns, p, right[0]) <= squared:
             return True
-    dimension = tree.columns.shape[0]
-    boxes = np.empty((2, 2 * dimension))
-    stack = np.empty((STACK, 4), dtype=np.int64)
-    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, len(left), 0, len(right)
-    depth = 1
-    while depth > 0:
-        depth -= 1
-        first, last, start, stop = (
-            stack[depth, 0],
-            stack[depth, 1],
-            stack[depth, 2],
-            stack[depth, 3],
-        )
-        enclose(tree, left[first:last], boxes[0])
-        enclose(tree, right[start:stop], boxes[1])
-        if gap_squared(boxes, ZERO, boxes, ZERO + 1) > squared:
-            continue
-        if reach_squared(boxes, ZERO, boxes, ZERO + 1) <= squared:
-            return True
-        if (last - first) * (stop - start) <= MANY:
-            for p in left[first:last]:
-                for q in right[start:stop]:
-                    if pair_squared(tree.columns, p, q) <= squared:
-                        return True
-            continue
-        if depth + 2 > len(stack):
-            stack = doubled(stack)
-        for k in range(4):
-            stack[depth + 1, k] = stack[depth, k]
-        if last - first >= stop - start:
-            middle = first + part(tree, left[first:last], boxes[0])
-            stack[depth, 1] = stack[depth + 1, 0] = middle
-        else:
-            middle = start + part(tree, right[start:stop], boxes[1])
-            stack[depth, 3] = stack[depth + 1, 2] = middle
-        depth += 2
-    return False
+    return halved(gathered(tree, left), gathered(tree, right), squared)
+
+
+@kernel
+def gathered(tree: Tree, positions: Any) -> Any:
+    """The points at some positions, (m, d) float64."""
+    found = np.empty((len(positions), tree.columns.shape[0]))
+    for k in range(len(positions)):
+        for j in range(tree.columns.shape[0]):
+            found[k, j] = tree.columns[j, positions[k]]
+    return found
 
 
 @kernel
@@ -414,43 +388,6 @@ def facing(tree: Tree, core: Any, node: int, other: int, squared: float) -> Any:
     if count:
         found[0], found[nearest] = found[nearest], found[0]
     return found[:count]
-
-
-@kernel
-def enclose(tree: Tree, positions: Any, box: Any) -> None:
-    """Write the tight box of some points."""
-    dimension = tree.columns.shape[0]
-    for j in range(dimension):
-        low, high = np.inf, -np.inf
-        for p in positions:
-            value = np.float64(tree.columns[j, p])
-            low, high = min(low, value), max(high, value)
-        box[j], box[dimension + j] = low, high
-
-
-@kernel
-def part(tree: Tree, positions: Any, box: Any) -> int:
-    """Sort positions into two halves of their box, by its widest side; where the second begins.
-
-    Equal points, which no side can part, are halved by number.
-    """
-    dimension = tree.columns.shape[0]
-    widest, along = 0.0, -1
-    for j in range(dimension):
-        if box[dimension + j] - box[j] > widest:
-            widest, along = box[dimension + j] - box[j], j
-    if along < 0:
-        return len(positions) // 2
-    split = box[along] / 2 + box[dimension + along] / 2
-    if not box[along] <= split < box[dimension + along]:
-        split = box[along]
-    left = 0
-    for k in range(len(positions)):
-        p = positions[k]
-        if np.float64(tree.columns[along, p]) <= split:
-            positions[k], positions[left] = positions[left], p
-            left += 1
-    return left
 
 
 @kernel
@@ -541,12 +478,3 @@ def merge(parent: Any, edges: Any) -> None:
         first, second = root_of(parent, edges[k, 0]), root_of(parent, edges[k, 1])
         if first != second:
             unite(parent, first, second)
-
-
-@kernel
-def lower(parent: Any, lowest: Any) -> None:
-    """Give every root the lowest row of all its components; ``parent`` is flat."""
-    for component in range(len(parent)):
-        root = parent[component]
-        if lowest[component] < lowest[root]:
-            lowest[root] = lowest[component]
