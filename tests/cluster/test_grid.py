@@ -25,12 +25,17 @@ def quiet(name, share):
     """Nobody listens."""
 
 
+def keys_in(X, found):
+    """The key of each row."""
+    keys = np.empty(len(X), np.int64)
+    keys_of_rows(X, found.layout, found.axes, keys)
+    return keys
+
+
 def laid_out(X, eps):
     """The grid over some rows, and the key of each."""
-    layout, rows = grid.lay_out(X.min(axis=0), X.max(axis=0), eps)
-    keys = np.empty(len(X), np.int64)
-    keys_of_rows(X, layout, keys)
-    return layout, rows, keys
+    found = grid.lay_out(X.min(axis=0), X.max(axis=0), eps)
+    return found, keys_in(X, found)
 
 
 def scattered(seed, n, d, shift, lattice):
@@ -55,7 +60,7 @@ boxes = given(
 def test_points_of_a_cell_are_neighbours(seed, n, d, shift, lattice):
     """By the definition, rounding included, also far from the origin."""
     X = scattered(seed, n, d, shift, lattice)
-    _, _, keys = laid_out(X, 1.0)
+    _, keys = laid_out(X, 1.0)
     together = keys[:, None] == keys
     assert squared_distances(X, X)[together].max() <= 1.0
 
@@ -65,14 +70,20 @@ def test_points_of_a_cell_are_neighbours(seed, n, d, shift, lattice):
 def test_neighbours_lie_in_the_rows_around_a_cell(seed, n, d, shift, lattice):
     """Every neighbour's cell is in one row, and no bound on the distance to that row forbids it."""
     X = scattered(seed, n, d, shift, lattice)
-    layout, rows, keys = laid_out(X, 1.0)
-    near = squared_distances(X, X) <= 1.0
-    slabs = np.empty((d - 1, 3))
-    for i in range(n):
+    found, keys = laid_out(X, 1.0)
+    assert_neighbours_are_in_reach(X, found, keys, 1.0)
+
+
+def assert_neighbours_are_in_reach(X, found, keys, eps):
+    """Of every row by the definition."""
+    rows = found.rows
+    near = squared_distances(X, X) <= eps * eps
+    slabs = np.empty((len(found.layout.shift) - 1, 3))
+    for i in range(len(X)):
         middle = ((keys[i] >> rows.remainders) << rows.remainders) + rows.delta
         inside = (keys[:, None] >= middle - rows.below) & (keys[:, None] < middle + rows.above)
         assert inside.sum(axis=1).max() <= 1
-        slab_distances(X[i], layout, rows, slabs)
+        slab_distances(X[i], found.layout, found.axes, rows, slabs)
         reached = [row_distance(rows, r, slabs) <= rows.limit for r in range(len(rows.delta))]
         assert (inside & reached)[near[i]].any(axis=1).all()
 
@@ -80,7 +91,7 @@ def test_neighbours_lie_in_the_rows_around_a_cell(seed, n, d, shift, lattice):
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_rows_are_nearest_first_and_the_first_is_the_cells_own(d):
     """There are 3 to the power of d - 1."""
-    _, rows = grid.lay_out(np.zeros(d), np.full(d, 10.0), 0.5)
+    rows = grid.lay_out(np.zeros(d), np.full(d, 10.0), 0.5).rows
     assert 3 ** (d - 1) == len(rows.delta) == len(set(rows.delta.tolist()))
     assert 0 == rows.delta[0]
     away = np.abs(rows.offset - 1).sum(axis=1)
@@ -100,7 +111,8 @@ def test_cells_have_numbers_or_the_grid_refuses(extents, least, eps):
         with pytest.raises(ParameterError, match="is too small for the grid"):
             grid.lay_out(*corners, eps)
         return
-    _, rows, keys = laid_out(corners, eps)
+    found, keys = laid_out(corners, eps)
+    rows = found.rows
     for delta in rows.delta.tolist():
         for key in keys.tolist():
             assert 0 <= key + delta - rows.below
@@ -120,13 +132,72 @@ def test_an_eps_too_small_for_cells_goes_to_the_tree():
         DBSCAN(eps=0.1, min_samples=3, algorithm="grid").fit(X)
 
 
+# ---------------------------------------------------------------------- caps of the sphere
+def cap(seed, n, width):
+    """Unit vectors around any direction, at most an angle away; many equally far."""
+    random = np.random.default_rng(seed)
+    frame, _ = np.linalg.qr(random.normal(size=(3, 3)))
+    around = np.round(random.random((n, 2)), 2) * (width, 2 * math.pi)
+    tilt = np.sin(around[:, :1])
+    local = (tilt * np.cos(around[:, 1:]), tilt * np.sin(around[:, 1:]), np.cos(around[:, :1]))
+    X = np.concatenate(local, axis=1) @ frame
+    return X / np.sqrt((X * X).sum(axis=1, keepdims=True))
+
+
+def tangent(X, eps):
+    """The grid under the points' cap."""
+    return grid.tangent_grid(ArrayPoints(X, 50), X.min(axis=0), X.max(axis=0), eps, 2, quiet)
+
+
+caps = given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 120),
+    width=st.sampled_from([1e-8, 1e-4, 0.1, 0.5, 0.7]),
+    share=st.floats(0.02, 1.5),
+)
+
+
+@MANY
+@caps
+def test_squares_under_a_cap_hold_neighbours_and_rows_all_of_them(seed, n, width, share):
+    """As cells of three dimensions do, whatever the slope at the rim."""
+    X, eps = cap(seed, n, width), max(width * share, 1e-9)
+    found = tangent(X, eps)
+    assume(found is not None)
+    keys = keys_in(X, found)
+    together = keys[:, None] == keys
+    assert squared_distances(X, X)[together].max() <= eps * eps
+    assert_neighbours_are_in_reach(X, found, keys, eps)
+
+
+@settings(MANY, max_examples=60)
+@caps
+def test_a_cap_is_clustered_as_defined(seed, n, width, share):
+    """On the tangent plane as in space."""
+    X, eps = cap(seed, n, width), max(width * share, 1e-9)
+    labels, core = brute(X, eps, 4)
+    for on_sphere in (True, False):
+        found = grid.cluster(ArrayPoints(X, 50), eps, 4, None, 2, quiet, on_sphere=on_sphere)
+        np.testing.assert_array_equal(labels, found.labels)
+        np.testing.assert_array_equal(core, found.core)
+
+
+def test_a_cap_is_laid_out_on_its_plane_and_the_globe_in_space():
+    """Too steep, too fine, or all around: None."""
+    assert 2 == len(tangent(cap(0, 500, 0.6), 0.01).axes)
+    assert tangent(cap(0, 500, 0.9), 0.01) is None
+    assert tangent(cap(0, 500, 0.6), 1e-10) is None
+    assert tangent(cap(0, 500, math.pi), 0.01) is None
+    assert tangent(np.array([[1.0, 0, 0], [-1.0, 0, 0]]), 0.01) is None
+
+
 # ---------------------------------------------------------------------- the survey
 def test_the_survey_finds_the_extent_and_an_even_sample(monkeypatch):
     """Whatever the parts."""
     monkeypatch.setattr(grid, "SAMPLED", 100)
     X = np.random.default_rng(1).normal(size=(1000, 2))
     for part_rows in (7, 333, 2000):
-        least, greatest, sample = grid.survey(ArrayPoints(X, part_rows), 2, quiet)
+        least, greatest, sample = grid.survey(ArrayPoints(X, part_rows), None, 2, quiet)
         assert least.tolist() == X.min(axis=0).tolist()
         assert greatest.tolist() == X.max(axis=0).tolist()
         np.testing.assert_array_equal(X[::10], sample)
@@ -145,9 +216,9 @@ def test_the_survey_refuses_what_is_not_finite(bad, place):
 def test_bounds_join_what_was_known():
     """Over several parts."""
     least, greatest = np.array([0.0, 5.0]), np.array([1.0, 6.0])
-    assert bounds(np.array([[0.5, -1.0], [2.0, 5.5]]), least, greatest)
+    assert bounds(np.array([[0.5, -1.0], [2.0, 5.5]]), None, least, greatest)
     assert ([0.0, -1.0], [2.0, 6.0]) == (least.tolist(), greatest.tolist())
-    assert not bounds(np.array([[0.5, np.nan]]), least, greatest)
+    assert not bounds(np.array([[0.5, np.nan]]), None, least, greatest)
 
 
 # ---------------------------------------------------------------------- buckets
@@ -170,10 +241,10 @@ def test_points_are_dealt_in_order_of_keys_and_evenly(kind, eps, monkeypatch):
     """However skewed: no bucket holds much more than its share and a cell's points."""
     monkeypatch.setattr(grid, "BUCKET", 100)
     X = skewed(kind, 20_000)
-    layout, _, keys = laid_out(X, eps)
-    buckets, count = grid.deal(X[::4].copy(), layout, len(X))
+    laid, keys = laid_out(X, eps)
+    buckets, count = grid.deal(X[::4].copy(), laid, len(X))
     found = np.empty(len(X), np.uint16)
-    bucket_of_part(X, layout, buckets, found)
+    bucket_of_part(X, laid.layout, laid.axes, buckets, found)
     assert found.max() < count <= 200
     order = np.argsort(keys, kind="stable")
     assert (np.diff(found[order].astype(int)) >= 0).all()
@@ -186,10 +257,10 @@ def test_points_are_dealt_in_order_of_keys_and_evenly(kind, eps, monkeypatch):
 def test_equal_points_are_dealt_to_one_bucket():
     """Nothing to tell apart is no fault."""
     X = np.zeros((30_000, 2))
-    layout, _, _ = laid_out(X, 1.0)
-    buckets, count = grid.deal(X, layout, len(X))
+    laid, _ = laid_out(X, 1.0)
+    buckets, count = grid.deal(X, laid, len(X))
     found = np.empty(len(X), np.uint16)
-    bucket_of_part(X, layout, buckets, found)
+    bucket_of_part(X, laid.layout, laid.axes, buckets, found)
     assert 1 == len(set(found.tolist()))
     assert found[0] < count
 
@@ -201,10 +272,10 @@ def test_cells_hold_all_points_in_order(kind, monkeypatch):
     X = skewed(kind, 5000)
     weights = np.arange(5000)
     points = ArrayPoints(X, 700)
-    least, greatest, sample = grid.survey(points, 2, quiet)
-    layout, _ = grid.lay_out(least, greatest, 0.01)
-    cells = grid.sort_into_cells(points, layout, sample, weights, 2, quiet)
-    _, _, keys = laid_out(X, 0.01)
+    least, greatest, sample = grid.survey(points, None, 2, quiet)
+    laid = grid.lay_out(least, greatest, 0.01)
+    cells = grid.sort_into_cells(points, laid, sample, weights, 2, quiet)
+    _, keys = laid_out(X, 0.01)
     order = np.argsort(keys, kind="stable")
     np.testing.assert_array_equal(order, cells.rows)
     np.testing.assert_array_equal(order, cells.weights)

@@ -187,8 +187,10 @@ def test_haversine_distances_are_angles_on_the_sphere():
 
 def test_haversine_refuses_degrees_and_other_columns():
     model = KMedoids(2, metric="haversine")
-    with pytest.raises(DataError, match="beyond the poles"):
+    with pytest.raises(DataError, match="latitude of 52 is beyond ±π/2"):
         model.fit(np.array([[52.0, 13.0], [48.0, 2.0], [41.0, 12.0]]))
+    with pytest.raises(DataError, match="longitude of 13 is beyond ±2π"):
+        model.fit(np.array([[0.2, 13.0], [0.8, 2.0], [0.1, 12.0]]))
     with pytest.raises(ParameterError, match="two columns"):
         model.fit(np.zeros((5, 3)))
 

@@ -238,7 +238,8 @@ def cluster_points(
     view, radius = euclidean_view(points, metric, eps)
     if view is not points or rho or algorithm != "auto" or not grid_comes_first(view, min_samples):
         check_finite(points, jobs, phase)  # else the grid's own survey looks at every coordinate
-    if metric == "haversine" and not rho:
+    on_sphere = metric == "haversine" and not rho
+    if on_sphere:
         view = held(view, jobs)  # sines and cosines once, not at each of the grid's three passes
     if rho:
         from thresher.cluster.snapped import SnappedPoints, cube_side
@@ -249,14 +250,22 @@ def cluster_points(
 
         merged = merge_equal_rows(view, heavy, jobs, hear)
         found = run_engine(
-            merged.points, radius, min_samples, merged.weights, algorithm, jobs, hear, tell
+            merged.points,
+            radius,
+            min_samples,
+            merged.weights,
+            algorithm,
+            on_sphere,
+            jobs,
+            hear,
+            tell,
         )
         return Clustered(
             found.labels[merged.same],
             found.core[merged.same],
             {**found.statistics, "distinct_rows": merged.points.rows},
         )
-    return run_engine(view, radius, min_samples, heavy, algorithm, jobs, hear, tell)
+    return run_engine(view, radius, min_samples, heavy, algorithm, on_sphere, jobs, hear, tell)
 
 
 def check_settings(eps: float, min_samples: float, metric: str, rho: float, algorithm: str) -> None:
@@ -310,6 +319,7 @@ def run_engine(
     min_samples: float,
     weights: Array | None,
     algorithm: str,
+    on_sphere: bool,
     jobs: int,
     phase: Phase,
     tell: Callable[[str], None] | None,
@@ -325,7 +335,7 @@ def run_engine(
 
         check_memory("grid", points, jobs)
         try:
-            return grid.cluster(points, eps, min_samples, weights, jobs, phase)
+            return grid.cluster(points, eps, min_samples, weights, jobs, phase, on_sphere=on_sphere)
         except ParameterError:
             if algorithm == "grid":
                 raise

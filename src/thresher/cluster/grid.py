@@ -23,6 +23,7 @@ from thresher.cluster.kernels.grid_core import mark_core, weigh_cells
 from thresher.cluster.kernels.grid_join import box_cells, join_cells, list_core
 from thresher.cluster.kernels.grid_keys import (
     PADDING,
+    Axes,
     Buckets,
     Layout,
     bounds,
@@ -45,9 +46,19 @@ SAMPLED = 32_768  # points that tell how many fall where
 SLOTS = 65_536
 BUCKET = 2_048  # points of a bucket, about
 MOST_BUCKETS = 2_048
+STEEPEST = 0.75  # cosine of a cap's angle: eps stays below two sides, as the rows want it
+FINEST = 1e-9  # eps on the unit sphere from which on rounding is small against a square
 RUNS = 16  # of cells, for every thread: late ones even out early ones
 
 Array = NDArray[Any]
+
+
+class Grid(NamedTuple):
+    """Where the cells lie."""
+
+    layout: Layout
+    axes: Axes
+    rows: Rows
 
 
 class Cells(NamedTuple):
@@ -67,6 +78,8 @@ def cluster(
     weights: Array | None,
     jobs: int,
     phase: Phase,
+    *,
+    on_sphere: bool = False,
 ) -> Clustered:
     """Cluster points of at most three dimensions.
 
@@ -77,6 +90,7 @@ def cluster(
         weights: (N,) int64 or float64, >= 0; None for 1 each.
         jobs: Threads.
         phase: Hears how far the work is.
+        on_sphere: Whether all have the length 1, in three dimensions.
 
     Raises:
         ParameterError: eps is so small against the extent of the data that cells have no numbers.
@@ -84,25 +98,27 @@ def cluster(
 
     Source: Song & Lee, SIGMOD 2018; Gan & Tao, SIGMOD 2015.
     """
-    least, greatest, sample = survey(points, jobs, phase)
-    layout, rows = lay_out(least, greatest, eps)
-    cells = sort_into_cells(points, layout, sample, weights, jobs, phase)
-    return cluster_cells(cells, layout, rows, eps, min_samples, jobs, phase)
+    least, greatest, sample = survey(points, None, jobs, phase)
+    grid = tangent_grid(points, least, greatest, eps, jobs, phase) if on_sphere else None
+    if grid is None:
+        grid = lay_out(least, greatest, eps)
+    cells = sort_into_cells(points, grid, sample, weights, jobs, phase)
+    return cluster_cells(cells, grid, eps, min_samples, jobs, phase)
 
 
 # ---------------------------------------------------------------------- the grid
-def survey(points: Points, jobs: int, phase: Phase) -> tuple[Array, Array, Array]:
-    """Least and greatest coordinates, (d,) float64, and an even sample of the rows."""
+def survey(points: Points, axes: Axes, jobs: int, phase: Phase) -> tuple[Array, Array, Array]:
+    """Least and greatest coordinates along axes, (d,) float64, and an even sample of the rows."""
     parts = len(points.starts) - 1
-    least = np.full((parts, points.dimension), np.inf)
-    greatest = np.full((parts, points.dimension), -np.inf)
+    d = points.dimension if axes is None else len(axes)
+    least, greatest = np.full((parts, d), np.inf), np.full((parts, d), -np.inf)
     step = max(1, points.rows // SAMPLED)
     samples: list[Array] = [np.empty(0)] * parts
     finite = np.ones(parts, np.bool_)
 
     def task(number: int) -> None:
         part = points.part(number)
-        finite[number] = bounds(part, least[number], greatest[number])
+        finite[number] = bounds(part, axes, least[number], greatest[number])
         samples[number] = np.array(part[int(-points.starts[number] % step) :: step], np.float64)
 
     each(task, parts, jobs, lambda share: phase("reading", share))
@@ -120,34 +136,83 @@ def fits(least: Array, greatest: Array, eps: float) -> bool:
     return True
 
 
-def lay_out(least: Array, greatest: Array, eps: float) -> tuple[Layout, Rows]:
+def tangent_grid(
+    points: Points, least: Array, greatest: Array, eps: float, jobs: int, phase: Phase
+) -> Grid | None:
+    """The grid of squares under a cap of the unit sphere, or None where the points need more.
+
+    Points at most an angle a from the cap's middle, projected onto its tangent plane, come closer,
+    though never by more than the factor cos a. So far apart on the plane is far apart on the
+    sphere, and what shares a square of the diagonal eps · cos a lies within eps.
+
+    Args:
+        points: Of length 1 in three dimensions.
+        least: (3,) of their coordinates.
+        greatest: (3,) of their coordinates.
+        eps: Radius.
+        jobs: Threads.
+        phase: Hears how far the work is.
+    """
+    middle = (least + greatest) / 2
+    length = float(np.linalg.norm(middle))
+    if length < STEEPEST or eps < FINEST:
+        return None
+    # of a unit vector's complete basis all rows but the first lie in the tangent plane
+    _, _, basis = np.linalg.svd(middle[None] / length)
+    frame = (basis[1], basis[2], middle / length)
+    corners = np.stack([np.array(frame) * least, np.array(frame) * greatest])
+    low, high = corners.min(0).sum(1), corners.max(0).sum(1)
+    if low[2] < STEEPEST:  # the points lie closer together than their box's corners, perhaps
+        low, high, _ = survey(points, frame, jobs, phase)
+    if low[2] < STEEPEST:
+        return None
+    return lay_out(low[:2], high[:2], eps, axes=frame[:2], shrunk=float(low[2]), magnitude=1.0)
+
+
+def lay_out(
+    least: Array,
+    greatest: Array,
+    eps: float,
+    *,
+    axes: Axes = None,
+    shrunk: float = 1.0,
+    magnitude: float = 0.0,
+) -> Grid:
     """The grid over a box.
 
     The side is a little less than eps / √d: by as much as rounding may put a point into the wrong
     cell, so that the points of a cell are neighbours by the definition, too.
 
+    Args:
+        least: (d,) of the coordinates along the axes.
+        greatest: (d,) of the coordinates along the axes.
+        eps: Radius.
+        axes: Of the grid, None for those of the coordinates.
+        shrunk: Distances along the axes are at least this share of those between the points.
+        magnitude: Largest coordinate that was rounded on the way to the grid.
+
     Raises:
         ParameterError: the keys would need more than 62 bits.
     """
     d = len(least)
+    sides = math.sqrt(d) / shrunk  # of a cell in eps
     with np.errstate(over="ignore"):
-        extent = (greatest - least) * (math.sqrt(d) / eps)
-    most = float(extent.max())
+        extent = float(((greatest - least) * (sides / eps)).max())
+    most = max(extent, 4 * magnitude * sides / eps)
     shrink = max(1e-9, most * 2.0**-48)
     if most >= 2.0**KEY_BITS or shrink > 0.01:
-        raise too_small(eps, most)
-    per_side = math.sqrt(d) / (eps * (1 - shrink))
+        raise too_small(eps, extent)
+    per_side = sides / (eps * (1 - shrink))
     cells = [int(length * per_side) + 1 for length in greatest - least]
     fields = [count // 2 + 1 for count in cells[:-1]] + [cells[-1]]
     bits = [(count + 2 * PADDING + 1).bit_length() for count in fields]
     remainders = d - 1
     if sum(bits) + remainders > KEY_BITS:
-        raise too_small(eps, most)
+        raise too_small(eps, extent)
     shift = np.array([sum(bits[j + 1 :]) + remainders for j in range(d)], np.int64)
     layout = Layout(least.astype(np.float64), per_side, shift)
     margin = most * 2.0**-49 + 1e-12
-    limit = d / (1 - shrink) ** 2 * (1 + 1e-9)
-    return layout, rows_around(shift, margin, limit)
+    return Grid(layout, axes, rows_around(shift, margin, sides / (1 - shrink)))
 
 
 def too_small(eps: float, cells: float) -> ParameterError:
@@ -158,14 +223,20 @@ def too_small(eps: float, cells: float) -> ParameterError:
     )
 
 
-def rows_around(shift: Array, margin: float, limit: float) -> Rows:
-    """The columns of blocks that can hold neighbours of a point, nearest first."""
+def rows_around(shift: Array, margin: float, radius: float) -> Rows:
+    """The columns of blocks that can hold neighbours of a point, nearest first.
+
+    Args:
+        shift: (d,) of the layout.
+        margin: By which a distance in cells may be off.
+        radius: eps in cells, below 2.
+    """
     d = len(shift)
     offsets = sorted(
         itertools.product((-1, 0, 1), repeat=d - 1), key=lambda offset: sum(o * o for o in offset)
     )
     delta = [sum(o << int(s) for o, s in zip(o_s, shift[:-1], strict=True)) for o_s in offsets]
-    reach = math.isqrt(d) + 1  # cells: eps is √d sides
+    reach = int(radius) + 1
     return Rows(
         np.array(delta, np.int64),
         np.array(offsets, np.int64).reshape(len(offsets), d - 1) + 1,
@@ -173,16 +244,16 @@ def rows_around(shift: Array, margin: float, limit: float) -> Rows:
         (reach + 1) << (d - 1),
         d - 1,
         margin,
-        limit,
+        radius * radius * (1 + 1e-9),
     )
 
 
 # ---------------------------------------------------------------------- points into cells
 def sort_into_cells(
-    points: Points, layout: Layout, sample: Array, weights: Array | None, jobs: int, phase: Phase
+    points: Points, grid: Grid, sample: Array, weights: Array | None, jobs: int, phase: Phase
 ) -> Cells:
     """The points in order of their cells, and where each cell begins."""
-    moved = move_to_buckets(points, layout, sample, weights, jobs, phase)
+    moved = move_to_buckets(points, grid, sample, weights, jobs, phase)
     columns, rows, moved_weights, begins = moved
     count, n = len(begins) - 1, points.rows
     distinct = np.zeros(count + 1, np.int64)
@@ -191,7 +262,7 @@ def sort_into_cells(
     def sort(number: int) -> None:
         for b in range(runs[number], runs[number + 1]):
             distinct[b + 1] = sort_bucket(
-                columns, rows, moved_weights, begins[b], begins[b + 1], layout
+                columns, rows, moved_weights, begins[b], begins[b + 1], grid.layout, grid.axes
             )
 
     each(sort, len(runs) - 1, jobs, lambda share: phase("sorting", 0.5 + share / 4))
@@ -202,7 +273,16 @@ def sort_into_cells(
 
     def enumerate_cells(number: int) -> None:
         first, last = runs[number], runs[number + 1]
-        list_cells(columns, begins[first], begins[last], layout, cell_of[first], keys, starts)
+        list_cells(
+            columns,
+            begins[first],
+            begins[last],
+            grid.layout,
+            grid.axes,
+            cell_of[first],
+            keys,
+            starts,
+        )
 
     each(enumerate_cells, len(runs) - 1, jobs, lambda share: phase("sorting", 0.75 + share / 4))
     return Cells(columns, rows, moved_weights, keys, starts)
@@ -218,17 +298,17 @@ class Moved(NamedTuple):
 
 
 def move_to_buckets(
-    points: Points, layout: Layout, sample: Array, weights: Array | None, jobs: int, phase: Phase
+    points: Points, grid: Grid, sample: Array, weights: Array | None, jobs: int, phase: Phase
 ) -> Moved:
     """The points in runs of neighbouring cells, each small enough for a core's cache."""
     n, parts, starts = points.rows, len(points.starts) - 1, points.starts
-    buckets, count = deal(sample, layout, n)
+    buckets, count = deal(sample, grid, n)
     bucket_of = np.empty(n, np.uint16)
     counts = np.zeros((parts, count), np.int64)
 
     def find(number: int) -> None:
         found = bucket_of[starts[number] : starts[number + 1]]
-        bucket_of_part(points.part(number), layout, buckets, found)
+        bucket_of_part(points.part(number), grid.layout, grid.axes, buckets, found)
         count_buckets(found, counts[number])
 
     each(find, parts, jobs, lambda share: phase("sorting", share / 4))
@@ -250,10 +330,10 @@ def move_to_buckets(
     return Moved(columns, rows, moved_weights, begins)
 
 
-def deal(sample: Array, layout: Layout, n: int) -> tuple[Buckets, int]:
+def deal(sample: Array, grid: Grid, n: int) -> tuple[Buckets, int]:
     """Buckets of about equally many points, by the keys of a sample; and their number."""
     keys = np.empty(len(sample), np.int64)
-    keys_of_rows(sample, layout, keys)
+    keys_of_rows(sample, grid.layout, grid.axes, keys)
     keys.sort()
     count = min(max(1, n // BUCKET), MOST_BUCKETS)
     none = np.empty(0, np.int64)
@@ -288,8 +368,7 @@ def even_runs(begins: Array, runs: int) -> Array:
 # ---------------------------------------------------------------------- cells into clusters
 def cluster_cells(
     cells: Cells,
-    layout: Layout,
-    rows: Rows,
+    grid: Grid,
     eps: float,
     min_samples: float,
     jobs: int,
@@ -310,18 +389,18 @@ def cluster_cells(
     least = np.int64(min(math.ceil(min_samples), 2**62)) if whole else np.float64(min_samples)
     each(
         lambda i: mark_core(
-            columns, weights, keys, starts, cell_weights, layout, rows, squared, least,
+            columns, weights, keys, starts, cell_weights, *grid, squared, least,
             runs[i], runs[i + 1], core, cores,
         ),
         tasks, jobs, lambda share: phase("core points", share),
     )  # fmt: skip
     heart = core_cells(cells, core, cores, runs, jobs)
-    labels_of_cells, clusters = join(heart, rows, squared, jobs, phase)
+    labels_of_cells, clusters = join(heart, grid.rows, squared, jobs, phase)
     labels, core_rows = np.full(n, -1, np.int32), np.zeros(n, np.bool_)
     each(
         lambda i: label_cells(
             columns, rows_of, core, keys, starts, heart.columns, heart.keys, heart.starts,
-            labels_of_cells, layout, rows, squared, runs[i], runs[i + 1], labels, core_rows,
+            labels_of_cells, *grid, squared, runs[i], runs[i + 1], labels, core_rows,
         ),
         tasks, jobs, lambda share: phase("labels", share),
     )  # fmt: skip

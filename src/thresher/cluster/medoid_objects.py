@@ -26,9 +26,7 @@ class Objects(NamedTuple):
 def distinct(
     metric: int, coordinates: NDArray[Any], rows: Numbers, weights: Floats | None
 ) -> Objects:
-    """Merge rows that are equal in the metric's space into one object, with the sum of their
-    weights; leave out weights of 0.
-    """
+    """Merge rows that are equal in the metric's space, adding weights; leave out those of 0."""
     heavy = np.ones(len(rows)) if weights is None else weights
     if weights is not None and not heavy.all():
         kept = heavy > 0

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels import medoids as kernels
-from thresher.cluster.metric import POLE, directions, on_sphere
+from thresher.cluster.metric import POLE, TURN, directions, on_sphere
 from thresher.cluster.names import MEDOID_METRICS
 from thresher.cluster.points import Points
 from thresher.errors import DataError, ParameterError, nearest
@@ -65,13 +65,16 @@ def embedded(metric: int, rows: NDArray[Any]) -> NDArray[np.float64]:
             )
         return directions(found)
     if metric == kernels.HAVERSINE:
-        latitude = found[:, 0]
-        beyond = np.abs(latitude) > POLE
-        if beyond.any():
-            raise DataError(
-                f"A latitude of {latitude[beyond][0]:g} is beyond the poles, at ±π/2.",
-                "Pass latitude, then longitude, both in radians: numpy.radians(degrees).",
-            )
+        for column, name, most, limit in (
+            (0, "latitude", POLE, "π/2"),
+            (1, "longitude", TURN, "2π"),
+        ):
+            beyond = np.abs(found[:, column]) > most
+            if beyond.any():
+                raise DataError(
+                    f"A {name} of {found[beyond, column][0]:g} is beyond ±{limit}.",
+                    "Pass latitude, then longitude, both in radians: numpy.radians(degrees).",
+                )
         return on_sphere(found)
     return found
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cluster.kernels.sphere import sines_and_cosines
 from thresher.cluster.names import METRICS
 from thresher.cluster.points import Points
 from thresher.errors import DataError, ParameterError, nearest
@@ -27,6 +28,7 @@ __all__ = [
     "EARTH_RADIUS",
     "METRICS",
     "POLE",
+    "TURN",
     "DirectionPoints",
     "RadianPoints",
     "SpherePoints",
@@ -78,14 +80,14 @@ def euclidean_view(points: Points, metric: str, eps: float) -> tuple[Points, flo
 
 def on_sphere(radians: NDArray[Any]) -> NDArray[np.float64]:
     """Latitudes and longitudes (n, 2) as points of the unit sphere, (n, 3)."""
-    # contiguous: NumPy's sine of a strided array may take another way, and differ in a bit
-    latitude = np.array(radians[:, 0], np.float64, order="C")
-    longitude = np.array(radians[:, 1], np.float64, order="C")
-    from_axis = np.cos(latitude)
+    angles = np.array(radians.T, np.float64, order="C")
+    sines, cosines = np.empty_like(angles), np.empty_like(angles)
+    sines_and_cosines(angles[0], sines[0], cosines[0])
+    sines_and_cosines(angles[1], sines[1], cosines[1])
     mapped = np.empty((len(radians), 3))
-    mapped[:, 0] = from_axis * np.cos(longitude)
-    mapped[:, 1] = from_axis * np.sin(longitude)
-    mapped[:, 2] = np.sin(latitude)
+    np.multiply(cosines[0], cosines[1], out=mapped[:, 0])
+    np.multiply(cosines[0], sines[1], out=mapped[:, 1])
+    mapped[:, 2] = sines[0]
     return mapped
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.distance import Columns
-from thresher.cluster.kernels.grid_keys import Layout, key_of_point
+from thresher.cluster.kernels.grid_keys import Axes, Layout, key_of_point
 
 __all__ = ["list_cells", "sort_bucket"]
 
@@ -22,17 +22,17 @@ DIGITS = 1 << DIGIT
 
 @kernel
 def sort_bucket(
-    columns: Columns, rows: Any, weights: Any, first: int, last: int, layout: Layout
+    columns: Columns, rows: Any, weights: Any, first: int, last: int, layout: Layout, axes: Axes
 ) -> int:
     """Sort the points first, …, last - 1 by key, equal keys in their order; returns the cells."""
     size = last - first
     if size == 0:
         return 0
     keys = np.empty(size, np.int64)
-    low = high = key_of_point(columns, first, layout)
+    low = high = key_of_point(columns, first, layout, axes)
     ascending = True
     for i in range(np.uintp(size)):
-        key = key_of_point(columns, np.uintp(first) + i, layout)
+        key = key_of_point(columns, np.uintp(first) + i, layout, axes)
         keys[i] = key
         ascending &= i == 0 or keys[i - np.uintp(1)] <= key
         low, high = min(low, key), max(high, key)
@@ -47,7 +47,7 @@ def sort_bucket(
         _reorder(rows, first, order)
         if weights is not None:
             _reorder(weights, first, order)
-    return _distinct(keys) if ascending else _distinct_of(columns, first, last, layout)
+    return _distinct(keys) if ascending else _distinct_of(columns, first, last, layout, axes)
 
 
 @kernel
@@ -111,10 +111,10 @@ def _distinct(keys: Any) -> int:
 
 
 @kernel
-def _distinct_of(columns: Columns, first: int, last: int, layout: Layout) -> int:
+def _distinct_of(columns: Columns, first: int, last: int, layout: Layout, axes: Axes) -> int:
     found, before = 0, -1
     for i in range(np.uintp(first), np.uintp(last)):
-        key = key_of_point(columns, i, layout)
+        key = key_of_point(columns, i, layout, axes)
         found += key != before
         before = key
     return found
@@ -122,12 +122,19 @@ def _distinct_of(columns: Columns, first: int, last: int, layout: Layout) -> int
 
 @kernel
 def list_cells(
-    columns: Columns, first: int, last: int, layout: Layout, place: int, keys: Any, starts: Any
+    columns: Columns,
+    first: int,
+    last: int,
+    layout: Layout,
+    axes: Axes,
+    place: int,
+    keys: Any,
+    starts: Any,
 ) -> None:
     """Write key and first point of the cells of sorted points, from ``place`` on."""
     before = -1
     for i in range(np.uintp(first), np.uintp(last)):
-        key = key_of_point(columns, i, layout)
+        key = key_of_point(columns, i, layout, axes)
         if key != before:
             keys[place] = key
             starts[place] = i

@@ -12,7 +12,7 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.distance import Columns, count_within, fetch, weight_within
-from thresher.cluster.kernels.grid_keys import Layout
+from thresher.cluster.kernels.grid_keys import Axes, Layout
 from thresher.cluster.kernels.grid_rows import (
     Rows,
     advance,
@@ -42,6 +42,7 @@ def mark_core(
     starts: Any,
     cell_weights: Any,
     layout: Layout,
+    axes: Axes,
     rows: Rows,
     squared: float,
     min_samples: Any,
@@ -59,6 +60,7 @@ def mark_core(
         starts: (cells + 1,) first point of every cell.
         cell_weights: (cells,), or None.
         layout: Of the grid.
+        axes: Of the grid.
         rows: Its rows.
         squared: The squared radius.
         min_samples: Least weight of a core point's neighbours; int64 where weights are whole.
@@ -70,7 +72,7 @@ def mark_core(
     count = len(rows.delta)
     cursor = begin(keys, keys[first], rows, 0, len(keys))
     point = np.empty(len(columns))
-    slabs = np.empty((len(columns) - 1, 3))
+    slabs = np.empty((len(layout.shift) - 1, 3))
     held = np.full(count, min_samples)
     for c in range(first, last):
         begins, ends = starts[c], starts[c + 1]
@@ -93,7 +95,7 @@ def mark_core(
         marked = 0
         for i in range(np.uintp(begins), np.uintp(ends)):
             fetch(columns, i, point)
-            slab_distances(point, layout, rows, slabs)
+            slab_distances(point, layout, axes, rows, slabs)
             found, left = min_samples * 0, around
             for r in range(count):
                 if held[r] == 0:

@@ -18,7 +18,7 @@ from thresher.cluster.kernels.distance import (
     precedes,
     squared_distance,
 )
-from thresher.cluster.kernels.grid_keys import Layout
+from thresher.cluster.kernels.grid_keys import Axes, Layout
 from thresher.cluster.kernels.grid_rows import Rows, advance, begin, row_distance, slab_distances
 
 __all__ = ["label_cells"]
@@ -36,6 +36,7 @@ def label_cells(
     core_starts: Any,
     core_labels: Any,
     layout: Layout,
+    axes: Axes,
     rows: Rows,
     squared: float,
     first: int,
@@ -48,7 +49,7 @@ def label_cells(
         return
     cursor = begin(core_keys, keys[first], rows, 0, len(core_keys))
     point = np.empty(len(columns))
-    slabs = np.empty((len(columns) - 1, 3))
+    slabs = np.empty((len(layout.shift) - 1, 3))
     own = 0
     for c in range(first, last):
         ready = False
@@ -65,7 +66,7 @@ def label_cells(
                     advance(core_keys, keys[c], rows, cursor, r, len(core_keys))
                 ready = True
             fetch(columns, i, point)
-            slab_distances(point, layout, rows, slabs)
+            slab_distances(point, layout, axes, rows, slabs)
             cell = _nearest(core_columns, core_starts, rows, cursor, slabs, point, squared)
             if cell >= 0:
                 labels[row] = core_labels[cell]

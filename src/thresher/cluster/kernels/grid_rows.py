@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
-from thresher.cluster.kernels.grid_keys import Layout
+from thresher.cluster.kernels.grid_keys import Axes, Layout, place_along
 
 __all__ = ["Cursor", "Rows", "advance", "begin", "row_distance", "slab_distances"]
 
@@ -91,17 +91,18 @@ def _forward(keys: Any, place: int, limit: int, key: int) -> int:
 
 
 @kernel
-def slab_distances(point: Any, layout: Layout, rows: Rows, squared: Any) -> None:
+def slab_distances(point: Any, layout: Layout, axes: Axes, rows: Rows, squared: Any) -> None:
     """Squared distance, in cells, of a point to the blocks before and after, a lower bound.
 
     Args:
-        point: (d,).
+        point: (dimension,).
         layout: Of the grid.
+        axes: Of the grid.
         rows: Its rows.
         squared: (d - 1, 3), to write to.
     """
-    for k in range(len(point) - 1):
-        block = (point[k] - layout.least[k]) * layout.per_side * 0.5
+    for k in range(squared.shape[0]):
+        block = (place_along(point, k, axes) - layout.least[k]) * layout.per_side * 0.5
         within = 2 * (block - np.floor(block))
         before = max(within - rows.margin, 0.0)
         after = max(2 - within - rows.margin, 0.0)
