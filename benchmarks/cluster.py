@@ -4,8 +4,8 @@
     python benchmarks/cluster.py CASE…         some: spreader2d varying2d gaussians2d spreader3d
                                                gaussians3d spreader5d gaussians5d spreader7d
                                                gaussians7d clicks embeddings taxi50 taxi200
-                                               taxi-part shoreline cold medoids medoids-plane
-                                               medoids-counters
+                                               taxi-part shoreline cube fine-cube spots cold
+                                               medoids medoids-plane medoids-counters
     python benchmarks/cluster.py table         results/cluster.jsonl → results/cluster.md
 
 Every contender runs in a process of its own, one after the other, three rounds of it, and the best
@@ -188,6 +188,9 @@ def cases(shoreline: Path | None) -> dict[str, Case]:
         "shoreline": Case(
             "shores of the world, degrees", 11 * MILLION, partial(shores, shoreline), 0.01, 10
         ),
+        "cube": Case("unit cube, 3-D", 10 * MILLION, generated(data.cube), 1, 2),
+        "fine-cube": Case("unit cube, 3-D", 10 * MILLION, generated(data.cube), 0.01, 5),
+        "spots": Case("twelve spots, 2-D", 180_000, generated(data.twelve_spots), 40, 10, everyone),
     }
 
 

@@ -87,6 +87,18 @@ def gaussian_mixture(n: int, d: int, seed: int = 0) -> Points:
     return centres[random.integers(0, 10, n)] + random.standard_normal((n, d))
 
 
+def cube(n: int, seed: int = 0) -> Points:
+    """Points anywhere in the unit cube, on which scikit-learn is killed: its issue 31407."""
+    return np.random.default_rng(seed).random((n, 3))
+
+
+def twelve_spots(n: int, seed: int = 0) -> Points:
+    """Twelve spots on a wide plane, which take scikit-learn 15 GB: its issue 26726."""
+    random = np.random.default_rng(seed)
+    centres = np.repeat(random.uniform(0, 20_000, (12, 2)), -(-n // 12), axis=0)[:n]
+    return centres + 15 * random.standard_normal((n, 2))
+
+
 def small_gaussians(n: int, k: int = 10, seed: int = 0) -> Points:
     """Well separated clusters of equal size in the plane: k Gaussians on the crossings of a grid.
 

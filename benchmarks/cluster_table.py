@@ -37,7 +37,11 @@ DBSCAN_BARS: dict[str, tuple[float | None, float | None, float | None]] = {
     "taxi200": (3, None, None),
     "taxi-part": (None, None, None),
     "shoreline": (3, None, 100),
+    "cube": (None, None, 80),
+    "fine-cube": (None, None, 80),
+    "spots": (None, None, 100),
 }
+TEN_SECONDS = ("cube", "fine-cube")
 SCALING_BARS = {
     "gaussians2d": 1.7,
     "gaussians3d": 1.7,
@@ -111,6 +115,9 @@ def every_bar(newest: Cases) -> list[Bar]:
         if line is not None and "same_partition" in line["runs"].get("scikit-learn", {}):
             words = f"{name}: rows with another core mark or noise than scikit-learn's"
             rows.append(Bar(words, unlike(line["runs"]["scikit-learn"]), most=0, scale=1))
+    for name in TEN_SECONDS:
+        seconds = figure(newest.get(name), "thresher", "seconds")
+        rows.append(Bar(f"{name}: seconds", seconds, most=10, scale=1))
     embeddings = figure(newest.get("embeddings"), "thresher", "peak_mib")
     rows.append(Bar("embeddings: MiB above the input", embeddings, most=EMBEDDINGS_MIB, scale=1))
     for name, least in SCALING_BARS.items():

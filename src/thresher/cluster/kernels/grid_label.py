@@ -19,7 +19,14 @@ from thresher.cluster.kernels.distance import (
     squared_distance,
 )
 from thresher.cluster.kernels.grid_keys import Axes, Layout
-from thresher.cluster.kernels.grid_rows import Rows, advance, begin, row_distance, slab_distances
+from thresher.cluster.kernels.grid_rows import (
+    Rows,
+    advance,
+    begin,
+    first_at_least,
+    row_distance,
+    slab_distances,
+)
 
 __all__ = ["label_cells"]
 
@@ -57,7 +64,7 @@ def label_cells(
             row = np.uintp(rows_of_points[i])
             if core[i]:
                 if own == 0 or core_keys[np.uintp(own)] != keys[c]:
-                    own = np.searchsorted(core_keys, keys[c])
+                    own = first_at_least(core_keys, own, len(core_keys), keys[c])
                 labels[row] = core_labels[np.uintp(own)]
                 core_rows[row] = True
                 continue

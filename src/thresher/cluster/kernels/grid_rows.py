@@ -16,7 +16,7 @@ import numpy as np
 from thresher.cluster.kernels.compiled import kernel
 from thresher.cluster.kernels.grid_keys import Axes, Layout, place_along
 
-__all__ = ["Cursor", "Rows", "advance", "begin", "row_distance", "slab_distances"]
+__all__ = ["Cursor", "Rows", "advance", "begin", "first_at_least", "row_distance", "slab_distances"]
 
 
 class Rows(NamedTuple):
@@ -39,7 +39,8 @@ class Cursor(NamedTuple):
 
 
 @kernel
-def _first_at_least(keys: Any, low: int, high: int, key: int) -> int:
+def first_at_least(keys: Any, low: int, high: int, key: int) -> int:
+    """The first place from low on, below high, with at least this key; high where there is none."""
     while low < high:
         middle = (low + high) >> 1
         if keys[middle] < key:
@@ -62,8 +63,8 @@ def begin(keys: Any, key: int, rows: Rows, low: int, high: int) -> Cursor:
     cursor = Cursor(np.empty(count, np.int64), np.empty(count, np.int64))
     for r in range(count):
         middle = _middle(key, rows, r)
-        cursor.low[r] = _first_at_least(keys, low, high, middle - rows.below)
-        cursor.high[r] = _first_at_least(keys, cursor.low[r], high, middle + rows.above)
+        cursor.low[r] = first_at_least(keys, low, high, middle - rows.below)
+        cursor.high[r] = first_at_least(keys, cursor.low[r], high, middle + rows.above)
     return cursor
 
 
@@ -87,7 +88,7 @@ def _forward(keys: Any, place: int, limit: int, key: int) -> int:
     while place + leap < limit and keys[np.uintp(place + leap)] < key:
         place += leap
         leap *= 2
-    return _first_at_least(keys, place, min(place + leap, limit), key)
+    return first_at_least(keys, place, min(place + leap, limit), key)
 
 
 @kernel

@@ -174,7 +174,8 @@ def route(part: Any, dimensions: Any, values: Any, levels: int, buckets: Any, co
     rows = U(part.shape[0])
     for first in range(U(0), rows, U(BLOCK)):
         size = min(U(BLOCK), rows - first)
-        at[:] = 0
+        for i in range(size):
+            at[i] = 0
         for _ in range(levels):
             for i in range(size):
                 node = at[i]
@@ -305,7 +306,8 @@ def assemble(
     """
     inner = (1 << levels) - 1
     totals = np.zeros(2 * inner + 1, dtype=np.int64)
-    totals[inner:] = sizes
+    for bucket in range(inner + 1):
+        totals[inner + bucket] = sizes[bucket]
     for heap in range(inner - 1, -1, -1):
         left, right = totals[2 * heap + 1], totals[2 * heap + 2]
         totals[heap] = left + right + (left > 0 and right > 0)
