@@ -458,7 +458,8 @@ def in_its_own_process(
     if done.returncode == -9 or any(words in done.stderr for words in OUT_OF_MEMORY):
         return {"failed": f"> {options.memory_gib:g} GiB"}
     print(done.stderr, file=sys.stderr)
-    last = (done.stderr.splitlines() or [f"exit status {done.returncode}"])[-1]
+    ended = f"ended by signal {-done.returncode}" if done.returncode < 0 else "no reason given"
+    last = (done.stderr.splitlines() or [ended])[-1]
     return {"failed": last}
 
 

@@ -38,7 +38,7 @@ DBSCAN_BARS: dict[str, tuple[float | None, float | None, float | None]] = {
     "taxi-part": (None, None, None),
     "shoreline": (3, None, 100),
     "cube": (None, None, 80),
-    "fine-cube": (None, None, 80),
+    "fine-cube": (None, None, 120),
     "spots": (None, None, 100),
 }
 TEN_SECONDS = ("cube", "fine-cube")
