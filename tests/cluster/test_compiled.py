@@ -68,6 +68,21 @@ def test_kernels_release_the_lock_and_keep_the_order_of_sums():
     assert not options.get("parallel", False)
 
 
+def test_a_full_disk_costs_the_machine_code_and_nothing_else(monkeypatch):
+    """The kernel runs; the next process compiles it anew."""
+
+    def full(self, name, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+
+    @compiled.kernel
+    def thrice(a):
+        return 3 * a
+
+    assert 6.0 == thrice(2.0)
+
+
 def test_a_division_by_zero_is_numpys(nowhere):
     """No exception in the middle of an array."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -24,7 +24,8 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile at the first call, and keep the machine code for the next process.
 
     numba keeps it beside the source or, where that cannot be written, in the user's cache folder
-    (NUMBA_CACHE_DIR names another). Where neither can be, every process compiles anew.
+    (NUMBA_CACHE_DIR names another). Where neither can be, or the disk is full, every process
+    compiles anew.
     """
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
@@ -32,10 +33,23 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     except RuntimeError:  # "no locator available": nowhere to write
         return cast(Callable[P, R], numba.njit(**settings)(function))
     # numba looks whether a kernel's own file has changed, not the files of the kernels it calls
-    file: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    cache: Any = getattr(compiled, "_cache", None)
+    if hasattr(cache, "save_overload"):
+        cache.save_overload = _where_there_is_room(cache.save_overload)
+    file: Any = getattr(cache, "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = SOURCES
     return cast(Callable[P, R], compiled)
+
+
+def _where_there_is_room(save: Callable[..., None]) -> Callable[..., None]:
+    """Keep machine code if that can be done: what is compiled works without."""
+
+    def kept(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    return kept
 
 
 def _sources() -> str:
