@@ -164,6 +164,18 @@ def test_kernels_import_kernels_alone():
                 assert node.module.startswith("thresher.cluster.kernels"), path
 
 
+def test_spark_is_imported_in_its_folder_alone():
+    """And there within functions, so that a worker, and a newcomer, need not load it."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.partition(".")[0] == "pyspark" for name in names):
+                assert "spark" == path.parent.name, path
+    assert "pyspark" not in loaded_by("import thresher.cluster.spark.snapped_dbscan")
+
+
 def test_nothing_relative_is_imported():
     """Every import says where it comes from."""
     for path in FILES:

@@ -499,3 +499,10 @@ def test_arrays_become_tables_with_a_column_a_coordinate():
     assert whole.schema.field("x").type == pa.list_(pa.float32(), 100)
     assert wide.tolist() == whole["x"].to_pylist()
     assert ArrayRows(narrow).points(None, ["x1"]).axes == ("x0", "x2")
+
+
+def test_a_frame_of_spark_is_shown_the_way():
+    """Known by its module alone: PySpark is not imported."""
+    frame = type("DataFrame", (), {"__module__": "pyspark.sql.classic.dataframe"})()
+    with pytest.raises(DataError, match=r"thresher\.cluster\.spark\.dbscan"):
+        open_points(frame)

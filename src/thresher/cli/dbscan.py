@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ from thresher.cli.clustering import (
     open_input,
     share_of,
 )
-from thresher.cluster.names import ALGORITHMS, METRICS
+from thresher.cluster.names import ALGORITHMS, ENGINES, METRICS
 from thresher.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -53,19 +53,33 @@ def dbscan(
     columns: Columns = None,
     metric: Annotated[str, typer.Option(help="euclidean, haversine or cosine.")] = "euclidean",
     rho: Annotated[
-        float, typer.Option(help="Share of eps by which points may be moved; 0 is exact.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            help="Share of eps by which distances may be off; 0 is exact. auto, on Spark: the "
+            "smallest that --driver-limit allows."
+        ),
+    ] = "0",
     weight: Weight = None,
     algorithm: Annotated[
         str, typer.Option(help="auto, grid, tree or balls; all give the same answer.")
     ] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(help="local; or spark, for a folder that this machine does not hold."),
+    ] = "local",
+    driver_limit: Annotated[
+        str, typer.Option(help="On Spark: memory that the cells may take in the driver.")
+    ] = "2GiB",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="On Spark: print what would be done, and stop.")
+    ] = False,
     jobs: Jobs = None,
     only_labels: OnlyLabels = False,
     plot: Plot = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cluster points by density, exactly: DBSCAN of a table that fits on this machine."""
+    """Cluster points by density: DBSCAN, exactly on this machine, or on Spark."""
     began = time.perf_counter()
     check_choice("--metric", metric, METRICS)
     check_choice("--algorithm", algorithm, ALGORITHMS)
@@ -78,9 +92,23 @@ def dbscan(
             f"--min-samples must be above 0 and finite, got {min_samples:g}.",
             "Example: --min-samples 5",
         )
-    if not 0 <= rho < 1:
-        raise ParameterError(f"--rho must be in [0, 1), got {rho:g}.", "0 is exact.")
+    check_choice("--engine", engine, ENGINES)
+    tolerance = rho_of(rho, engine)
     min_samples = int(min_samples) if min_samples.is_integer() else min_samples
+    if engine == "spark":
+        from thresher.cli.spark import Settings, dbscan_on_spark, refuse_others
+
+        refuse_others(plot=plot, algorithm=algorithm)
+        settings_there = Settings(
+            columns, metric, eps, min_samples, tolerance, weight, driver_limit, jobs
+        )
+        dbscan_on_spark(
+            points, out, settings_there, only_labels=only_labels, overwrite=overwrite,
+            explain=explain, as_json=as_json,
+        )  # fmt: skip
+        return
+    if explain:
+        raise ParameterError("--explain is of --engine spark.", "Leave it out.")
     check_places(points, out, plot, overwrite=overwrite)
 
     from thresher.cluster.kernels.compiled import told_of_compiling
@@ -95,7 +123,7 @@ def dbscan(
             eps,
             min_samples,
             metric=metric,
-            rho=rho,
+            rho=float(tolerance),
             algorithm=algorithm,
             jobs=threads,
             phases=phases,
@@ -105,7 +133,7 @@ def dbscan(
             "metric": metric,
             "eps": eps,
             "min_samples": min_samples,
-            "rho": rho,
+            "rho": tolerance,
             "weight": weight,
         }
         finish(
@@ -119,6 +147,25 @@ def dbscan(
             geographic=metric == "haversine",
             as_json=as_json,
         )
+
+
+def rho_of(text: str, engine: str) -> float | Literal["auto"]:
+    """The value of --rho.
+
+    Raises:
+        ParameterError: it is no number in [0, 1), or "auto" without Spark.
+    """
+    if text == "auto":
+        if engine != "spark":
+            raise ParameterError("--rho auto is of --engine spark.", "0, the default, is exact.")
+        return "auto"
+    try:
+        rho = float(text)
+    except ValueError:
+        raise ParameterError(f'--rho must be a number or "auto", got {text!r}.', "") from None
+    if not 0 <= rho < 1:
+        raise ParameterError(f"--rho must be in [0, 1), got {rho:g}.", "0 is exact.")
+    return rho
 
 
 def cluster(

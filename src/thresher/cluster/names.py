@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ALGORITHMS", "MEDOID_METRICS", "METRICS"]
+__all__ = ["ALGORITHMS", "ENGINES", "MEDOID_METRICS", "METRICS"]
 
 METRICS = ("euclidean", "haversine", "cosine")
 MEDOID_METRICS = ("euclidean", "manhattan", "cosine", "haversine")
+ENGINES = ("local", "spark")
 ALGORITHMS = ("auto", "grid", "tree", "balls")

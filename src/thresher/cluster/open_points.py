@@ -85,6 +85,11 @@ def open_rows(X: Any) -> Rows:
         if len(kinds) == 1 and kinds <= {np.dtype("f4"), np.dtype("f8")}:
             return ArrayRows(X.to_numpy(), [str(name) for name in X.columns])
         return _table_of(X)
+    if type(X).__module__.startswith("pyspark."):
+        raise DataError(
+            "The points are a DataFrame of Spark, which this machine need not hold.",
+            "Call thresher.cluster.spark.dbscan(df, …); if they fit here, pass df.toArrow().",
+        )
     if _is_dataset(X):
         return _dataset_rows(X)
     if getattr(X, "ndim", 2) == 2 and (

@@ -35,7 +35,14 @@ from thresher.data.files import reading
 from thresher.data.wording import quoted
 from thresher.errors import DataError
 
-__all__ = ["ParquetPoints", "ParquetRows", "open_parquet"]
+__all__ = [
+    "Block",
+    "ParquetPoints",
+    "ParquetRows",
+    "block_tables",
+    "open_parquet",
+    "place_in",
+]
 
 STREAMS = 4  # blocks that are being handed out at a time
 BUFFER = 1 << 20  # bytes of a column that are read ahead
@@ -130,10 +137,16 @@ class ParquetRows:
         Raises:
             DataError: as `choose_coordinates`.
         """
-        chosen = choose_coordinates(
-            self.schema, columns, self._width_of, without, empty=self.count == 0
-        )
-        return ParquetPoints(self.blocks, chosen)
+        return ParquetPoints(self.blocks, self.choose(columns, without))
+
+    def choose(self, columns: Columns = None, without: Sequence[str] = ()) -> Coordinates:
+        """Which columns are coordinates.
+
+        Raises:
+            DataError: as `choose_coordinates`.
+        """
+        empty = self.count == 0
+        return choose_coordinates(self.schema, columns, self._width_of, without, empty=empty)
 
     def tables(self) -> Iterator[pa.Table]:
         """All columns, block by block in the order of the rows."""
@@ -144,7 +157,7 @@ class ParquetRows:
 
     def _width_of(self, name: str) -> int:
         for block in self.blocks:
-            for table in _tables(block, [name], 1024):
+            for table in block_tables(block, [name], 1024):
                 if name in table.column_names and (width := first_width(table.column(name))):
                     return width
         kind = self.schema.field(name).type
@@ -214,13 +227,7 @@ class ParquetPoints:
     def where(self, row: int) -> str:
         """File, row group and row in it, for messages."""
         block = next(each for each in self._blocks if row < each.start + each.rows)
-        row -= block.start
-        for group in block.groups:
-            size = block.fragment.metadata.row_group(group).num_rows
-            if row < size:
-                break
-            row -= size
-        return f"row {row:,} of row group {group} in {block.fragment.path}"
+        return place_in(block, row - block.start)
 
     def _decoded(self, block: Block) -> Iterator[NDArray[Any]]:
         """The parts of a block, one after another."""
@@ -229,7 +236,7 @@ class ParquetPoints:
             for first in range(0, block.rows, self._part_rows)
         ]
         start = block.start
-        tables = _tables(block, list(self._chosen.columns), self._part_rows)
+        tables = block_tables(block, list(self._chosen.columns), self._part_rows)
         with reading(Path(block.fragment.path), "Parquet"):
             for table in _cut(tables, sizes, block.fragment.path):
                 yield coordinate_rows(table, self._chosen, start)
@@ -265,7 +272,17 @@ class _Stream:
             return self._next == count and not self._ready
 
 
-def _tables(block: Block, columns: list[str], rows: int) -> Iterator[pa.Table]:
+def place_in(block: Block, row: int) -> str:
+    """File, row group and row in it, of a row of a block, for messages."""
+    for group in block.groups:
+        size = block.fragment.metadata.row_group(group).num_rows
+        if row < size:
+            break
+        row -= size
+    return f"row {row:,} of row group {group} in {block.fragment.path}"
+
+
+def block_tables(block: Block, columns: list[str], rows: int) -> Iterator[pa.Table]:
     """Columns of a block by batches; those that the names of its folders give among them."""
     fragment = block.fragment
     with reading(Path(fragment.path), "Parquet"), fragment.open() as source:
@@ -296,6 +313,6 @@ def _cut(tables: Iterable[pa.Table], sizes: Sequence[int], name: str) -> Iterato
                     "Do not write to it while it is read; copy it again.",
                 )
             held.append(table)
-        together = held[0] if len(held) == 1 else pa.concat_tables(held)
+        together = held[0] if len(held) == 1 else pa.concatblock_tables(held)
         yield together.slice(0, size)
         held = [together.slice(size)] if together.num_rows > size else []

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from thresher.cluster.metric import MappedPoints
 from thresher.cluster.points import Points
 
-__all__ = ["SnappedPoints", "cube_side"]
+__all__ = ["SnappedPoints", "cube_side", "snap"]
 
 
 def cube_side(eps: float, dimension: int, rho: float) -> float:
@@ -51,6 +51,11 @@ class SnappedPoints(MappedPoints):
         self.side = side
 
     def _mapped(self, rows: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[Any]:
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            cube = np.floor(rows.astype(np.float64) / self.side)
-            return np.where(np.abs(cube) < 2.0**52, (cube + 0.5) * self.side, rows)
+        return snap(rows, self.side)
+
+
+def snap(rows: NDArray[Any], side: float) -> NDArray[np.float64]:
+    """Each coordinate at the middle of its cube; as it is where cubes are finer than numbers."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        cube = np.floor(rows.astype(np.float64) / side)
+        return np.where(np.abs(cube) < 2.0**52, (cube + 0.5) * side, rows)

@@ -1,0 +1,20 @@
+"""The clusterings on Spark, for data that one machine does not hold.
+
+Names are looked up when they are first used, as workers import this package as well.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thresher.cluster.spark.snapped_dbscan import SparkClustered, dbscan
+
+__all__ = ["SparkClustered", "dbscan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.snapped_dbscan"), name)

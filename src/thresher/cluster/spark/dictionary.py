@@ -1,0 +1,263 @@
+"""The dictionary of cells: how many points lie in each, and which comes first.
+
+    tasks       parts → rows at the centres of their cells → a table → pieces
+    shuffle     of the pieces: those whose cells' hashes begin alike meet
+    tasks       pieces → one table → pieces of all
+    driver      what it holds, and the pieces one after another
+
+Source: the cell dictionary of Song & Lee, RP-DBSCAN, SIGMOD 2018. No point leaves its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from thresher.cluster.metric import RadianPoints, euclidean_view
+from thresher.cluster.points import ArrayPoints, Points
+from thresher.cluster.row_table import RowTable
+from thresher.cluster.snapped import cube_side, snap
+from thresher.cluster.spark import pieces
+from thresher.cluster.spark.source import Part, Source
+from thresher.cluster.table_points import Coordinates, coordinate_rows
+from thresher.data.wording import quoted
+from thresher.errors import DataError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+__all__ = [
+    "Cells",
+    "DictionaryTooLargeError",
+    "Snapping",
+    "bytes_a_cell",
+    "collected",
+    "dictionary",
+]
+
+MOST_BYTES = 48 << 20  # of a task's table, before its pieces are handed on
+
+Array = NDArray[Any]
+
+
+class DictionaryTooLargeError(DataError):
+    """The cells do not fit into the driver."""
+
+
+@dataclass(frozen=True)
+class Snapping:
+    """How a row of the data becomes the centre of its cell.
+
+    Args:
+        chosen: The coordinates.
+        weight: The column of weights, or None.
+        metric: As of DBSCAN.
+        eps: As of DBSCAN; radians for haversine.
+        degrees: The coordinates are degrees.
+        rho: As of DBSCAN, > 0.
+    """
+
+    chosen: Coordinates
+    weight: Coordinates | None
+    metric: str
+    eps: float
+    degrees: bool
+    rho: float
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read."""
+        named = [*self.chosen.columns, *(self.weight.columns if self.weight else ())]
+        return list(dict.fromkeys(named))
+
+    @property
+    def radius(self) -> float:
+        """Eps as a Euclidean distance between centres."""
+        return self._view(np.zeros((1, len(self.chosen.axes))))[1]
+
+    @property
+    def dimension(self) -> int:
+        """Of the centres."""
+        return self._view(np.zeros((1, len(self.chosen.axes))))[0].dimension
+
+    @property
+    def side(self) -> float:
+        """Of the cells."""
+        return cube_side(self.radius, self.dimension, self.rho)
+
+    def _view(self, rows: Array) -> tuple[Points, float]:
+        points: Points = ArrayPoints(rows, max(1, len(rows)))
+        if self.degrees:
+            points = RadianPoints(points)
+        return euclidean_view(points, self.metric, self.eps)
+
+    def centres(self, part: Part) -> Array:
+        """The centres of the cells of a part's rows, (b, d) float64.
+
+        Raises:
+            DataError: a coordinate cannot be one.
+        """
+        with _counted_from(part):
+            rows = coordinate_rows(part.table, self.chosen)
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row = int(np.argmin(finite.all(axis=1)))
+            axis = self.chosen.axes[int(np.argmin(finite[row]))]
+            what = "NaN (or missing)" if np.isnan(rows[row]).any() else "infinity"
+            raise DataError(
+                f"Column {quoted(axis)} has {what} in {part.where(row)}; every coordinate must be "
+                "a finite number.",
+                "Remove or fill rows with NaN or infinity first.",
+            )
+        if not len(rows):
+            return np.empty((0, self.dimension))
+        with _counted_from(part):
+            return snap(self._view(rows)[0].part(0), self.side)
+
+    def weights(self, part: Part) -> Array:
+        """The weights of a part's rows, (b,): int64 ones where there is no column of them.
+
+        Raises:
+            DataError: one is negative or not finite.
+        """
+        if self.weight is None:
+            return np.ones(part.table.num_rows, np.int64)
+        weights = coordinate_rows(part.table, self.weight)[:, 0].astype(np.float64)
+        right = np.isfinite(weights) & (weights >= 0)
+        if not right.all():
+            row = int(np.argmin(right))
+            raise DataError(
+                f"The weight is {weights[row]:g} in {part.where(row)}.",
+                "Weights are finite and at least 0; rows that do not matter have 0.",
+            )
+        return weights
+
+    @property
+    def weight_type(self) -> Any:
+        """Of the sums of weights."""
+        return np.int64 if self.weight is None else np.float64
+
+
+@contextmanager
+def _counted_from(part: Part) -> Iterator[None]:
+    """Say of which rows an error speaks that knows no more than a part."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error.cause} Rows count from {part.where(0)}.", error.fix) from error
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The dictionary in the driver, in the order of the cells' first points."""
+
+    centres: Array  # (m, d) float64
+    weights: Array  # (m,)
+    points: int  # of the data
+    found: int  # cells in the pieces of all tasks, which were shuffled
+
+
+def dictionary(source: Source, snapping: Snapping, buckets: int) -> DataFrame:
+    """The pieces of the whole dictionary, as Spark makes them when it is asked to.
+
+    Args:
+        source: Of the rows.
+        snapping: Of the rows.
+        buckets: Tasks that put pieces together.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    schema = from_arrow_schema(pieces.SCHEMA)
+    gathered = source.frame(partial(_gather, snapping, buckets), schema, snapping.columns)
+    shuffled = gathered.repartition(buckets, "bucket")
+    return shuffled.mapInArrow(partial(_put_together, snapping), schema)
+
+
+def _gather(snapping: Snapping, buckets: int, parts: Iterator[Part]) -> Iterator[pa.RecordBatch]:
+    """A task of the first pass."""
+    dimension, side = snapping.dimension, snapping.side
+    most = MOST_BYTES // (8 * dimension + 32)
+    table = RowTable(dimension, snapping.weight_type)
+    count, found, task = 0, 0, 0
+    try:
+        for part in parts:
+            task = part.task
+            numbers = np.arange(part.first, part.first + part.table.num_rows)
+            table.add(snapping.centres(part), snapping.weights(part), numbers)
+            count += part.table.num_rows
+            if table.count > most:
+                found += table.count
+                yield from pieces.pieces(table, side, buckets)
+                table = RowTable(dimension, snapping.weight_type)
+    except DataError as error:
+        yield pieces.fault(task, error)
+        return
+    yield from pieces.pieces(table, side, buckets)
+    yield pieces.total(task, count, found + table.count)
+
+
+def _put_together(
+    snapping: Snapping, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """A task after the shuffle: equal cells become one; what is no piece goes on to the driver."""
+    dimension, side = snapping.dimension, snapping.side
+    table = RowTable(dimension, snapping.weight_type)
+    for batch in batches:
+        for row in batch.to_pylist():
+            if row["cells"]:
+                table.add(*pieces.decoded(row, dimension, side))
+            else:
+                yield pa.RecordBatch.from_pylist([row], pieces.SCHEMA)
+    yield from pieces.pieces(table, side, 1)
+
+
+def collected(frame: DataFrame, snapping: Snapping, limit: int) -> Cells:
+    """The whole dictionary in the driver.
+
+    Args:
+        frame: Of `dictionary`, persisted.
+        snapping: Of the rows.
+        limit: Bytes that the dictionary may take.
+
+    Raises:
+        DataError: a task's.
+        DictionaryTooLargeError: the dictionary is larger.
+    """
+    told = frame.select("cells", "points", "found", "fault").toArrow().to_pylist()
+    pieces.raise_faults([row["fault"] for row in told if row["fault"]])
+    count = sum(row["cells"] for row in told)
+    points = sum(row["points"] or 0 for row in told)
+    dimension = snapping.dimension
+    needed = count * bytes_a_cell(dimension)
+    if needed > limit:
+        raise DictionaryTooLargeError(
+            f"The dictionary has {count:,} cells and takes {needed / 2**20:,.1f} MiB of the "
+            f"driver, which may take {limit / 2**20:,.1f}.",
+            'Raise --driver-limit, or rho (rho="auto" chooses it by the limit).',
+        )
+    centres = np.empty((count, dimension))
+    weights, lowest = np.empty(count, snapping.weight_type), np.empty(count, np.int64)
+    first = 0
+    for row in frame.where("cells > 0").toLocalIterator():
+        piece = pieces.decoded(row.asDict(), dimension, snapping.side)
+        here = slice(first, first + len(piece.rows))
+        centres[here], weights[here], lowest[here] = piece
+        first = here.stop
+    order = np.argsort(lowest)
+    found = sum(row["found"] or 0 for row in told)
+    return Cells(centres[order], weights[order], points, found)
+
+
+def bytes_a_cell(dimension: int) -> int:
+    """Of the driver, at most, while the dictionary is put in order and clustered."""
+    from thresher.cluster.forecast import needed_memory
+
+    engine = "grid" if dimension <= 3 else "tree"
+    return 2 * (8 * dimension + 16) + needed_memory(engine, 1, dimension, 8, 0)

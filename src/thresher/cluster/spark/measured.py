@@ -1,0 +1,58 @@
+"""What Spark has measured of a group of jobs: bytes shuffled, seconds, tasks that failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["Phases"]
+
+
+class Phases:
+    """Times the phases of a run, and asks Spark what their jobs have moved.
+
+    Args:
+        spark: Its session.
+        tell: Is told a line as a phase begins, with the address of Spark's page.
+    """
+
+    def __init__(self, spark: SparkSession, tell: Any = None) -> None:
+        self.context, self._tell = spark.sparkContext, tell or (lambda line: None)
+        self.seconds: dict[str, float] = {}
+        self.shuffled: dict[str, int] = {}
+        self.failed_tasks = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase, whose jobs are those that begin within it."""
+        context = self.context
+        page = context.uiWebUrl
+        self._tell(f"{name} ({page})" if page else name)
+        group, began = f"thresher-{uuid4().hex}", time.perf_counter()
+        context.setJobGroup(group, f"thresher: {name}")
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.perf_counter() - began, 3)
+            for stage in self._stages(group):
+                self.shuffled[name] = self.shuffled.get(name, 0) + stage.shuffleWriteBytes()
+                self.failed_tasks += stage.numFailedTasks()
+            for name_of in ("spark.jobGroup.id", "spark.job.description"):
+                context.setLocalProperty(name_of, None)  # type: ignore[arg-type]
+
+    def _stages(self, group: str) -> Iterator[Any]:
+        """Spark's own figures of the stages of a group of jobs."""
+        context = self.context
+        tracker, store = context.statusTracker(), context._jsc.sc().statusStore()
+        seen: set[int] = set()
+        for job in tracker.getJobIdsForGroup(group):
+            found = tracker.getJobInfo(job)
+            seen.update(found.stageIds if found is not None else ())
+        for number in sorted(seen):
+            yield store.lastStageAttempt(number)

@@ -1,0 +1,127 @@
+"""Pieces of a dictionary of cells as rows of bytes: what is shuffled instead of points.
+
+    rows      (n, d) the centres of cells: int32 numbers of cubes where they fit, else the float64
+    weights   (n,) int32, int64 or float64
+    lowest    (n,) int64, the lowest number of a point
+
+A piece holds the cells whose hashes begin alike, so that those of one cell meet in one task. Spark
+sees a handful of rows, whatever the number of cells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from thresher.cluster.distinct import hashes_of
+from thresher.cluster.row_table import RowTable
+from thresher.errors import DataError
+
+__all__ = ["SCHEMA", "Piece", "decoded", "fault", "pieces", "raise_faults", "total"]
+
+MOST_ROWS = 1 << 20  # of a piece, far below the 2 GiB a cell of Spark may have
+WIDEST = 2.0**31
+
+SCHEMA = pa.schema(
+    [
+        pa.field("bucket", pa.int32(), nullable=False),
+        pa.field("cells", pa.int64(), nullable=False),  # 0 in a row that is not a piece
+        pa.field("cubes", pa.bool_(), nullable=False),
+        pa.field("weights_type", pa.string()),
+        pa.field("rows", pa.binary()),
+        pa.field("weights", pa.binary()),
+        pa.field("lowest", pa.binary()),
+        pa.field("points", pa.int64()),  # that a task has read, in a row of its own
+        pa.field("found", pa.int64()),  # cells in all of its pieces
+        pa.field("fault", pa.string()),  # what a task cannot go on with
+    ]
+)
+
+Array = NDArray[Any]
+
+
+class Piece(NamedTuple):
+    """Cells with their weights and lowest points."""
+
+    rows: Array
+    weights: Array
+    lowest: Array
+
+
+def pieces(table: RowTable, side: float, buckets: int) -> Iterator[pa.RecordBatch]:
+    """A table as pieces, one or more for each bucket that has any."""
+    hashes = hashes_of(table.rows)
+    bucket_of = ((hashes >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)).astype(np.int32)
+    order = np.argsort(bucket_of, kind="stable")
+    ends = np.cumsum(np.bincount(bucket_of, minlength=buckets))
+    for bucket in range(buckets):
+        first = int(ends[bucket - 1]) if bucket else 0
+        for start in range(first, int(ends[bucket]), MOST_ROWS):
+            chosen = order[start : min(start + MOST_ROWS, int(ends[bucket]))]
+            yield _encoded(
+                Piece(table.rows[chosen], table.weights[chosen], table.lowest[chosen]), side, bucket
+            )
+
+
+def _encoded(piece: Piece, side: float, bucket: int) -> pa.RecordBatch:
+    """The row of a piece, in the narrowest types that give the same numbers back."""
+    rows, weights = piece.rows, piece.weights
+    with np.errstate(all="ignore"):
+        cubes = np.floor(rows / side)
+        narrow = bool((np.abs(cubes) < WIDEST).all() and ((cubes + 0.5) * side == rows).all())
+    if narrow:
+        rows = cubes.astype(np.int32)
+    if weights.dtype == np.int64 and weights.max(initial=0) < WIDEST:
+        weights = weights.astype(np.int32)
+    return _row(
+        bucket=bucket,
+        cells=len(rows),
+        cubes=narrow,
+        weights_type=weights.dtype.str,
+        rows=rows.tobytes(),
+        weights=weights.tobytes(),
+        lowest=piece.lowest.tobytes(),
+    )
+
+
+def decoded(row: dict[str, Any], dimension: int, side: float) -> Piece:
+    """A piece out of its row."""
+    flat: Array = np.frombuffer(row["rows"], np.int32 if row["cubes"] else np.float64)
+    rows = flat.reshape(-1, dimension)
+    if row["cubes"]:
+        rows = (rows + 0.5) * side
+    weights = np.frombuffer(row["weights"], row["weights_type"])
+    if weights.dtype == np.int32:
+        weights = weights.astype(np.int64)
+    return Piece(rows, weights, np.frombuffer(row["lowest"], np.int64))
+
+
+def total(task: int, points: int, found: int) -> pa.RecordBatch:
+    """How many points a task has read, and how many cells it has told of."""
+    return _row(bucket=task, cells=0, cubes=False, points=points, found=found)
+
+
+def fault(task: int, error: DataError) -> pa.RecordBatch:
+    """Why a task cannot go on: told by the driver, not tried again."""
+    said = {"cause": error.cause, "fix": error.fix}
+    return _row(bucket=task, cells=0, cubes=False, fault=json.dumps(said))
+
+
+def _row(**values: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{name: values.get(name) for name in SCHEMA.names}], SCHEMA)
+
+
+def raise_faults(faults: list[str]) -> None:
+    """Raise the first fault, in the order of their words, if there is one.
+
+    Raises:
+        DataError: as the task said it.
+    """
+    for each in sorted(faults)[:1]:
+        said = json.loads(each)
+        raise DataError(said["cause"], said["fix"])

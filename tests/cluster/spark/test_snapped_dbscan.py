@@ -1,0 +1,238 @@
+"""DBSCAN on Spark: what one machine finds, whatever the partitions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from thresher.cluster.dbscan import cluster_points
+from thresher.cluster.metric import EARTH_RADIUS, RadianPoints
+from thresher.cluster.open_points import open_rows
+from thresher.cluster.points import ArrayPoints
+from thresher.cluster.spark import dbscan
+from thresher.errors import DataError, ParameterError
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+RHO = 0.1
+
+
+def places(n=3000, d=2, seed=0):
+    """Three clusters in noise."""
+    random = np.random.default_rng(seed)
+    centres = np.array([[0.0] * d, [3.0] * d, [-3.0] * d])
+    X = centres[random.integers(3, size=n)] + 0.3 * random.normal(size=(n, d))
+    noise = random.random(n) < 0.2
+    X[noise] = random.uniform(-6, 6, (int(noise.sum()), d))
+    return X
+
+
+def table_of(X, **more):
+    """Columns x0, x1, … and others."""
+    return pa.table({f"x{j}": X[:, j] for j in range(X.shape[1])} | more)
+
+
+def folder_of(tmp_path, table, files=3, group=250):
+    """A folder of Parquet files with small row groups, in the order of their names."""
+    folder = tmp_path / "points"
+    folder.mkdir()
+    cuts = np.linspace(0, len(table), files + 1).astype(int)
+    for place, (first, last) in enumerate(pairwise(cuts)):
+        part = table.slice(first, last - first)
+        pq.write_table(part, folder / f"{place:02}.parquet", row_group_size=group)
+    return folder
+
+
+def found_in(rows):
+    """Labels and core marks of a result, in its order."""
+    table = rows.toArrow()
+    assert pa.int32() == table.schema.field("cluster").type
+    assert pa.bool_() == table.schema.field("is_core").type
+    return table, table["cluster"].to_numpy(), table["is_core"].to_numpy(zero_copy_only=False)
+
+
+def assert_same(rows, X, eps, min_samples, **settings):
+    """A result is that of one machine on the rows in the result's order."""
+    table, labels, core = found_in(rows)
+    here = cluster_points(ArrayPoints(X), eps, min_samples, **settings)
+    np.testing.assert_array_equal(here.labels, labels)
+    np.testing.assert_array_equal(here.core, core)
+    return table
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 16])
+def test_a_folder_is_clustered_as_on_one_machine(spark, tmp_path, tasks, monkeypatch):
+    """In the order of its files, with all columns, whatever the number of tasks."""
+    monkeypatch.setattr("thresher.cluster.spark.source.ROWS_A_TASK", 3000 // tasks)
+    X = places()
+    identity = np.arange(3000) + 2**33
+    folder = folder_of(tmp_path, table_of(X, id=identity))
+    found = dbscan(folder, 0.3, 10, rho=RHO, columns=["x0", "x1"])
+    table = assert_same(found.rows, X, 0.3, 10, rho=RHO)
+    assert ["x0", "x1", "id", "cluster", "is_core"] == table.column_names
+    np.testing.assert_array_equal(identity, table["id"].to_numpy())
+    assert 3 == found.statistics["clusters"]
+    assert 3000 == found.statistics["points"]
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 16])
+def test_a_frame_is_clustered_as_on_one_machine(spark, partitions):
+    """In the order of its partitions, of which some may be empty."""
+    X = places(600)
+    frame = spark.createDataFrame(table_of(X)).repartition(partitions)
+    if partitions == 16:
+        frame = frame.where("x0 > 0 or spark_partition_id() % 2 = 0")
+    table = frame.toArrow()
+    X = np.stack([table["x0"], table["x1"]], axis=1)
+    assert_same(dbscan(frame, 0.4, 5, rho=RHO).rows, X, 0.4, 5, rho=RHO)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_count(spark, tmp_path, whole):
+    X = places(1000)
+    random = np.random.default_rng(1)
+    weights = random.integers(0, 4, 1000) if whole else random.integers(0, 12, 1000) / 4
+    folder = folder_of(tmp_path, table_of(X, w=weights))
+    found = dbscan(folder, 0.3, 7.5, rho=RHO, weight="w")
+    assert_same(found.rows, X, 0.3, 7.5, rho=RHO, weights=weights)
+
+
+@pytest.mark.parametrize("adaptive", ["true", "false"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_column_of_lists_holds_the_coordinates(spark, dtype, adaptive):
+    """Of either type, with Spark's adaptive plans and without."""
+    X = places(800, 3).astype(dtype)
+    lists = pa.array(list(X), pa.list_(pa.from_numpy_dtype(dtype)))
+    spark.conf.set("spark.sql.adaptive.enabled", adaptive)
+    try:
+        frame = spark.createDataFrame(pa.table({"v": lists})).coalesce(2)
+        assert_same(dbscan(frame, 0.5, 5, rho=RHO).rows, X, 0.5, 5, rho=RHO)
+    finally:
+        spark.conf.unset("spark.sql.adaptive.enabled")
+
+
+def test_positions_and_directions(spark, tmp_path):
+    """Degrees across the date line; cosines."""
+    random = np.random.default_rng(2)
+    around = np.where(random.random(900) < 0.5, 179.99, -179.99)
+    X = np.stack([60 + 0.01 * random.normal(size=900), around + 0.01 * random.normal(size=900)], 1)
+    folder = folder_of(tmp_path, table_of(X))
+    eps = 500 / EARTH_RADIUS
+    found = dbscan(folder, eps, 8, rho=RHO, metric="haversine", degrees=True)
+    _, labels, core = found_in(found.rows)
+    here = cluster_points(RadianPoints(ArrayPoints(X)), eps, 8, metric="haversine", rho=RHO)
+    np.testing.assert_array_equal(here.labels, labels)
+    np.testing.assert_array_equal(here.core, core)
+    vectors = random.normal(size=(400, 3))
+    frame = spark.createDataFrame(table_of(vectors)).coalesce(2)
+    found = dbscan(frame, 0.01, 4, rho=RHO, metric="cosine")
+    assert_same(found.rows, vectors, 0.01, 4, rho=RHO, metric="cosine")
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_few_rows(spark, n, tmp_path):
+    """None give none; one alone is noise."""
+    X = places(5)[:n]
+    for data in (
+        spark.createDataFrame(table_of(X)),
+        folder_of(tmp_path, table_of(X), files=1),
+    ):
+        found = dbscan(data, 0.3, 2, rho=RHO)
+        table, labels, core = found_in(found.rows)
+        assert ([-1] * n, [False] * n) == (labels.tolist(), core.tolist())
+        assert ["x0", "x1", "cluster", "is_core"] == table.column_names
+
+
+# ---------------------------------------------------------------------- what is said of a run
+def test_statistics_are_sparks_own(spark, tmp_path):
+    """Cells are shuffled, a few bytes each, and nothing of the points."""
+    X = places(20_000)
+    folder = folder_of(tmp_path, table_of(X), group=5000)
+    told = []
+    found = dbscan(folder, 0.5, 10, rho=0.02, tell=told.append)
+    statistics = found.statistics
+    assert statistics["cells"] <= statistics["shuffled_cells"] <= 20_000
+    assert 0 < statistics["shuffle_bytes"] <= 26 * statistics["shuffled_cells"]
+    assert ["checking", "counting", "clustering"] == [line.split()[0] for line in told]
+    coarse = dbscan(folder, 0.5, 10, rho=0.5).statistics
+    assert coarse["shuffled_cells"] < statistics["shuffled_cells"] / 2
+    assert coarse["shuffle_bytes"] < statistics["shuffle_bytes"]
+
+
+def test_rho_is_chosen_by_what_the_driver_may_hold(spark, tmp_path):
+    """The finest that fits; none fits: the number."""
+    X = places(20_000)
+    folder = folder_of(tmp_path, table_of(X), group=5000)
+    fine = dbscan(folder, 0.2, 10, rho="auto").statistics
+    assert 0.01 == fine["rho"]
+    coarse = dbscan(folder, 0.2, 10, rho="auto", driver_limit=1 << 20).statistics
+    assert coarse["rho"] > 0.01
+    with pytest.raises(DataError, match=r"Even with rho=0\.64"):
+        dbscan(folder, 0.2, 10, rho="auto", driver_limit=1000)
+    with pytest.raises(DataError, match=r"cells and takes .* MiB of the driver"):
+        dbscan(folder, 0.2, 10, rho=0.01, driver_limit=1 << 20)
+
+
+# ---------------------------------------------------------------------- what cannot be clustered
+def test_a_missing_number_is_named_with_its_file_and_row_group(spark, tmp_path):
+    X = places(1000)
+    X[777, 1] = np.nan
+    folder = folder_of(tmp_path, table_of(X), files=2, group=100)
+    with pytest.raises(
+        DataError, match=r'"x1" has NaN.* in row 77 of row group 2 in .*01\.parquet'
+    ):
+        dbscan(folder, 0.3, 5, rho=RHO)
+
+
+def test_lists_of_another_length_are_refused(spark, tmp_path):
+    lists = [[1.0, 2.0]] * 50 + [[1.0]] + [[1.0, 2.0]] * 9
+    folder = folder_of(tmp_path, pa.table({"v": lists}), files=1)
+    with pytest.raises(DataError, match=r"holds a list of 1 numbers.*00\.parquet"):
+        dbscan(folder, 0.3, 5, rho=RHO)
+
+
+def test_a_damaged_file_is_named(spark, tmp_path):
+    """In the middle, where its end is whole: only a task finds out."""
+    folder = folder_of(tmp_path, table_of(places(3000)), files=2, group=500)
+    path = folder / "01.parquet"
+    held = bytearray(path.read_bytes())
+    held[200:9000] = bytes(8800)
+    path.write_bytes(held)
+    with pytest.raises(DataError, match=r"01\.parquet"):
+        dbscan(folder, 0.3, 5, rho=RHO)
+
+
+@pytest.mark.parametrize(("value", "said"), [(-1.0, "The weight is -1"), (np.inf, "weight is inf")])
+def test_wrong_weights_are_refused(spark, tmp_path, value, said):
+    weights = np.ones(100)
+    weights[60] = value
+    folder = folder_of(tmp_path, table_of(places(100), w=weights), files=1)
+    with pytest.raises(DataError, match=f"{said}.*row 60"):
+        dbscan(folder, 0.3, 5, rho=RHO, weight="w")
+
+
+def test_settings_are_refused_before_anything_runs(spark):
+    frame = spark.createDataFrame(table_of(places(10), cluster=np.zeros(10)))
+    with pytest.raises(DataError, match='have a column "cluster" already'):
+        dbscan(frame, 0.3, rho=RHO, columns=["x0", "x1"])
+    with pytest.raises(ParameterError, match="rho = 0 is exact"):
+        dbscan(frame, 0.3, columns=["x0", "x1"])
+    with pytest.raises(ParameterError, match="eps must be a number above 0"):
+        dbscan(frame, -1, rho=RHO)
+
+
+def test_the_stand_in_reads_as_the_command_does(tmp_path):
+    """The order of a folder's rows is that of one machine's reader."""
+    X = places(700)
+    folder = folder_of(tmp_path, table_of(X))
+    points = open_rows(folder).points()
+    read = np.concatenate([points.part(number) for number in range(len(points.starts) - 1)])
+    np.testing.assert_array_equal(X, read)

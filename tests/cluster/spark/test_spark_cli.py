@@ -1,0 +1,136 @@
+"""`thresher dbscan --engine spark`: one word, and the same clusters in a folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from thresher.cli import main
+from thresher.cluster.spark import written
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+COMMON = ("--eps", 0.4, "--min-samples", 5, "--columns", "x,y", "--rho", 0.1)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run a command in this process, beside a folder of points."""
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).normal(size=(900, 2)) * [1, 3]
+    (tmp_path / "points").mkdir()
+    for place, part in enumerate(np.array_split(X, 3)):
+        table = pa.table({"x": part[:, 0], "y": part[:, 1], "name": ["a"] * len(part)})
+        pq.write_table(table, tmp_path / "points" / f"{place}.parquet")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["thresher", "dbscan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        out, err = capsys.readouterr()
+        return leaving.value.code or 0, out, err
+
+    return run
+
+
+def names_in(folder):
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_one_word_changes_the_engine_and_not_the_clusters(spark, call, tmp_path):
+    code, out, err = call("points", *COMMON, "--engine", "spark", "--out", "there", "--json")
+    assert (0, "") == (code, err.partition("checking")[0])
+    told = json.loads(out)
+    assert 0 == call("points", *COMMON, "--out", "here.parquet")[0]
+    there, here = pq.read_table("there"), pq.read_table("here.parquet")
+    assert here.column_names == there.column_names
+    for name in here.column_names:
+        assert here[name].to_pylist() == there[name].to_pylist()
+    labels = here["cluster"].to_numpy()
+    assert (900, (labels < 0).sum()) == (told["n"], told["noise"])
+    assert (labels.max() + 1, np.bincount(labels[labels >= 0]).max()) == (
+        told["clusters"],
+        told["largest"],
+    )
+    assert told["noise"] + told["core"] + told["border"] == 900
+    assert ["here.parquet", "points", "there"] == names_in(tmp_path)
+    code, _, err = call("points", *COMMON, "--engine", "spark", "--out", "there")
+    assert 2 == code
+    assert "there exists already" in err
+    again = call(
+        "points", *COMMON, "--engine", "spark", "--out", "there", "--overwrite", "--only-labels"
+    )
+    assert 0 == again[0]
+    assert "cells" in again[1]
+    assert ["cluster", "is_core"] == pq.read_table("there").column_names
+    assert labels.tolist() == pq.read_table("there")["cluster"].to_pylist()
+    assert ["here.parquet", "points", "there"] == names_in(tmp_path)
+
+
+def test_what_was_there_stays_until_all_is_written(spark, call, tmp_path, monkeypatch):
+    """No half-written folder is left, and the old one is as it was."""
+    old = tmp_path / "there"
+    old.mkdir()
+    (old / "kept").write_text("old")
+
+    def torn(rows, folder):
+        folder.mkdir()
+        (folder / "part").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(written, "write_rows", torn)
+    code, _, err = call("points", *COMMON, "--engine", "spark", "--out", "there", "--overwrite")
+    assert 2 == code
+    assert "No space left on device" in err
+    assert "old" == (old / "kept").read_text()
+    assert ["points", "there"] == names_in(tmp_path)
+
+
+def test_a_plan_is_printed_without_spark(call, monkeypatch):
+    """The figures of the files, and what they come to at most."""
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    arguments = ("points", *COMMON, "--engine", "spark", "--out", "there", "--explain")
+    code, out, _ = call(*arguments)
+    assert 0 == code
+    assert "900 in 2 dimensions, 3 files" in out
+    assert "2 over the points" in out
+    code, out, _ = call(*arguments, "--json", "--driver-limit", "64MiB")
+    told = json.loads(out)
+    assert (900, 900 * 20, 64 << 20) == (
+        told["points"],
+        told["shuffle_bytes_at_most"],
+        told["driver_limit"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--plot", "p.png"], "--plot is of --engine local."),
+        (["--algorithm", "grid"], "--algorithm is of --engine local."),
+        (["--driver-limit", "much"], '--driver-limit "much" is no size.'),
+        (["--rho", "0"], "rho = 0 is exact, which runs on one machine only."),
+        (["--rho", "some"], "--rho must be a number or \"auto\", got 'some'."),
+        (["--out", "points/inside"], "are not apart"),
+        (["--engine", "cluster"], '--engine "cluster" is unknown.'),
+    ],
+)
+def test_what_spark_cannot_do_is_said(spark, call, arguments, said):
+    code, _, err = call("points", *COMMON, "--engine", "spark", "--out", "there", *arguments)
+    assert 2 == code
+    assert said in err
+
+
+@pytest.mark.parametrize("arguments", [["--rho", "auto"], ["--explain"]])
+def test_what_is_sparks_is_refused_without_it(call, arguments):
+    code, _, err = call("points", *COMMON, "--out", "here.parquet", *arguments)
+    assert 2 == code
+    assert "is of --engine spark." in err
