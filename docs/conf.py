@@ -33,7 +33,7 @@ nitpick_ignore_regex = [
         r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning|starlette)\..*",
     ),
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
-    ("py:class", r"Tensor|nn\.Module|NDArray"),  # the same, within a ClassVar or a field
+    ("py:class", r"Tensor|nn\.Module|NDArray|DataFrame"),  # the same, within a ClassVar or a field
     ("py:class", r"dict\[str"),  # half of a type: "=<factory>" beside it is no Python
     ("py:class", r"thresher\.training\.loop\.Augment"),  # a protocol; the page says its call
 ]
@@ -82,6 +82,7 @@ documented_modules = [
     "thresher.cluster",
     "thresher.cluster.silhouette",
     "thresher.cluster.points",
+    "thresher.cluster.spark.snapped_dbscan",
 ]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_mock_imports = ["transformers", "lightning"]  # extras; a page needs their names only

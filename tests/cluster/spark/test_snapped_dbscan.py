@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -179,6 +182,51 @@ def test_rho_is_chosen_by_what_the_driver_may_hold(spark, tmp_path):
         dbscan(folder, 0.2, 10, rho="auto", driver_limit=1000)
     with pytest.raises(DataError, match=r"cells and takes .* MiB of the driver"):
         dbscan(folder, 0.2, 10, rho=0.01, driver_limit=1 << 20)
+
+
+# ---------------------------------------------------------------------- workers that die
+def raising(attempt, partition):
+    """Fail a task once."""
+    if attempt == 0 and partition == 1:
+        raise RuntimeError("on purpose")
+
+
+def killed(attempt, partition):
+    """Lose a worker once."""
+    if attempt == 0 and partition == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def faulty(fault):
+    """A step before ours, in whose worker a task fails at its first try, in every pass."""
+
+    def step(batches):
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        for batch in batches:
+            yield batch
+            fault(context.attemptNumber(), context.partitionId())
+
+    return step
+
+
+@pytest.mark.parametrize("fault", [raising, killed])
+def test_a_task_that_fails_is_done_again(spark, fault):
+    """In the middle of either pass; the result is the same, and the failures are told."""
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        X = places(900)
+        spark.sparkContext.pythonExec = sys.executable  # of this test's own step
+        frame = spark.createDataFrame(table_of(X)).coalesce(2)
+        frame = frame.mapInArrow(faulty(fault), frame.schema)
+        found = dbscan(frame, 0.4, 5, rho=RHO)
+        assert_same(found.rows, X, 0.4, 5, rho=RHO)
+        assert found.statistics["failed_tasks"] >= 1
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 # ---------------------------------------------------------------------- what cannot be clustered

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -134,3 +137,20 @@ def test_what_is_sparks_is_refused_without_it(call, arguments):
     code, _, err = call("points", *COMMON, "--out", "here.parquet", *arguments)
     assert 2 == code
     assert "is of --engine spark." in err
+
+
+def test_the_page_runs(spark, call, tmp_path, monkeypatch):
+    """Its command, and its Python with a frame."""
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "spark.md").read_text()
+    command = re.search(r"\$ thresher dbscan (.*)", page).group(1)
+    arguments = command.replace("positions/", "points/").split()
+    assert 0 == call(*arguments)[0]
+    assert 900 == pq.read_table("clusters").num_rows
+    shutil.rmtree("clusters")
+    names = {"df": spark.read.parquet(str(tmp_path / "points"))}
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1)
+    exec(block.replace("clusters", str(tmp_path / "clusters")), names)  # Spark stands elsewhere
+    assert 900 == pq.read_table("clusters").num_rows
+    told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page.partition("## Reading")[2], re.MULTILINE)
+    shown = {name for cell in told for name in re.findall(r"`(\w+)`", cell)}
+    assert shown == set(names["found"].statistics) - {"engine"}
