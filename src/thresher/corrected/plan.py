@@ -21,7 +21,7 @@ from thresher.corrected.rows import (
     rows_by_name,
     rows_in_order,
 )
-from thresher.corrected.source import Rows, Source
+from thresher.corrected.source import Rows, Source, read_tested
 from thresher.data import Encoding
 from thresher.data.columns import dense
 from thresher.data.labels import read_labels
@@ -233,11 +233,17 @@ def plan_rows(
     return plan
 
 
-def plan_changes(reviewed: Reviewed, source: Source) -> Plan:
+def plan_changes(reviewed: Reviewed, source: Source, *, include_test: bool) -> Plan:
     """Plan a list of changes of data that are not written anew.
 
-    The rows are the samples of the run. The data are read only where the run does not tell which
-    of their rows it took; of arrays in memory nobody knows it then.
+    The rows are the samples of the run. The data are read only for a column that names a test
+    split, and where the run does not tell which of their rows it took; of arrays in memory nobody
+    knows it then.
+
+    Args:
+        reviewed: The run and its decisions.
+        source: Where the rows came from, of the form "other".
+        include_test: Whether rows of a test split are corrected as well.
 
     Raises:
         RunError: the data are not those of the run.
@@ -253,12 +259,23 @@ def plan_changes(reviewed: Reviewed, source: Source) -> Plan:
         original = samples.labels[place]
         _refuse_other_labels(original, reviewed, source.path)
         row = rows_in_order(len(samples), samples.skipped["row"].to_pylist())[place]
+    label, stays = corrections.label.copy(), ~corrections.excluded
+    left = np.zeros(count, dtype=bool)
+    touched = (label != original) | ~stays
+    tested = read_tested(source) if touched.any() and not include_test else None
+    if tested is not None:
+        assert source.path is not None
+        if reviewed.whole and len(tested) != count + len(reviewed.skipped):
+            now = f"it has {len(tested):,} rows, the run read {count + len(reviewed.skipped):,}"
+            raise changed_data(source.path, now)
+        left = tested[row] & touched
+        label[left], stays[left] = original[left], True
     return Plan(
         original=original,
-        label=corrections.label,
-        stays=~corrections.excluded,
+        label=label,
+        stays=stays,
         decision=corrections.decision,
-        left=np.zeros(count, dtype=bool),
+        left=left,
         audited=np.arange(count),
         row=row,
         named={},
