@@ -1,5 +1,6 @@
 """`thresher review` as a process: it serves, ends well, and loses nothing when it is killed."""
 
+import http.client
 import json
 import os
 import re
@@ -123,6 +124,33 @@ def test_other_machines_are_let_in_only_on_demand(call, run):
     assert 2 == refused.code
     assert "ssh -L" in refused.err
     assert "--allow-remote" in refused.err
+
+
+def test_the_tunnel_that_is_advised_leads_to_the_page(process, run):
+    """Another address is let in on demand and warned of; ssh brings requests to that address."""
+    options = ("--host", "127.0.0.2", "--allow-remote")
+    started = process("review", "run", "--no-browser", "--json", *options)
+    url = json.loads(started.stdout.readline())["url"]
+    assert url.startswith("http://127.0.0.2:")
+    warning = started.stderr.readline()
+    assert "unencrypted" in warning
+    near, there, far = re.search(r"ssh -L (\d+):([\d.]+):(\d+) THIS-MACHINE", warning).groups()
+    way = http.client.HTTPConnection(there, int(far), timeout=10)  # as a tunnel's end connects
+    named = {"Host": f"127.0.0.1:{near}"}  # as the browser at its beginning asks
+    assert f"http://{named['Host']}/" in warning
+    way.request("GET", f"/open?{url.partition('?')[2]}", headers=named)
+    answer = way.getresponse()
+    answer.read()
+    assert 303 == answer.status
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    for host in (named["Host"], f"127.0.0.2:{near}"):
+        way.request("GET", "/api/run", headers={"Host": host, "Cookie": cookie})
+        answer = way.getresponse()
+        assert (200, 12) == (answer.status, json.load(answer)["flagged"])
+    way.close()
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)
+    assert 0 == started.returncode
 
 
 @pytest.mark.parametrize("missing", ["run", "audit"])
