@@ -9,6 +9,7 @@ import socket
 import urllib.error
 import urllib.request
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import pytest
 
@@ -171,3 +172,28 @@ def test_a_folder_that_cannot_be_written_is_said(call, run):
     run.path.chmod(0o700)
     assert 2 == refused.code
     assert "make it writable" in refused.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak")
+def test_a_million_rows_are_reviewed_in_three_hundred_megabytes(process, tmp_path):
+    """Whatever is asked: the first and the last samples, pairs, a large batch and its undoing."""
+    names = [f"class {number:03d}" for number in range(100)]
+    run_of(tmp_path / "run", audit_table(rows=10**6, flagged=200_000, classes=names))
+    started, opener, address = begun(process)
+
+    def asked(path):
+        with opener.open(f"{address}api/{path}") as answer:
+            return json.load(answer)
+
+    for first in (*range(0, 4000, 200), 100_000, 999_700):
+        assert 200 == len(asked(f"items?from={first}&count=200")["items"])
+    pair = asked("pairs")["pairs"][0]
+    chosen = asked(f"pair?given={pair['given']}&suggested={pair['suggested']}&count=500")["places"]
+    shown = asked(f"items?places={','.join(map(str, chosen[:200]))}")["items"]
+    decide(opener, address, sample_ids=[each["sample_id"] for each in shown], decision="accept")
+    assert 200 == asked("run")["decided"]
+    status = Path(f"/proc/{started.pid}/status").read_text()
+    assert 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 300e6
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)
