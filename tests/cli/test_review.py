@@ -74,17 +74,23 @@ def test_for_people_it_prints_the_address_the_count_and_what_comes_next(process,
 
 
 def test_kill_nine_loses_nothing_that_was_answered(process, run):
-    """And the next review goes on where this one was."""
+    """And the next review goes on where this one was: first with what was passed over."""
     started, opener, address = begun(process)
-    for row in range(5):
-        decide(opener, address, sample_id=f"sample/{row}", decision="keep")
+    with opener.open(f"{address}api/items?from=0&count=6") as answer:
+        names = [each["sample_id"] for each in json.load(answer)["items"]]
+    passed_over = names.pop(2)
+    for name in names:
+        decide(opener, address, sample_id=name, decision="keep")
     started.kill()
     started.communicate()
     with DecisionLog(run.decisions, read_only=True) as log:
-        assert [f"sample/{row}" for row in range(5)] == list(log.current())
+        assert names == list(log.current())
     again, opener, address = begun(process)
     with opener.open(f"{address}api/run") as answer:
-        assert 5 == json.load(answer)["decided"]
+        found = json.load(answer)
+    assert (5, 2) == (found["decided"], found["start"])
+    with opener.open(f"{address}api/items?from=2&count=1") as answer:
+        assert passed_over == json.load(answer)["items"][0]["sample_id"]
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=30)
 

@@ -442,6 +442,24 @@ def test_exceptions_of_a_pair_stay_undecided(serve):
     assert 2 == sum(decision == "accept" for decision, _ in site.current().values())
 
 
+def test_five_hundred_of_a_pair_are_decided_by_two_keys_and_undone_by_one(serve):
+    """More than one answer of the server holds; those that are not shown stay undecided."""
+    site = serve(audit_table(rows=2100, flagged=2090))
+    page = site.tab()
+    pair = site.review.pairs()[0]
+    assert pair["count"] > 500
+    press(page, "g")
+    playwright.expect(tiles(page)).to_have_count(500)
+    assert f"The next {pair['count'] - 500} follow." in page.locator("#bunch-note").inner_text()
+    press(page, "Enter")
+    until(page, lambda: len(site.current()) == 500)
+    playwright.expect(tiles(page)).to_have_count(pair["count"] - 500)
+    assert {"accept"} == {decision for decision, _ in site.current().values()}
+    press(page, "z")
+    until(page, lambda: not site.current())
+    playwright.expect(tiles(page)).to_have_count(500)
+
+
 def test_pairs_are_walked_by_keys(serve):
     """The most frequent first; a click on a tile leaves it out."""
     site = serve(audit_table(rows=100, flagged=50))

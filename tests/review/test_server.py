@@ -1,9 +1,15 @@
 """The routes: what the page is told, what is decided, and that two pages agree."""
 
+import re
+from importlib.resources import files
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 from starlette.testclient import TestClient
@@ -83,6 +89,44 @@ def test_a_decision_is_on_the_disk_when_it_is_answered(client, review, decision,
     with DecisionLog(review.folder.decisions, read_only=True) as log:
         assert wanted == log.current()[item["sample_id"]].label
     assert decision == first(client)[0]["decision"]
+
+
+def command_keys():
+    """The keys that the page takes for commands, in either mode."""
+    code = files("thresher.review").joinpath("page", "review.js").read_text(encoding="utf-8")
+    tables = re.findall(r"const (?:GRID_)?COMMANDS = {(.*?)};", code, re.DOTALL)
+    return {
+        quoted or plain
+        for table in tables
+        for quoted, plain in re.findall(r'(?:"([^"]+)"|(\w+)):', table)
+    }
+
+
+WORDS = ("accept", "keep", "exclude", "unsure", "undo", "other:", "1", "9", *sorted(command_keys()))
+
+
+@given(
+    classes=st.lists(
+        st.sampled_from(WORDS) | st.text(min_size=1), min_size=2, max_size=15, unique=True
+    )
+)
+@settings(deadline=None, max_examples=15)
+def test_a_class_has_a_digit_for_a_key_and_no_name_is_a_command(classes):
+    """Whatever classes are called, what a digit stands for is the class of that place."""
+    keys = command_keys()
+    assert {"Enter", " ", "k", "z", "ArrowLeft", "[", "s"} <= keys
+    with TemporaryDirectory() as folder:
+        table = audit_table(rows=16, flagged=4, classes=classes, unlabelled=0)
+        review = Review(run_of(Path(folder) / "run", table))
+        for item in review.items([0, 1, 2, 3]):
+            likely = item["likely"]
+            assert [item["suggested"], item["given"]] == likely[:2]
+            assert min(9, len(classes)) == len(likely) == len(set(likely))
+            assert not keys & {str(digit) for digit, _ in enumerate(likely, 1)}
+        for number in likely:
+            decided = review.decide([item["sample_id"]], f"other:{classes[number]}")
+            assert classes[number] == decided["changes"][0]["label"]
+        review.log.close()
 
 
 def test_undo_takes_back_batch_by_batch(client):
