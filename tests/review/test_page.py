@@ -575,6 +575,34 @@ def test_what_cannot_be_saved_is_said_and_saved_later(serve):
     site.expected = "ERR_FAILED"
 
 
+@pytest.mark.parametrize("mode", ["single", "grid"])
+def test_a_decision_whose_answer_is_lost_is_undone_by_one_key(serve, mode):
+    """It is sent again, and stands once."""
+    site = serve()
+    page = site.tab()
+    if mode == "grid":
+        open_grid(page)
+    lost = []
+
+    def lose(route):
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().status)  # the server has it on the disk
+            route.abort()
+
+    page.route("**/api/decide", lose)
+    press(page, "Enter")
+    until(page, lambda: lost and site.current())
+    count = len(site.current())
+    wait_until_saved(page)
+    playwright.expect(page.locator("#trouble")).to_be_hidden()
+    assert ([200], count) == (lost, site.review.log.last_event())
+    press(page, "z")
+    until(page, lambda: not site.current())
+    site.expected = "ERR_FAILED"
+
+
 def test_a_full_disk_is_said_in_the_servers_words(serve):
     """Cause and fix, as long as it lasts; questions that are answered meanwhile do not hide it."""
     site = serve()

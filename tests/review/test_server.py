@@ -185,9 +185,39 @@ def test_a_pair_is_decided_and_undone_at_once(client):
     assert [] == client.get("/api/pair", params={"given": 3, "suggested": 3}).json()["places"]
 
 
+def test_a_decision_that_is_sent_again_is_applied_once(client, review):
+    """By the name that it was sent with; what was decided since is told as well."""
+    ids = [each["sample_id"] for each in first(client, 4)]
+    asked = {"sample_ids": ids[:2], "decision": "keep", "request": "tab-1"}
+    once = client.post("/api/decide", json=asked).json()
+    decide(client, "exclude", ids[2])
+    again = client.post("/api/decide", json=asked).json()
+    assert set(ids[:2]) == {each["sample_id"] for each in once["changes"]}
+    assert set(ids[:3]) == {each["sample_id"] for each in again["changes"]}
+    assert 3 == review.log.last_event() == again["event"]
+    assert [ids[2]] == [each["sample_id"] for each in undone(client)["changes"]]
+    assert 0 == undone(client)["decided"]
+
+
+def test_decisions_without_a_name_are_all_applied(client, review):
+    """So are equal ones with names of their own, and one that was refused at first."""
+    (item,) = first(client)
+    asked = {"sample_id": item["sample_id"], "decision": "keep"}
+    for request in ({}, {}, {"request": "a"}, {"request": "b"}):
+        assert 200 == client.post("/api/decide", json={**asked, **request}).status_code
+    assert 4 == review.log.last_event()
+    wrong = {**asked, "request": "c", "decision": "other:horse"}
+    assert 400 == client.post("/api/decide", json=wrong).status_code
+    client.post("/api/decide", json={**asked, "request": "c"})
+    assert 5 == review.log.last_event()
+
+
 @pytest.mark.parametrize(
     "asked",
     [
+        {"sample_id": "sample/0", "decision": "keep", "request": 1},
+        {"sample_id": "sample/0", "decision": "keep", "request": ""},
+        {"sample_id": "sample/0", "decision": "keep", "request": "x" * 101},
         {"sample_id": "sample/0", "decision": "delete"},
         {"sample_id": "sample/0", "decision": "other:horse"},
         {"sample_id": "stranger", "decision": "keep"},
