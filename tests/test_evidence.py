@@ -103,6 +103,9 @@ def test_a_run_keeps_evidence_features_and_what_they_say(tmp_path):
     audit = pq.read_table(tmp_path / "run" / "audit.parquet").to_pandas()
     assert audit["is_near_duplicate_issue"][[0, 300, 1, 301]].all()
     assert ["near_duplicate", "near_duplicate"] == audit["reason"][[0, 300]].tolist()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "Similar samples" in page
     thresher.fit((images, labels), epochs=2, out=tmp_path / "plain")
     assert not (tmp_path / "plain" / "features.npy").exists()
     assert "outlier_score" not in pq.read_schema(tmp_path / "plain" / "audit.parquet").names

@@ -447,6 +447,25 @@ def test_a_second_review_adds_to_the_first():
     assert wanted["species"].tolist() == pd.read_csv("twice.csv")["species"].tolist()
 
 
+def test_a_second_review_lists_what_the_first_left_out():
+    """Of labels from a file of their own too; rows of a test split stay where they are."""
+    frame = labelled_apart()
+    fitted("data.csv", labels="labels.csv")
+    decide((0, "exclude", None), (30, "exclude", None), (40, "exclude", None))
+    again = {"labels": "labels.csv", "decisions": "run", "epochs": 1}
+    thresher.fit("data.csv", out="second", **again)
+    decide((20, "exclude", None), run="second")  # of the rows that are left: 21
+    done = export("second", "list.csv")
+    rows = listed("list.csv")
+    assert ["21", "30", "40"] == [each["row"] for each in rows]
+    assert frame["species"][[21, 30, 40]].tolist() == [each["label_original"] for each in rows]
+    assert {("", "exclude")} == {(each["label"], each["decision"]) for each in rows}
+    assert (3, 1, 0) == (done.dropped, done.test, done.missing)
+    meant = export("second", "meant.csv", include_test=True)
+    assert ["0", "21", "30", "40"] == [each["row"] for each in listed("meant.csv")]
+    assert (4, 0, 0) == (meant.dropped, meant.test, meant.missing)
+
+
 def test_a_corrected_file_is_trained_on_without_its_old_labels(iris):
     """They are no feature, and samples keep their names."""
     five()
