@@ -169,8 +169,8 @@ ASKED_FOR = [
 ]
 
 
-def tests_of(file):
-    """The names of a file's tests, read without running it."""
+def functions_of(file):
+    """The names of the functions of a file, read without running it."""
     found = ast.parse(file.read_text(encoding="utf-8")).body
     return {each.name for each in found if isinstance(each, ast.FunctionDef)}
 
@@ -182,7 +182,7 @@ def test_what_is_said_to_hold_a_claim_is_there(line):
     benchmarks = re.findall(r"`python (benchmarks/\w+\.py) ?(\w*)`", line)
     assert tests or benchmarks
     for file, name in tests:
-        assert name in tests_of(TESTS / file), f"{file}::{name}"
+        assert name in functions_of(TESTS / file), f"{file}::{name}"
         assert name.startswith("test_")
     for file, word in benchmarks:
         assert word in (ROOT / file).read_text()
