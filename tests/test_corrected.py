@@ -50,4 +50,7 @@ def test_the_page_for_those_who_come_from_cleanlab(tmp_path, monkeypatch):
     both = (names["theirs"] & names["ours"]).sum()
     assert both > 0.5 * max(names["theirs"].sum(), names["ours"].sum())
     assert len(names["worst"]) == names["ours"].sum()
+    taken = names["cleaned"].get_label_issues()
+    assert names["ours"].tolist() == taken["is_label_issue"].tolist()
+    assert "suggested_label" in taken
     assert len(names["issues"]) == len(names["labels"]) == len(names["classifier"].audit_)

@@ -1,5 +1,6 @@
 """What the documents show runs as shown."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -160,3 +161,35 @@ def test_the_template_method_trains():
     confidence = outputs.detach().softmax(1)[:, 0]
     weights = template.mean_confidence(criterion.history["given_sum"], criterion.history["visits"])
     torch.testing.assert_close(weights, confidence)
+
+
+TESTS = ROOT / "tests"
+ASKED_FOR = [
+    line for line in (TESTS / "README.md").read_text().splitlines() if re.match(r"\| [AR]\d", line)
+]
+
+
+def functions_of(file):
+    """The names of the functions of a file, read without running it."""
+    found = ast.parse(file.read_text(encoding="utf-8")).body
+    return {each.name for each in found if isinstance(each, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("line", ASKED_FOR, ids=lambda line: line.split()[1])
+def test_what_is_said_to_hold_a_claim_is_there(line):
+    """Every test and every benchmark by its name; each claim has one at least."""
+    tests = re.findall(r"`([\w/]+\.py)::(\w+)`", line)
+    benchmarks = re.findall(r"`python (benchmarks/\w+\.py) ?(\w*)`", line)
+    assert tests or benchmarks
+    for file, name in tests:
+        assert name in functions_of(TESTS / file), f"{file}::{name}"
+        assert name.startswith("test_")
+    for file, word in benchmarks:
+        assert word in (ROOT / file).read_text()
+    assert line.count("::") == len(tests)  # no name is written in a way that is not looked for
+
+
+def test_every_claim_has_a_line_of_its_own():
+    """Thirty, numbered."""
+    numbers = [line.split()[1] for line in ASKED_FOR]
+    assert [f"{part}{number}" for part in "AR" for number in range(1, 16)] == numbers

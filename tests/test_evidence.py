@@ -91,7 +91,7 @@ def test_a_run_keeps_evidence_features_and_what_they_say(tmp_path):
     images, labels = shipped.digits(300)
     images = np.concatenate([images, images[:5]])  # five twice, one of them with another label
     labels = np.concatenate([labels, [(labels[0] + 1) % 10, *labels[1:5]]])
-    thresher.fit((images, labels), epochs=4, features=True, out=tmp_path / "run")
+    thresher.fit((images, labels), epochs=4, features=True, model="mlp", out=tmp_path / "run")
     features = np.load(tmp_path / "run" / "features.npy")
     assert (305, np.float16) == (len(features), features.dtype)
     kept = pq.read_table(tmp_path / "run" / "evidence.parquet").to_pylist()
@@ -103,6 +103,9 @@ def test_a_run_keeps_evidence_features_and_what_they_say(tmp_path):
     audit = pq.read_table(tmp_path / "run" / "audit.parquet").to_pandas()
     assert audit["is_near_duplicate_issue"][[0, 300, 1, 301]].all()
     assert ["near_duplicate", "near_duplicate"] == audit["reason"][[0, 300]].tolist()
-    thresher.fit((images, labels), epochs=2, out=tmp_path / "plain")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "Similar samples" in page
+    thresher.fit((images, labels), epochs=2, model="mlp", out=tmp_path / "plain")
     assert not (tmp_path / "plain" / "features.npy").exists()
     assert "outlier_score" not in pq.read_schema(tmp_path / "plain" / "audit.parquet").names

@@ -137,6 +137,28 @@ def test_the_audit_changes_no_weight():
     assert first == second
 
 
+@pytest.mark.parametrize("method", ["auto", "standard", "co-teaching", "selfie"])
+def test_the_audit_costs_no_further_pass(method):
+    """The network sees as many batches, of as many rows, with the audit as without it."""
+    import torch
+
+    passes = []
+
+    def seen(module, inputs):
+        if isinstance(module, torch.nn.Linear):
+            passes[-1].append(len(inputs[0]))
+
+    counting = torch.nn.modules.module.register_module_forward_pre_hook(seen)
+    for audit in (True, False):
+        passes.append([])
+        thresher.fit(
+            shipped.iris(), label="species", epochs=3, method=method,
+            out=f"run{audit}", audit=audit,
+        )  # fmt: skip
+    counting.remove()
+    assert passes[0] == passes[1] != []
+
+
 def test_a_run_changes_no_state_of_the_process():
     """Neither torch's generator nor the caller's data."""
     import torch

@@ -419,7 +419,9 @@ class Job:
         write_table(found.table, folder.audit)
         trace = columns[TRACE].numpy() if TRACE in columns else None
         keep_evidence(folder.evidence, self.samples, found.table, found.verdicts, trace, features)
-        shown = found.table["sample_id"].take(rows_shown(found.table, SUSPECTS)).to_pylist()
+        names = found.table["sample_id"]
+        shown = names.take(rows_shown(found.table, SUSPECTS)).to_pylist()
+        kept = read_evidence(folder.evidence, shown)
         page = render_report(
             summary=found.summary,
             table=found.table,
@@ -430,7 +432,7 @@ class Job:
                 "summary": first_sentence(type(self.method).__doc__ or ""),
                 "source": self.method.source,
             },
-            evidence=read_evidence(folder.evidence, shown),
+            evidence=lambda row: kept.get(names[row].as_py()),
             top=SUSPECTS,
         )
         write_report(folder.report, page)

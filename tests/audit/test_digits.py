@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
 from thresher.audit import build_table, judge, render_report, summarise, write_table
+from thresher.audit.evidence_file import Evidence
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +46,11 @@ def test_everything_is_written(simulate, noisy_digits, tmp_path):
     inputs, true, given, logits = noisy_digits
     record, _ = simulate(rows=len(true), classes=10, base=logits, labels=given, epochs=5)
 
-    def thumbnail(row):
+    def evidence(row):
         buffer = io.BytesIO()
         pixels = (inputs[row].reshape(8, 8) * 15.9).astype(np.uint8)
         Image.fromarray(pixels).save(buffer, "PNG")
-        return buffer.getvalue()
+        return Evidence(buffer.getvalue())
 
     verdicts = judge(record)
     table = build_table(record, verdicts, sample_ids=np.arange(len(true)))
@@ -57,7 +58,7 @@ def test_everything_is_written(simulate, noisy_digits, tmp_path):
     page = render_report(
         summary=summarise(record, verdicts),
         table=table,
-        thumbnails=thumbnail,
+        evidence=evidence,
         title="digits",
     )
     assert page.count("data:image/png;base64,") == 60

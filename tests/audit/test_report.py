@@ -170,21 +170,20 @@ def test_what_suggestions_are_worth_is_estimated(simulate):
 
 
 def test_evidence_is_shown_beside_the_sample(simulate):
-    """Picture, cells, history and neighbours; it goes before what thumbnails and rows give."""
+    """Picture, cells, history and neighbours; of a sample that has none, nothing."""
     record, _ = simulate()
-    table = build_table(record, judge(record), sample_ids=[f"s{row}" for row in range(1500)])
-    first, second = (f"s{row}" for row in rows_shown(table, 2))
+    table = build_table(record, judge(record), sample_ids=np.arange(1500))
+    first, second, _ = rows_shown(table, 3).tolist()
     known = Evidence(
         PNG,
         {"title": "from the file"},
         np.array([0.5, 0.25], dtype=np.float32),
         (Neighbour("n1", "dog"), Neighbour("n2", "<i>"), Neighbour("n3", "dog")),
     )
-    options = {"evidence": {first: known}, "rows": lambda row: {"title": f"of row {row}"}}
-    page = Page(render(record, top=2, **options))
+    evidence = {first: known, second: Evidence(cells={"title": "of another"})}
+    page = Page(render(record, top=3, evidence=evidence.get))
     assert "from the file" in page.text
-    assert f"of row {second.removeprefix('s')}" in page.text
-    assert f"of row {first.removeprefix('s')}" not in page.text
+    assert "of another" in page.text
     assert "Similar samples: 2 × dog, <i>" in page.text
     assert page.tags.count("img") == 1
     strips = [
@@ -197,7 +196,7 @@ def test_evidence_is_shown_beside_the_sample(simulate):
 def test_samples_of_one_name_keep_their_own_pictures(simulate):
     """Identifiers need not be unique."""
     seen = []
-    render(simulate()[0], sample_ids=["same"] * 1500, top=3, thumbnails=seen.append)
+    render(simulate()[0], sample_ids=["same"] * 1500, top=3, evidence=seen.append)
     assert len(set(seen)) == 3
 
 
@@ -228,7 +227,7 @@ def test_a_suspect_without_a_suggestion_is_shown(simulate):
 def test_tables_and_pictures_can_be_heard(simulate):
     """Every column of a table has a header, every drawing a name, every picture a text."""
     record, _ = simulate()
-    page = Page(render(record, metrics=METRICS, thumbnails=lambda row: PNG, top=3))
+    page = Page(render(record, metrics=METRICS, evidence=lambda row: Evidence(PNG), top=3))
     named = [tag for tag, name, value in page.attributes if name == "aria-label" and value]
     assert page.tags.count("svg") == named.count("svg") >= 4
     texts = [tag for tag, name, value in page.attributes if name == "alt" and value]
@@ -241,7 +240,7 @@ def test_tables_and_pictures_can_be_heard(simulate):
 
 def test_nothing_is_loaded_or_run(simulate):
     """No script, no address, and a policy that forbids both."""
-    page = Page(render(simulate()[0], metrics=METRICS, thumbnails=lambda row: PNG))
+    page = Page(render(simulate()[0], metrics=METRICS, evidence=lambda row: Evidence(PNG)))
     assert not {"script", "link", "iframe", "object", "form", "a"} & set(page.tags)
     for _, name, value in page.attributes:
         assert not name.startswith("on")
@@ -260,12 +259,9 @@ def test_hostile_texts_are_inert(simulate):
         sample_ids=[f"{HOSTILE}{row}" for row in range(len(record))],
         settings={HOSTILE: HOSTILE},
         method={"name": HOSTILE, "summary": HOSTILE, "source": HOSTILE},
-        evidence={
-            f"{HOSTILE}{row}": Evidence(
-                PNG, {HOSTILE: HOSTILE}, None, (Neighbour(HOSTILE, HOSTILE),) * 2
-            )
-            for row in range(len(record))
-        },
+        evidence=lambda row: Evidence(
+            PNG, {HOSTILE: HOSTILE}, None, (Neighbour(HOSTILE, HOSTILE),) * 2
+        ),
         decisions={
             f"{HOSTILE}{row}": Decided(f"{HOSTILE}{row}", f"other:{HOSTILE}1", f"{HOSTILE}1")
             for row in range(len(record))
@@ -314,13 +310,13 @@ def test_hostile_texts_are_inert_in_a_browser(simulate, tmp_path):
 
 def test_pictures_that_are_none_are_not_shown(simulate):
     """An SVG could carry a script."""
-    page = Page(render(simulate()[0], thumbnails=lambda row: b"<svg onload='x'/>", top=3))
+    page = Page(render(simulate()[0], evidence=lambda row: Evidence(b"<svg onload='x'/>"), top=3))
     assert "img" not in page.tags
 
 
 def test_small_pictures_keep_their_pixels(simulate):
     """A digit of 28 pixels is not blurred."""
-    assert 'class="pixelated"' in render(simulate()[0], thumbnails=lambda row: PNG, top=1)
+    assert 'class="pixelated"' in render(simulate()[0], evidence=lambda row: Evidence(PNG), top=1)
 
 
 def test_the_file_stays_below_five_megabytes(simulate):
@@ -332,14 +328,12 @@ def test_the_file_stays_below_five_megabytes(simulate):
     text = render(
         dataclasses.replace(record, classes=names),
         sample_ids=["&" * 500] * 4000,
-        evidence={
-            "&" * 500: Evidence(
-                PNG + bytes(60_000),
-                {f"{column}{'&' * 99}": "&" * 5000 for column in range(40)},
-                np.random.default_rng(0).random(1000, dtype=np.float32),
-                tuple(Neighbour("&" * 500, f"{number}{'&' * 300}") for number in range(9)),
-            )
-        },
+        evidence=lambda row: Evidence(
+            PNG + bytes(60_000),
+            {f"{column}{'&' * 99}": "&" * 5000 for column in range(40)},
+            np.random.default_rng(0).random(1000, dtype=np.float32),
+            tuple(Neighbour("&" * 500, f"{number}{'&' * 300}") for number in range(9)),
+        ),
         settings={f"{number}{'&' * 99}": "&" * 5000 for number in range(500)},
         top=300,
         decisions={"&" * 500: Decided("&" * 500, "other:x", "&" * 300)},

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import cleanlab
 import cleanlab.filter
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cleanlab.classification import CleanLearning
+from sklearn.dummy import DummyClassifier
 
 from thresher.audit import REASONS, build_table, judge, pred_probs, write_table
 from thresher.audit.features import FeatureIssues
@@ -231,13 +234,47 @@ def test_cleanlab_takes_the_probabilities_and_agrees_with_the_flags(simulate, me
     assert np.mean(theirs != judge(record).is_label_issue) <= 0.05
 
 
-def test_flags_scores_and_labels_have_the_types_of_datalab(record):
-    """Drop-in columns."""
-    frame = audit(record).to_pandas()
-    assert frame["is_label_issue"].dtype == bool
-    assert frame["label_score"].dtype.kind == "f"
-    assert isinstance(frame["given_label"][0], str)
-    assert isinstance(frame["predicted_label"][0], str)
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # cleanlab's own call of pandas
+def test_four_columns_are_those_of_datalab(simulate):
+    """Their names, their types, and of both labels the values."""
+    record, _ = simulate(rows=300)
+    ours = audit(record).to_pandas()
+    lab = cleanlab.Datalab({"y": ours["given_label"].to_numpy()}, label_name="y", verbosity=0)
+    lab.find_issues(pred_probs=pred_probs(record), issue_types={"label": {}})
+    theirs = lab.get_issues("label")
+    ours = ours[list(theirs.columns)]
+    assert {"is_label_issue", "label_score", "given_label", "predicted_label"} == {*ours.columns}
+    for name in ours.columns:
+        assert ours[name].dtype.kind == theirs[name].dtype.kind, name
+    for name in ("given_label", "predicted_label"):
+        assert theirs[name].tolist() == ours[name].tolist()
+
+
+class Memory(DummyClassifier):
+    """A classifier that remembers what it was fitted on."""
+
+    def fit(self, X, y):
+        """Take X and y."""
+        self.seen = X[:, 0].tolist(), y.tolist()
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_cleanlab_learns_from_what_the_file_does_not_flag(simulate, tmp_path, whole):
+    """Of the column alone; of the whole table, if the classes are counted as cleanlab counts."""
+    record, _ = simulate(rows=300)
+    write_table(audit(record), tmp_path / "audit.parquet")
+    frame = pd.read_parquet(tmp_path / "audit.parquet")
+    rows = np.arange(300)[:, None]
+    issues = frame if whole else frame["is_label_issue"].to_numpy()
+    if whole:
+        with pytest.raises(ValueError, match="given_label"):
+            CleanLearning(Memory()).fit(rows, record.labels, label_issues=frame)
+        frame["given_label"] = record.labels
+    learned = CleanLearning(Memory()).fit(rows, record.labels, label_issues=issues)
+    left = np.flatnonzero(~judge(record).is_label_issue)
+    assert 0 < len(left) < 300
+    assert (left.tolist(), record.labels[left].tolist()) == learned.clf.seen
 
 
 def test_features_add_columns_at_the_end(record):

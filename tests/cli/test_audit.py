@@ -343,6 +343,49 @@ def test_the_gate_works_without_a_run(call, files):
     assert call(*options, "50%").code == 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.disk_usage(".").free < 8e9, reason="needs 4 GB on the disk")
+def test_a_matrix_of_four_gigabytes_is_audited_in_one(tmp_path):
+    """200,000 rows of 5,000 classes; what the process held at most, above its imports."""
+    rows, classes = 200_000, 5_000
+    random = np.random.default_rng(0)
+    true = random.integers(0, classes, rows)
+    other = (true + random.integers(1, classes, rows)) % classes
+    stored = np.lib.format.open_memmap(
+        tmp_path / "P.npy", mode="w+", dtype=np.float32, shape=(rows, classes)
+    )
+    for start in range(0, rows, 5000):  # the rest stays zero
+        here = np.arange(start, start + 5000)
+        sure = random.uniform(0.5, 1, 5000)
+        stored[here, true[here]], stored[here, other[here]] = sure, 1 - sure
+    del stored
+    wrong = random.random(rows) < 0.1
+    np.save(tmp_path / "L.npy", np.where(wrong, other, true))
+    code = (
+        "import sys, pyarrow.parquet, thresher.audit.table\n"
+        "from thresher.cli.app import app\n"
+        "from thresher.memory import peak_mib\n"
+        "before = peak_mib()\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(peak_mib() - before)"
+    )
+    arguments = ("--probabilities", "P.npy", "--labels", "L.npy", "--json")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "audit", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+        )
+    finally:
+        (tmp_path / "P.npy").unlink()  # folders of the last runs are kept
+    found, held = done.stdout.splitlines()
+    assert 0.8 * wrong.sum() < json.loads(found)["n_label_issues"] <= wrong.sum()
+    assert float(held) < 1024
+
+
 def test_nothing_imports_torch(files, tmp_path):
     """In a process of its own; probabilities, embeddings, and --help without pyarrow either."""
     code = (

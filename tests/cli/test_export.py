@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 import shipped
@@ -34,8 +35,6 @@ def reviewed(iris_run, tmp_path):
     """A copy of the run and its data; the first sample is left out, the second confirmed."""
     shutil.copytree(iris_run, tmp_path / "run")
     shutil.copy(iris_run.parent / "iris.csv", tmp_path)
-    import pyarrow.parquet as pq
-
     rows = pq.read_table(tmp_path / "run/audit.parquet").slice(0, 2).to_pylist()
     with DecisionLog(tmp_path / "run/decisions.sqlite") as log:
         log.append(
@@ -82,6 +81,29 @@ def test_the_options_reach_the_library(call, tmp_path):
     done = call(*arguments[:4], "--out", "list.jsonl", "--changes", "--json")
     assert 1 == json.loads(done.out)["rows"]
     assert "exclude" == json.loads((tmp_path / "list.jsonl").read_text())["decision"]
+
+
+def test_a_test_split_is_corrected_with_the_flag_alone(call, tmp_path):
+    """Of a table and of a list; the sentence says how many were left."""
+    frame = shipped.iris().reset_index(drop=True)
+    frame["split"] = ["test", *["train"] * 149]
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    assert 0 == call("fit", "iris.csv", "--label", "species", "--epochs", 1, "--out", "run").code
+    first = pq.read_table(tmp_path / "run/audit.parquet")["sample_id"][0].as_py()
+    with DecisionLog(tmp_path / "run/decisions.sqlite") as log:
+        log.append([Decided(first, "exclude", None)])
+    for arguments in (("--out", "out.csv"), ("--out", "list.csv", "--changes")):
+        done = call("export", "run", *arguments)
+        assert "1 left in the test split" in done.out
+        assert "dropped" not in done.out
+        meant = call("export", "run", *arguments, "--overwrite", "--include-test", "--json")
+        assert (1, 0) == tuple(json.loads(meant.out)[name] for name in ("dropped", "test"))
+    (tmp_path / "iris.csv").rename(tmp_path / "test.csv")
+    arguments = ("export", "run", "--data", "test.csv", "--out", "tested.csv")
+    refused = call(*arguments)
+    assert 2 == refused.code
+    assert "--include-test" in refused.complaint[1]
+    assert 0 == call(*arguments, "--include-test").code
 
 
 @pytest.mark.parametrize(

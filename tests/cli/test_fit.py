@@ -11,6 +11,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import shipped
+from thresher.audit.table import read_table, table_facts
 from thresher.data import open_data
 
 KEYS = {
@@ -27,6 +28,7 @@ KEYS = {
     "seconds": float,
     "peak_mib": float,
 }
+CALLED = ("label", "given", "predicted", "suggested", "class", "top_rival")
 COLUMNS = [
     "sample_id",
     "split",
@@ -233,6 +235,33 @@ def test_the_report_stands_alone_and_names_the_classes(call, tmp_path):
     assert loaded == []
     assert not re.search(r"@import|url\((?!\"?data:)", page)
     assert all(name in page for name in shipped.IRIS)
+
+
+def test_every_output_calls_classes_by_their_names(call, tmp_path):
+    """Files and objects alike, neighbours and pairs included: a class is never a number."""
+    frame = shipped.image_table()
+    frame["label"] = shipped.spoiled(frame["label"], 0.2)
+    frame.to_parquet(tmp_path / "scans.parquet", index=False)
+    arguments = ("scans.parquet", "--model", "mlp", "--epochs", 12, "--features", "--json")
+    told = [call("fit", *arguments, "--out", "run").out]
+    told += [call("audit", "run", "--json", "--top", 9, "--level", "high_recall").out]
+    told += [call("predict", "run", "scans.parquet", "--json").out]
+    facts = table_facts(read_table(tmp_path / "run/audit.parquet"))
+    kept = pq.read_table("run/evidence.parquet")["neighbours"].drop_null().to_pylist()
+    named = [list(classes_named(json.loads(each))) for each in told]
+    named += [list(classes_named(facts["summary"])), list(classes_named([*map(json.loads, kept)]))]
+    assert all(len(each) > 5 for each in named)
+    assert set(frame["label"]) == {name for each in named for name in each}
+
+
+def classes_named(found):
+    """What an object of JSON says under keys that speak of classes."""
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if isinstance(value, dict | list):
+            speaks = isinstance(key, str) and "classes" in key
+            yield from value if speaks else classes_named(value)
+        elif isinstance(key, str) and key.removesuffix("_label") in CALLED and value is not None:
+            yield value
 
 
 def test_hostile_class_names_are_inert(call, tmp_path):

@@ -1,5 +1,6 @@
 """`thresher review` as a process: it serves, ends well, and loses nothing when it is killed."""
 
+import http.client
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import urllib.error
 import urllib.request
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import pytest
 
@@ -72,17 +74,23 @@ def test_for_people_it_prints_the_address_the_count_and_what_comes_next(process,
 
 
 def test_kill_nine_loses_nothing_that_was_answered(process, run):
-    """And the next review goes on where this one was."""
+    """And the next review goes on where this one was: first with what was passed over."""
     started, opener, address = begun(process)
-    for row in range(5):
-        decide(opener, address, sample_id=f"sample/{row}", decision="keep")
+    with opener.open(f"{address}api/items?from=0&count=6") as answer:
+        names = [each["sample_id"] for each in json.load(answer)["items"]]
+    passed_over = names.pop(2)
+    for name in names:
+        decide(opener, address, sample_id=name, decision="keep")
     started.kill()
     started.communicate()
     with DecisionLog(run.decisions, read_only=True) as log:
-        assert [f"sample/{row}" for row in range(5)] == list(log.current())
+        assert names == list(log.current())
     again, opener, address = begun(process)
     with opener.open(f"{address}api/run") as answer:
-        assert 5 == json.load(answer)["decided"]
+        found = json.load(answer)
+    assert (5, 2) == (found["decided"], found["start"])
+    with opener.open(f"{address}api/items?from=2&count=1") as answer:
+        assert passed_over == json.load(answer)["items"][0]["sample_id"]
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=30)
 
@@ -125,6 +133,33 @@ def test_other_machines_are_let_in_only_on_demand(call, run):
     assert "--allow-remote" in refused.err
 
 
+def test_the_tunnel_that_is_advised_leads_to_the_page(process, run):
+    """Another address is let in on demand and warned of; ssh brings requests to that address."""
+    options = ("--host", "127.0.0.2", "--allow-remote")
+    started = process("review", "run", "--no-browser", "--json", *options)
+    url = json.loads(started.stdout.readline())["url"]
+    assert url.startswith("http://127.0.0.2:")
+    warning = started.stderr.readline()
+    assert "unencrypted" in warning
+    near, there, far = re.search(r"ssh -L (\d+):([\d.]+):(\d+) THIS-MACHINE", warning).groups()
+    way = http.client.HTTPConnection(there, int(far), timeout=10)  # as a tunnel's end connects
+    named = {"Host": f"127.0.0.1:{near}"}  # as the browser at its beginning asks
+    assert f"http://{named['Host']}/" in warning
+    way.request("GET", f"/open?{url.partition('?')[2]}", headers=named)
+    answer = way.getresponse()
+    answer.read()
+    assert 303 == answer.status
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    for host in (named["Host"], f"127.0.0.2:{near}"):
+        way.request("GET", "/api/run", headers={"Host": host, "Cookie": cookie})
+        answer = way.getresponse()
+        assert (200, 12) == (answer.status, json.load(answer)["flagged"])
+    way.close()
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)
+    assert 0 == started.returncode
+
+
 @pytest.mark.parametrize("missing", ["run", "audit"])
 def test_what_cannot_be_reviewed_is_said(call, run, missing):
     """Exit code 2, two lines."""
@@ -143,3 +178,28 @@ def test_a_folder_that_cannot_be_written_is_said(call, run):
     run.path.chmod(0o700)
     assert 2 == refused.code
     assert "make it writable" in refused.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system tells no peak")
+def test_a_million_rows_are_reviewed_in_three_hundred_megabytes(process, tmp_path):
+    """Whatever is asked: the first and the last samples, pairs, a large batch and its undoing."""
+    names = [f"class {number:03d}" for number in range(100)]
+    run_of(tmp_path / "run", audit_table(rows=10**6, flagged=200_000, classes=names))
+    started, opener, address = begun(process)
+
+    def asked(path):
+        with opener.open(f"{address}api/{path}") as answer:
+            return json.load(answer)
+
+    for first in (*range(0, 4000, 200), 100_000, 999_700):
+        assert 200 == len(asked(f"items?from={first}&count=200")["items"])
+    pair = asked("pairs")["pairs"][0]
+    chosen = asked(f"pair?given={pair['given']}&suggested={pair['suggested']}&count=500")["places"]
+    shown = asked(f"items?places={','.join(map(str, chosen[:200]))}")["items"]
+    decide(opener, address, sample_ids=[each["sample_id"] for each in shown], decision="accept")
+    assert 200 == asked("run")["decided"]
+    status = Path(f"/proc/{started.pid}/status").read_text()
+    assert 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 300e6
+    started.send_signal(signal.SIGINT)
+    started.communicate(timeout=30)

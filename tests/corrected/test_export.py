@@ -15,7 +15,7 @@ import shipped
 import thresher
 from thresher.corrected import export
 from thresher.corrected.rows import stored_encoding
-from thresher.decisions import Decided, DecisionLog
+from thresher.decisions import Decided, DecisionLog, label_after
 from thresher.errors import DataError, ParameterError, RunError
 from thresher.run_folder import RunFolder
 
@@ -447,6 +447,25 @@ def test_a_second_review_adds_to_the_first():
     assert wanted["species"].tolist() == pd.read_csv("twice.csv")["species"].tolist()
 
 
+def test_a_second_review_lists_what_the_first_left_out():
+    """Of labels from a file of their own too; rows of a test split stay where they are."""
+    frame = labelled_apart()
+    fitted("data.csv", labels="labels.csv")
+    decide((0, "exclude", None), (30, "exclude", None), (40, "exclude", None))
+    again = {"labels": "labels.csv", "decisions": "run", "epochs": 1}
+    thresher.fit("data.csv", out="second", **again)
+    decide((20, "exclude", None), run="second")  # of the rows that are left: 21
+    done = export("second", "list.csv")
+    rows = listed("list.csv")
+    assert ["21", "30", "40"] == [each["row"] for each in rows]
+    assert frame["species"][[21, 30, 40]].tolist() == [each["label_original"] for each in rows]
+    assert {("", "exclude")} == {(each["label"], each["decision"]) for each in rows}
+    assert (3, 1, 0) == (done.dropped, done.test, done.missing)
+    meant = export("second", "meant.csv", include_test=True)
+    assert ["0", "21", "30", "40"] == [each["row"] for each in listed("meant.csv")]
+    assert (4, 0, 0) == (meant.dropped, meant.test, meant.missing)
+
+
 def test_a_corrected_file_is_trained_on_without_its_old_labels(iris):
     """They are no feature, and samples keep their names."""
     five()
@@ -463,12 +482,16 @@ def test_a_hundred_decisions_undone_give_the_first_export(iris):
     export("run", "first.csv")
     rows = audited()
     with DecisionLog(RunFolder("run").decisions) as log:
-        for row in rows[:100]:
-            word = ("accept", "exclude", "unsure")[hash(row["sample_id"][-1]) % 3]
-            label = row["suggested_label"] if word == "accept" else None
+        for number, row in enumerate(rows[:100]):
+            given, suggested = row["given_label"], row["suggested_label"]
+            third = next(name for name in shipped.IRIS if name not in (given, suggested))
+            word = ("accept", "keep", "exclude", "unsure", f"other:{third}")[number % 5]
+            label = label_after(word, given=given, suggested=suggested)
             log.append([Decided(row["sample_id"], word, label)])
-        assert export("run", "then.csv").undecided == ROWS - 100
-        assert octets("first.csv") != octets("then.csv")
+        then = export("run", "then.csv")
+        assert (40, 20, 20, 20, ROWS - 100) == (
+            then.changed, then.kept, then.dropped, then.unsure, then.undecided,
+        )  # fmt: skip
         for _ in range(100):
             log.undo()
     done = export("run", "last.csv")
@@ -539,6 +562,112 @@ def test_data_named_as_a_test_split_are_refused(name):
         export("run", "out.csv")
     assert "--include-test" in refused.value.fix
     assert 2 == export("run", "out.csv", include_test=True).changed
+
+
+def labelled_apart():
+    """data.csv with a test split of twenty rows; its labels lie in labels.csv."""
+    frame = shipped.iris().reset_index(drop=True)
+    frame["split"] = np.where(frame.index < 20, "test", "train")
+    frame.drop(columns="species").to_csv("data.csv", index=False)
+    frame[["species"]].to_csv("labels.csv", index=False)
+    return frame
+
+
+@pytest.mark.parametrize(("limit", "suffix"), [(None, ".csv"), (60, ".jsonl")])
+def test_labels_from_a_file_of_their_own_leave_the_test_split_alone(limit, suffix):
+    """Whether the run took all rows or some of them; decisions and suggestions alike."""
+    frame = labelled_apart()
+    fitted("data.csv", labels="labels.csv", limit=limit)
+    export("run", "all.csv", changes=True, apply="suggestions", include_test=True)
+    rows = audited()
+    for row, each in enumerate(rows):
+        if each["sample_id"] not in {one["sample_id"] for one in listed("all.csv")}:
+            other = next(name for name in shipped.IRIS if name != each["given_label"])
+            decide((row, f"other:{other}", other))
+    kept = export("run", f"out{suffix}", apply="suggestions")
+    meant = export("run", f"meant{suffix}", apply="suggestions", include_test=True)
+    changed = {int(each["row"]) for each in read_list(f"out{suffix}")}
+    everything = {int(each["row"]) for each in read_list(f"meant{suffix}")}
+    assert len(rows) == len(everything) == meant.changed
+    tested = set(frame.index[frame["split"] == "test"]) & everything
+    assert tested
+    assert everything - tested == changed
+    assert (len(tested), 0) == (kept.test, meant.test)
+
+
+def read_list(name):
+    """A list of changes, in either form."""
+    if name.endswith(".csv"):
+        return listed(name)
+    return [json.loads(line) for line in text(name).splitlines()]
+
+
+def test_images_with_labels_from_a_file_of_their_own_leave_the_test_split_alone():
+    """The table beside them says which rows those are, or the folder that holds them all."""
+    paths = pictures.class_folders(shipped.Path("photos"), each=4)
+    frame = pd.DataFrame({"file_name": paths, "split": ["test", *["train"] * 7]})
+    frame.to_csv("photos/metadata.csv", index=False)
+    pd.DataFrame({"label": [each[:3] for each in paths]}).to_csv("labels.csv", index=False)
+    fitted("photos", model="mlp", labels="labels.csv")
+    decide((0, "exclude", None), (1, "exclude", None))
+    done = export("run", "out.csv")
+    assert (1, 1) == (done.dropped, done.test)
+    assert [paths[1]] == [each["path"] for each in listed("out.csv")]
+    shutil.rmtree("run")
+    shutil.rmtree("photos")
+    pictures.class_folders(shipped.Path("photos/test"), each=4)
+    fitted("photos", model="mlp", labels="labels.csv")
+    decide((0, "exclude", None))
+    with pytest.raises(ParameterError, match="test split"):
+        export("run", "tested.csv")
+
+
+def test_data_with_fewer_rows_than_the_run_have_no_test_split_to_look_at():
+    """They changed, and are refused."""
+    frame = labelled_apart()
+    fitted("data.csv", labels="labels.csv")
+    five()
+    frame.drop(columns="species")[:-1].to_csv("data.csv", index=False)
+    with pytest.raises(RunError, match="changed since the run"):
+        export("run", "out.csv")
+
+
+def test_a_test_split_in_memory_is_not_guessed_at():
+    """Nobody knows its rows any more; a file that holds the data tells them."""
+    frame = shipped.iris().reset_index(drop=True)
+    frame["split"] = np.where(frame.index < 5, "test", "train")
+    fitted(frame, label="species")
+    assert 0 == export("run", "none.csv").changed
+    five()
+    with pytest.raises(ParameterError, match="test split") as refused:
+        export("run", "out.csv")
+    assert "--data" in refused.value.fix
+    assert 2 == export("run", "meant.csv", include_test=True).changed
+    frame.to_csv("data.csv", index=False)
+    assert 3 == export("run", "known.csv", data="data.csv").test
+
+
+@pytest.mark.parametrize("form", ["list.csv", "list.jsonl", "out.csv", "out.parquet"])
+def test_suggestions_leave_the_test_split_alone_in_every_form(form):
+    """The flag lets them in."""
+    frame = shipped.iris().reset_index(drop=True)
+    frame["split"] = np.where(frame.index % 2, "train", "testing")
+    frame.to_csv("data.csv", index=False)
+    fitted("data.csv", label="species", epochs=5)
+    flagged = [number for number, row in enumerate(audited()) if row["is_label_issue"]]
+    tested = [row for row in flagged if row % 2 == 0]
+    assert 0 < len(tested) < len(flagged)
+    shape = {"apply": "suggestions", "changes": form.startswith("list")}
+    kept = export("run", form, **shape)
+    meant = export("run", f"meant-{form}", include_test=True, **shape)
+    assert (len(flagged) - len(tested), len(tested)) == (kept.changed, kept.test)
+    assert (len(flagged), 0) == (meant.changed, meant.test)
+    if form.startswith("list"):
+        left = [row for row in flagged if row % 2]
+        assert left == [int(each["row"]) for each in read_list(form)]
+    else:
+        found = (pd.read_csv if form.endswith(".csv") else pd.read_parquet)(form)
+        assert frame["species"][::2].tolist() == found["species"][::2].tolist()
 
 
 # ---------------------------------------------------------------------- refusals

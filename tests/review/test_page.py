@@ -40,6 +40,7 @@ class Site:
     troubles: list = field(default_factory=list)  # of the consoles
     dialogs: list = field(default_factory=list)
     asked: list = field(default_factory=list)  # addresses
+    received: list = field(default_factory=list)  # headers of every request
 
     def tab(self, path="/"):
         """Another tab; the first one opens the review."""
@@ -91,13 +92,19 @@ def serve(browser, tmp_path):
         listener = listening(LOOPBACK, 0)
         host = f"{LOOPBACK}:{listener.getsockname()[1]}"
         guard = Guard(routes(review), frozenset({host}))
+        received = []
+
+        async def listened(scope, receive, send):
+            received.append(dict(scope["headers"]))
+            await guard(scope, receive, send)
+
         server = uvicorn.Server(
-            uvicorn.Config(guard, log_level="error", lifespan="off", loop="asyncio", http="h11")
+            uvicorn.Config(listened, log_level="error", lifespan="off", loop="asyncio", http="h11")
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         context = browser.new_context(viewport={"width": 1280, "height": 860})
-        site = Site(review, guard, f"http://{host}", context)
+        site = Site(review, guard, f"http://{host}", context, received=received)
 
         def end():
             context.close()
@@ -117,6 +124,8 @@ def serve(browser, tmp_path):
         ]
         assert [] == site.dialogs
         assert all(each.startswith((site.origin, "data:")) for each in site.asked)
+        assert site.received
+        assert not any(b"referer" in each for each in site.received)  # it could hold the token
 
 
 def shown(page):
@@ -318,6 +327,32 @@ def test_a_key_held_down_decides_once(serve):
     assert {0} == set(site.current())
 
 
+def test_the_next_sample_is_shown_before_the_server_answers(serve):
+    """With its picture; what was pressed is saved as soon as answers come again."""
+    evidence = [(f"sample/{row}", Evidence(image=png("teal"))) for row in range(40)]
+    site = serve(evidence=evidence)
+    page = site.tab()
+    page.wait_for_load_state("networkidle")
+    held, holding = [], [True]
+    page.route(
+        re.compile("/(api/(decide|items|undecided)|image)"),
+        lambda route: held.append(route) if holding else route.continue_(),
+    )
+    for place in range(1, 7):
+        assert place == shown(page)
+        assert 8 == page.evaluate("document.querySelector('#shown img').naturalWidth")
+        press(page, "k")
+    assert 7 == shown(page)
+    assert {} == site.current()
+    wait_for(page, "#saved", "saving …")
+    until(page, lambda: held)
+    holding.clear()
+    for route in held:
+        route.continue_()
+    wait_until_saved(page)
+    assert set(range(6)) == set(site.current())
+
+
 def test_keys_of_the_browser_stay_the_browsers(serve):
     """Ctrl+K, Alt+X and the like are no decisions."""
     site = serve()
@@ -442,6 +477,24 @@ def test_exceptions_of_a_pair_stay_undecided(serve):
     assert 2 == sum(decision == "accept" for decision, _ in site.current().values())
 
 
+def test_five_hundred_of_a_pair_are_decided_by_two_keys_and_undone_by_one(serve):
+    """More than one answer of the server holds; those that are not shown stay undecided."""
+    site = serve(audit_table(rows=2100, flagged=2090))
+    page = site.tab()
+    pair = site.review.pairs()[0]
+    assert pair["count"] > 500
+    press(page, "g")
+    playwright.expect(tiles(page)).to_have_count(500)
+    assert f"The next {pair['count'] - 500} follow." in page.locator("#bunch-note").inner_text()
+    press(page, "Enter")
+    until(page, lambda: len(site.current()) == 500)
+    playwright.expect(tiles(page)).to_have_count(pair["count"] - 500)
+    assert {"accept"} == {decision for decision, _ in site.current().values()}
+    press(page, "z")
+    until(page, lambda: not site.current())
+    playwright.expect(tiles(page)).to_have_count(500)
+
+
 def test_pairs_are_walked_by_keys(serve):
     """The most frequent first; a click on a tile leaves it out."""
     site = serve(audit_table(rows=100, flagged=50))
@@ -519,6 +572,34 @@ def test_what_cannot_be_saved_is_said_and_saved_later(serve):
     assert ["keep", "exclude", "unsure"] == [each[0] for each in site.current().values()]
     assert [0, 1, 2] == list(site.current())
     site.dialogs.clear()
+    site.expected = "ERR_FAILED"
+
+
+@pytest.mark.parametrize("mode", ["single", "grid"])
+def test_a_decision_whose_answer_is_lost_is_undone_by_one_key(serve, mode):
+    """It is sent again, and stands once."""
+    site = serve()
+    page = site.tab()
+    if mode == "grid":
+        open_grid(page)
+    lost = []
+
+    def lose(route):
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().status)  # the server has it on the disk
+            route.abort()
+
+    page.route("**/api/decide", lose)
+    press(page, "Enter")
+    until(page, lambda: lost and site.current())
+    count = len(site.current())
+    wait_until_saved(page)
+    playwright.expect(page.locator("#trouble")).to_be_hidden()
+    assert ([200], count) == (lost, site.review.log.last_event())
+    press(page, "z")
+    until(page, lambda: not site.current())
     site.expected = "ERR_FAILED"
 
 
@@ -655,6 +736,53 @@ def test_hostile_text_is_only_text(serve):
     assert MARKUP in page.locator("#tiles").text_content()
 
 
+FILE_NAMES = (
+    "<img src=x onerror=alert(1)>.png",
+    "\"' onerror='alert(1)'.png",
+    "a&sample_id=sample%2F1#b?c=d.png",
+    "%2e%2e%2fsecret.png",
+    "\u202egnp.tac.png",
+    "new\nline\ttab.png",
+)
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["good", "damaged"])
+def test_hostile_names_of_files_are_only_names(serve, tmp_path, damaged):
+    """The picture is that of the file, its text its name; of a damaged one the error quotes it."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    names = [f"{row} {FILE_NAMES[row % len(FILE_NAMES)]}" for row in range(12)]
+    for name in names:
+        (folder / name).write_bytes(b"\x89PNG broken" if damaged else png("teal"))
+    table = audit_table(rows=12, flagged=12, unlabelled=0)
+    facts = table.schema.metadata
+    table = table.set_column(0, "sample_id", pa.array(names)).append_column("path", [names])
+    site = serve(table.drop_columns(["text"]).replace_schema_metadata(facts), data=folder)
+    page = site.tab()
+    for item in site.review.items(list(range(12))):
+        wait_for(page, "#place", str(item["place"] + 1))
+        assert item["path"] == page.locator("#sample-id").text_content()
+        if damaged:
+            page.wait_for_selector("#shown .tile-none")
+            said = page.locator("#shown").text_content()
+            assert f"{item['path']} cannot be shown" in said
+        else:
+            wait_for_picture(page)
+            assert item["path"] in page.locator("#shown img").get_attribute("alt")
+        press(page, "ArrowRight")
+    open_grid(page)
+    n = page.locator("#tiles .tile").count()
+    if damaged:
+        playwright.expect(page.locator("#tiles .tile-none")).to_have_count(n)
+        assert 0 == page.locator("img").count()
+        site.expected = "415"
+    else:
+        loaded = "() => [...document.querySelectorAll('#tiles img')].map((one) => one.naturalWidth)"
+        until(page, lambda: page.evaluate(loaded) == [8] * n)
+    assert {each.get_attribute("title") for each in page.locator("#tiles .tile").all()} <= {*names}
+    assert 1 == page.locator("script").count()
+
+
 def test_a_picture_that_cannot_be_read_says_so_and_review_goes_on(serve, tmp_path):
     """The error takes the place of the picture, in both modes; the others are seen."""
     folder = tmp_path / "images"
@@ -678,8 +806,20 @@ def test_a_picture_that_cannot_be_read_says_so_and_review_goes_on(serve, tmp_pat
     assert 12 == len(site.current())
     press(page, "z")
     until(page, lambda: len(site.current()) == 11)
+    press(page, *["z"] * 11)
+    until(page, lambda: not site.current())
+    seen = 0
     open_grid(page)
-    page.wait_for_selector("#tiles .tile-none, #tiles img")
+    for pair in range(page.locator("#pairs button").count()):
+        words = page.locator("#pairs .words").nth(pair).inner_text()
+        page.locator("#pairs button").nth(pair).click()
+        wait_for(page, "#pair", words)
+        for tile in page.locator("#tiles .tile").all():
+            odd = int(tile.get_attribute("title").removeprefix("sample/")) % 2
+            playwright.expect(tile.locator(".tile-none")).to_have_count(odd)
+            playwright.expect(tile.locator("img")).to_have_count(1 - odd)
+            seen += 1
+    assert 12 == seen
     site.expected = "415"
 
 
@@ -724,17 +864,40 @@ def test_evidence_is_shown_beside_the_sample(serve):
 FOCUS = """() => {
     const one = document.activeElement, style = getComputedStyle(one);
     const box = one.getBoundingClientRect();
-    return [one.id || one.dataset.do || one.dataset.class || one.textContent.trim(), one.tagName,
+    const name = one.id ? `#${one.id}` : one.dataset.do || one.dataset.class;
+    return [name || one.textContent.trim(), one.tagName,
             style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
             box.width > 0 && box.bottom > 0 && box.top < innerHeight];
 }"""
 
 
-def test_the_focus_is_seen_wherever_the_keyboard_goes(serve):
+def come_to(page, screen):
+    """Bring a screen of the page up by keys; nothing is suspect after the last one."""
+    if screen == "grid":
+        open_grid(page)
+    elif screen == "help":
+        press(page, "?")
+    elif screen == "search":
+        press(page, "/")
+        page.wait_for_selector("#found li")
+    elif screen == "done":
+        press(page, *["k"] * 12)
+        page.wait_for_selector("#done:not([hidden])")
+        wait_until_saved(page)
+
+
+@pytest.mark.parametrize("screen", ["single", "grid", "done"])
+def test_the_focus_is_seen_wherever_the_keyboard_goes(serve, screen):
     """Every control can be reached by Tab, has a ring, and lies on the screen."""
     site = serve()
     page = site.tab()
-    wanted = page.locator("button:visible:enabled, input:visible").count()
+    come_to(page, screen)
+    before = site.current()
+    controls = page.locator("button:visible:enabled, input:visible")
+    # of the tiles one is on the way, from which the arrows lead to the others
+    wanted = page.locator("button:visible:enabled:not([tabindex='-1']), input:visible").count()
+    others = controls.count() - wanted
+    assert others == max(0, page.locator("#tiles .tile").count() - 1)
     seen = set()
     for _ in range(wanted + 3):
         press(page, "Tab")
@@ -744,7 +907,102 @@ def test_the_focus_is_seen_wherever_the_keyboard_goes(serve):
             assert on_screen, name
             seen.add(name)
     assert wanted == len(seen)
+    assert before == site.current()
+
+
+def test_every_tile_is_reached_by_the_arrows(serve):
+    """With a ring; Tab from there leaves the tiles, and Shift+Tab comes back to the same one."""
+    site = serve(audit_table(rows=40, flagged=20))
+    page = site.tab()
+    open_grid(page)
+    titles = [each.get_attribute("title") for each in page.locator("#tiles .tile").all()]
+    focused = "document.activeElement.title"
+    seen = []
+    for _ in titles:
+        press(page, "ArrowRight")
+        seen.append(page.evaluate(focused))
+        assert page.evaluate(FOCUS)[2:] == [True, True]
+    assert titles == seen
+    press(page, "Shift+Tab")
+    assert page.evaluate(focused) not in titles
+    press(page, "Tab")
+    assert titles[-1] == page.evaluate(focused)
     assert {} == site.current()
+
+
+def test_the_help_keeps_the_focus_while_it_is_open(serve):
+    """The page behind it cannot be reached; Escape leads back."""
+    site = serve()
+    page = site.tab()
+    press(page, "?")
+    for _ in range(4):
+        press(page, "Tab")
+        assert page.evaluate("document.activeElement.closest('main, header') === null")
+    press(page, "Escape")
+    assert page.locator("#help").is_hidden()
+    press(page, "k")
+    wait_until_saved(page)
+    assert {0} == set(site.current())
+
+
+MOVING = """() => {
+    const found = [];
+    for (const one of document.querySelectorAll("*"))
+        for (const part of [null, "::before", "::after", "::backdrop"]) {
+            const style = getComputedStyle(one, part);
+            const times = `${style.transitionDuration}, ${style.animationDuration}`.split(", ");
+            if (times.some((each) => parseFloat(each) > 0) || style.scrollBehavior === "smooth")
+                found.push(one.outerHTML.slice(0, 80));
+        }
+    return found;
+}"""
+
+
+def test_nothing_moves_for_whom_that_is_asked(serve):
+    """No transition, no animation, no smooth scrolling; the bar moves for all others."""
+    site = serve()
+    page = site.tab()
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(MOVING)
+    page.emulate_media(reduced_motion="reduce")
+    for screen in ("single", "help"):
+        come_to(page, screen)
+        assert [] == page.evaluate(MOVING)
+    press(page, "Escape")
+    open_grid(page)
+    assert [] == page.evaluate(MOVING)
+
+
+@pytest.mark.parametrize("screen", ["single", "search", "grid", "done", "help"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(serve, screen, scheme):
+    """Contrast, names, roles and their values, by the rules of WCAG 2."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra test")
+    evidence = [
+        (
+            f"sample/{row}",
+            Evidence(
+                image=png("teal") if row % 2 else None,
+                cells={"width": "3"},
+                history=np.array([0, 0.5, 1], np.float32),
+                neighbours=(Neighbour("sample/1", "dog"), Neighbour("gone", "dog")),
+            ),
+        )
+        for row in range(40)
+    ]
+    site = serve(evidence=evidence)
+    page = site.tab()
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    come_to(page, screen)
+    found = axe.Axe().run(page).response
+    assert {"color-contrast", "button-name"} <= {each["id"] for each in found["passes"]}
+    told = [
+        (each["id"], node["target"], node["failureSummary"])
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+    assert [] == told
 
 
 def test_a_focused_button_is_pressed_by_its_own_key_alone(serve):

@@ -1,9 +1,15 @@
 """The routes: what the page is told, what is decided, and that two pages agree."""
 
+import re
+from importlib.resources import files
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 from starlette.testclient import TestClient
@@ -85,6 +91,44 @@ def test_a_decision_is_on_the_disk_when_it_is_answered(client, review, decision,
     assert decision == first(client)[0]["decision"]
 
 
+def command_keys():
+    """The keys that the page takes for commands, in either mode."""
+    code = files("thresher.review").joinpath("page", "review.js").read_text(encoding="utf-8")
+    tables = re.findall(r"const (?:GRID_)?COMMANDS = {(.*?)};", code, re.DOTALL)
+    return {
+        quoted or plain
+        for table in tables
+        for quoted, plain in re.findall(r'(?:"([^"]+)"|(\w+)):', table)
+    }
+
+
+WORDS = ("accept", "keep", "exclude", "unsure", "undo", "other:", "1", "9", *sorted(command_keys()))
+
+
+@given(
+    classes=st.lists(
+        st.sampled_from(WORDS) | st.text(min_size=1), min_size=2, max_size=15, unique=True
+    )
+)
+@settings(deadline=None, max_examples=15)
+def test_a_class_has_a_digit_for_a_key_and_no_name_is_a_command(classes):
+    """Whatever classes are called, what a digit stands for is the class of that place."""
+    keys = command_keys()
+    assert {"Enter", " ", "k", "z", "ArrowLeft", "[", "s"} <= keys
+    with TemporaryDirectory() as folder:
+        table = audit_table(rows=16, flagged=4, classes=classes, unlabelled=0)
+        review = Review(run_of(Path(folder) / "run", table))
+        for item in review.items([0, 1, 2, 3]):
+            likely = item["likely"]
+            assert [item["suggested"], item["given"]] == likely[:2]
+            assert min(9, len(classes)) == len(likely) == len(set(likely))
+            assert not keys & {str(digit) for digit, _ in enumerate(likely, 1)}
+        for number in likely:
+            decided = review.decide([item["sample_id"]], f"other:{classes[number]}")
+            assert classes[number] == decided["changes"][0]["label"]
+        review.log.close()
+
+
 def test_undo_takes_back_batch_by_batch(client):
     """To the very beginning, and then it says that nothing is left."""
     ids = [each["sample_id"] for each in first(client, 6)]
@@ -141,9 +185,39 @@ def test_a_pair_is_decided_and_undone_at_once(client):
     assert [] == client.get("/api/pair", params={"given": 3, "suggested": 3}).json()["places"]
 
 
+def test_a_decision_that_is_sent_again_is_applied_once(client, review):
+    """By the name that it was sent with; what was decided since is told as well."""
+    ids = [each["sample_id"] for each in first(client, 4)]
+    asked = {"sample_ids": ids[:2], "decision": "keep", "request": "tab-1"}
+    once = client.post("/api/decide", json=asked).json()
+    decide(client, "exclude", ids[2])
+    again = client.post("/api/decide", json=asked).json()
+    assert set(ids[:2]) == {each["sample_id"] for each in once["changes"]}
+    assert set(ids[:3]) == {each["sample_id"] for each in again["changes"]}
+    assert 3 == review.log.last_event() == again["event"]
+    assert [ids[2]] == [each["sample_id"] for each in undone(client)["changes"]]
+    assert 0 == undone(client)["decided"]
+
+
+def test_decisions_without_a_name_are_all_applied(client, review):
+    """So are equal ones with names of their own, and one that was refused at first."""
+    (item,) = first(client)
+    asked = {"sample_id": item["sample_id"], "decision": "keep"}
+    for request in ({}, {}, {"request": "a"}, {"request": "b"}):
+        assert 200 == client.post("/api/decide", json={**asked, **request}).status_code
+    assert 4 == review.log.last_event()
+    wrong = {**asked, "request": "c", "decision": "other:horse"}
+    assert 400 == client.post("/api/decide", json=wrong).status_code
+    client.post("/api/decide", json={**asked, "request": "c"})
+    assert 5 == review.log.last_event()
+
+
 @pytest.mark.parametrize(
     "asked",
     [
+        {"sample_id": "sample/0", "decision": "keep", "request": 1},
+        {"sample_id": "sample/0", "decision": "keep", "request": ""},
+        {"sample_id": "sample/0", "decision": "keep", "request": "x" * 101},
         {"sample_id": "sample/0", "decision": "delete"},
         {"sample_id": "sample/0", "decision": "other:horse"},
         {"sample_id": "stranger", "decision": "keep"},

@@ -47,8 +47,6 @@ from thresher.whole_file import whole_file
 __all__ = ["LARGEST_TOP", "render_report", "write_report"]
 
 Metrics = Sequence[Mapping[str, Any]]
-Thumbnails = Callable[[int], bytes | None]
-Cells = Callable[[int], Mapping[str, str] | None]
 
 #: The most suspects one report shows; more make the file unwieldy, the table has them all.
 LARGEST_TOP = 300
@@ -116,9 +114,7 @@ def render_report(
     metrics: Metrics = (),
     settings: Mapping[str, Any] | None = None,
     method: Mapping[str, Any] | None = None,
-    thumbnails: Thumbnails | None = None,
-    rows: Cells | None = None,
-    evidence: Mapping[str, Evidence] | None = None,
+    evidence: Callable[[int], Evidence | None] | None = None,
     decisions: Mapping[str, Decided] | None = None,
     top: int = 60,
     title: str = "Label audit",
@@ -133,9 +129,8 @@ def render_report(
             ``test_accuracy``, in [0, 1].
         settings: Names and values to list, the run's settings.
         method: ``name``, ``summary`` (a sentence) and ``source`` of the training method.
-        thumbnails: Row number -> bytes of a small PNG, JPEG or GIF, None for no picture.
-        rows: Row number -> names and texts to show of the sample, None for nothing.
-        evidence: What to show of samples, by sample_id; goes before thumbnails and rows.
+        evidence: Row number -> what to show of the sample, as a
+            `thresher.audit.evidence_file.Evidence` with a small PNG, JPEG or GIF; None for nothing.
         decisions: What people decided so far, by sample_id.
         top: Number of suspects to show, 1 to `LARGEST_TOP`.
         title: Name of the data set, or any heading.
@@ -148,7 +143,7 @@ def render_report(
             f"top must be in 1..{LARGEST_TOP}, got {top!r}.", "The audit table holds every row."
         )
     chosen = rows_shown(table, top)
-    known = _evidence(table, chosen, evidence or {}, thumbnails, rows)
+    known = [(evidence(row) if evidence else None) or Evidence() for row in chosen.tolist()]
     decided = review(table, decisions or {})
     guess = precision_of_suggestions(table, summary.noise_rate.estimate)
     suspects = _suspects(table, chosen, known, decisions or {})
@@ -280,24 +275,6 @@ def rows_shown(table: pa.Table, top: int) -> NDArray[np.int64]:
     rank = table["rank"].fill_null(0).to_numpy()
     chosen = np.flatnonzero(flagged if flagged.any() else rank > 0)
     return chosen[np.argsort(rank[chosen], kind="stable")][:top]
-
-
-def _evidence(
-    table: pa.Table,
-    chosen: NDArray[np.int64],
-    evidence: Mapping[str, Evidence],
-    thumbnails: Thumbnails | None,
-    cells: Cells | None,
-) -> list[Evidence]:
-    """What to show of each chosen row."""
-    found = []
-    for row, name in zip(chosen.tolist(), table["sample_id"].take(chosen).to_pylist(), strict=True):
-        if name in evidence:
-            found.append(evidence[name])
-        else:
-            picture = thumbnails(row) if thumbnails is not None else None
-            found.append(Evidence(picture, (cells(row) if cells is not None else None) or {}))
-    return found
 
 
 def _suspects(

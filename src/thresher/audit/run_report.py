@@ -59,14 +59,15 @@ def report_of_run(
     summary = Summary.from_json(table_facts(table)["summary"])
     with DecisionLog(folder.decisions, read_only=True) as log:
         decisions = log.current()
-    shown = table["sample_id"].take(rows_shown(table, max(top, 0)))
+    names = table["sample_id"]
+    kept = read_evidence(folder.evidence, names.take(rows_shown(table, max(top, 0))).to_pylist())
     page = render_report(
         summary=summary,
         table=table,
         metrics=read_metrics(folder),
         settings=folder.read_settings()["fit"],
         method=method,
-        evidence=read_evidence(folder.evidence, shown.to_pylist()),
+        evidence=lambda row: kept.get(names[row].as_py()),
         decisions=decisions,
         top=top,
     )

@@ -52,7 +52,8 @@ def review(
     if host not in LOOPBACKS:
         say(
             "thresher: the page can be reached from other machines, unencrypted. A tunnel is safer:"
-            f" ssh -L {server.port}:127.0.0.1:{server.port} THIS-MACHINE"
+            f" ssh -L {server.port}:{server.named}:{server.port} THIS-MACHINE, then"
+            f" http://127.0.0.1:{server.port}/ in the place of {server.address}"
         )
     if not no_browser:
         open_browser(server.url)

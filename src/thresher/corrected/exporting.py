@@ -16,8 +16,9 @@ from thresher.corrected.corrections import SUGGESTION, correct
 from thresher.corrected.place import refuse_place
 from thresher.corrected.plan import Plan, Reviewed, plan_changes, plan_rows
 from thresher.corrected.rows import stored_encoding
-from thresher.corrected.source import Source, find_source, read_rows
+from thresher.corrected.source import Source, find_source, names_a_test, read_rows
 from thresher.corrected.writing import form_of, is_folder, write_rows
+from thresher.data.encoding import CategoryColumn, Encoding
 from thresher.data.samples import SKIPPED
 from thresher.data.wording import counted
 from thresher.decided import kept_decided
@@ -160,11 +161,13 @@ def export(
             f"{source.path} is named as a test split, whose labels are not corrected.",
             "Add --include-test if you mean it.",
         )
+    if source.path is None and not include_test and (decision != "").any():
+        _refuse_unknown_test(stored_encoding(folder))
     notes = source.notes
     if form == "changes" and not changes:
         notes += (f"{_named(source)} are not written anew; this is the list of changes.",)
     if source.form == "other":
-        plan, rows = plan_changes(reviewed, source), None
+        plan, rows = plan_changes(reviewed, source, include_test=include_test), None
     else:
         rows = read_rows(source, reviewed.settings.text)
         encoding = stored_encoding(folder)
@@ -208,6 +211,21 @@ def _reviewed(folder: RunFolder, *, suggestions: bool, min_confidence: float | N
             table, classes, decided, suggestions=suggestions, min_confidence=min_confidence
         ),
     )
+
+
+def _refuse_unknown_test(encoding: Encoding) -> None:
+    """Refuse a table in memory that had a test split: nobody knows any more which rows those were.
+
+    Raises:
+        ParameterError: the run learned from a column "split" that named one.
+    """
+    for column in encoding.columns:
+        if isinstance(column, CategoryColumn) and names_a_test(column.name, column.values):
+            raise ParameterError(
+                f"The column {column.name!r} of the data in memory named a test split, whose "
+                "labels are not corrected, and nobody knows its rows any more.",
+                "Name a file that holds the data with --data, or add --include-test.",
+            )
 
 
 def _right(table: pa.Table, plan: Plan) -> float | None:

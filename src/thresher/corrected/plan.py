@@ -21,7 +21,7 @@ from thresher.corrected.rows import (
     rows_by_name,
     rows_in_order,
 )
-from thresher.corrected.source import Rows, Source
+from thresher.corrected.source import Rows, Source, read_tested
 from thresher.data import Encoding
 from thresher.data.columns import dense
 from thresher.data.labels import read_labels
@@ -233,36 +233,60 @@ def plan_rows(
     return plan
 
 
-def plan_changes(reviewed: Reviewed, source: Source) -> Plan:
+def plan_changes(reviewed: Reviewed, source: Source, *, include_test: bool) -> Plan:
     """Plan a list of changes of data that are not written anew.
 
-    The rows are the samples of the run. The data are read only where the run does not tell which
-    of their rows it took; of arrays in memory nobody knows it then.
+    The rows are the samples of the run, and those that an earlier review excluded. The data are
+    read only for a column that names a test split, and where the run does not tell which of their
+    rows it took; of arrays in memory nobody knows it then.
+
+    Args:
+        reviewed: The run and its decisions.
+        source: Where the rows came from, of the form "other".
+        include_test: Whether rows of a test split are corrected as well.
 
     Raises:
         RunError: the data are not those of the run.
     """
     corrections, count = reviewed.corrections, len(reviewed.table)
-    row = np.full(count, -1)
-    original = corrections.given
+    row, original = np.full(count, -1), corrections.given
+    label, stays, decision = corrections.label, ~corrections.excluded, corrections.decision
+    audited, before = np.arange(count), {}
     if reviewed.whole:
         row = rows_in_order(count, reviewed.skipped["row"].to_pylist())
     elif source.path is not None:
         samples = name_all(reviewed.settings, source, reviewed.classes)
+        read = rows_in_order(len(samples), samples.skipped["row"].to_pylist())
         place = rows_by_name(reviewed.table["sample_id"], samples.sample_id, source.path)
-        original = samples.labels[place]
-        _refuse_other_labels(original, reviewed, source.path)
-        row = rows_in_order(len(samples), samples.skipped["row"].to_pylist())[place]
+        _refuse_other_labels(samples.labels[place], reviewed, source.path)
+        before = _left_out(corrections.missing, samples.sample_id, np.arange(len(samples)))
+        place = np.concatenate([place, np.array(list(before), np.int64)])
+        row, original = read[place], samples.labels[place]
+        label = np.concatenate([label, original[count:]])
+        stays = np.concatenate([stays, np.zeros(len(before), dtype=bool)])
+        decision = np.concatenate([decision, np.full(len(before), "exclude", dtype=object)])
+        audited = np.concatenate([audited, np.full(len(before), -1)])
+    touched = (label != original) | ~stays
+    left = np.zeros(len(row), dtype=bool)
+    tested = read_tested(source) if touched.any() and not include_test else None
+    if tested is not None:
+        assert source.path is not None
+        if reviewed.whole and len(tested) != count + len(reviewed.skipped):
+            now = f"it has {len(tested):,} rows, the run read {count + len(reviewed.skipped):,}"
+            raise changed_data(source.path, now)
+        left = tested[row] & touched
+    order = np.argsort(row, kind="stable")
+    named = dict(zip(range(count, len(row)), before.values(), strict=True))
     return Plan(
-        original=original,
-        label=corrections.label,
-        stays=~corrections.excluded,
-        decision=corrections.decision,
-        left=np.zeros(count, dtype=bool),
-        audited=np.arange(count),
-        row=row,
-        named={},
-        missing=len(corrections.missing),
+        original=original[order],
+        label=np.where(left, original, label)[order],
+        stays=(stays | left)[order],
+        decision=decision[order],
+        left=left[order],
+        audited=audited[order],
+        row=row[order],
+        named={place: named[each] for place, each in enumerate(order.tolist()) if each in named},
+        missing=len(corrections.missing) - len(before),
     )
 
 

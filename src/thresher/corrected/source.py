@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,17 @@ from thresher.data.splits import training_and_test
 from thresher.errors import RunError
 from thresher.settings import FitSettings
 
-__all__ = ["SUFFIXES", "Form", "Rows", "Source", "find_source", "parts_of", "read_rows"]
+__all__ = [
+    "SUFFIXES",
+    "Form",
+    "Rows",
+    "Source",
+    "find_source",
+    "names_a_test",
+    "parts_of",
+    "read_rows",
+    "read_tested",
+]
 
 Form = Literal["class folders", "image table", "delimited", "json lines", "parquet", "other"]
 
@@ -44,6 +54,7 @@ class Source:
 
     Attributes:
         form: What is written anew in the same form; of "other" only a list of changes can be.
+        beneath: The form of data whose labels lie in a file of their own, which makes them "other".
         path: The training data; None = arrays in memory.
         places: What must not be written to: the data as named, the training data, test data.
         table: Of images with a table beside them, that table.
@@ -54,6 +65,7 @@ class Source:
 
     form: Form
     path: Path | None
+    beneath: Form = "other"
     places: tuple[Path, ...] = ()
     table: Path | None = None
     label: str | None = None
@@ -108,13 +120,19 @@ def find_source(settings: FitSettings, data: str | Path | None = None) -> Source
     source = Source(
         "other",
         path,
-        tuple(dict.fromkeys(places)),
+        places=tuple(dict.fromkeys(places)),
         label=settings.label,
         testing=_is_test(path),
         notes=(f"The test data, {test}, are not part of it.",) if test and given != path else (),
     )
-    if cifar is not None or settings.labels is not None:
+    if cifar is not None:
         return source
+    source = _formed(source, path)
+    return source if settings.labels is None else replace(source, form="other", beneath=source.form)
+
+
+def _formed(source: Source, path: Path) -> Source:
+    """The same source with its form."""
     if path.is_dir():
         found = list_images(path)
         if len(found) > found.data_files:
@@ -147,19 +165,40 @@ def read_rows(source: Source, text: Sequence[str] = ()) -> Rows:
         table, files = folder.table, folder.files.paths
         if folder.labels is not None:
             return Rows(table, folder.labels, np.zeros(len(table), dtype=bool), files)
-    elif source.form == "delimited":
-        texts = {ID_NAME, source.label, *text}
-        table, _ = read_delimited(path, lambda name: name in texts)
-    elif source.form == "json lines":
-        table = read_json_lines(path)
     else:
-        table = read_parquet(path)
+        table = _read_table(path, source.form, {ID_NAME, source.label, *text})
     if source.label not in table.column_names:
         raise RunError(
             f"{path} has no column {source.label!r}, which held the labels of the run.",
             "Pass the data that the run was made from with --data.",
         )
     return Rows(table, table[source.label], _tested(table), files)
+
+
+def read_tested(source: Source) -> NDArray[np.bool_] | None:
+    """Find the test rows of data whose labels lie in a file of their own.
+
+    Args:
+        source: Of the form "other".
+
+    Returns:
+        (N,) bool, rows that a column "split" calls test; None where the data have no columns.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if source.path is None or source.beneath in ("other", "class folders"):
+        return None
+    if source.beneath == "image table":
+        return _tested(read_image_folder(source.path, list_images(source.path)).table)
+    return _tested(_read_table(source.path, source.beneath, ()))
+
+
+def _read_table(path: Path, form: Form, texts: Collection[str | None]) -> pa.Table:
+    """Read a table of any form; of a delimited one, the columns that are texts come as texts."""
+    if form == "delimited":
+        return read_delimited(path, lambda name: name in texts)[0]
+    return read_json_lines(path) if form == "json lines" else read_parquet(path)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -177,14 +216,28 @@ def _tested(table: pa.Table) -> NDArray[np.bool_]:
     encoded = table[name].cast(pa.string()).dictionary_encode().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    called = [SPLITS.get(str(each).strip().lower()) for each in encoded.dictionary.to_pylist()]
-    test = np.array([*(each == "test" for each in called), False])
+    test = np.array(
+        [*(_is_called_test(str(each)) for each in encoded.dictionary.to_pylist()), False]
+    )
     tested: NDArray[np.bool_] = test[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
     return tested
+
+
+def names_a_test(column: str, values: Sequence[str]) -> bool:
+    """Whether a column of these values tells a test split from others.
+
+    >>> names_a_test("Split", ["test", "train"]), names_a_test("exam", ["test", "train"])
+    (True, False)
+    """
+    return column.lower() == SPLIT_COLUMN and any(map(_is_called_test, values))
+
+
+def _is_called_test(word: str) -> bool:
+    return SPLITS.get(word.strip().lower()) == "test"
 
 
 def _is_test(path: Path) -> bool:
     """Whether data are named as a test split: test/, test.csv, test-*.parquet."""
     name = SPLIT_NAME.match(path.name)
     word = name.group(1) if name else path.stem
-    return SPLITS.get(word.lower()) == "test"
+    return _is_called_test(word)

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from thresher.data.files import READABLE, reading
@@ -36,16 +35,18 @@ def read_parquet(path: Path) -> pa.Table:
     parts = sorted(path.parent.glob(path.name)) if pattern else part_files(path)
     if not parts:
         raise DataError(f"No file matches {path}.", "Check the path.")
+    from pyarrow import dataset  # loads pandas, some 40 MB that a review does without
+
     schemas = []
     for part in parts:
         with reading(part, "Parquet"):
             schemas.append(pq.read_schema(part))
     with reading(path, "a folder of Parquet files"):
         open_parts = partial(
-            pa.dataset.dataset,
+            dataset.dataset,
             [str(part) for part in parts],
             format="parquet",
-            partitioning=pa.dataset.partitioning(flavor="hive"),
+            partitioning=dataset.partitioning(flavor="hive"),
             partition_base_dir=str(path.parent if pattern else path),
         )
         schemas.append(open_parts().schema)  # knows the columns that folders name

@@ -8,6 +8,7 @@ history.safetensors → the most probable classes
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.audit.evidence_file import Evidence, EvidenceReader, picture_type
+from thresher.data.splits import folder_splits
 from thresher.errors import DataError
 from thresher.review.queue import Item, Queue
 from thresher.run_folder import RunFolder
@@ -43,7 +45,7 @@ class Shown:
     def __init__(self, folder: RunFolder, queue: Queue, data: Path | None = None) -> None:
         self._queue = queue
         self._kept = EvidenceReader(folder.evidence)
-        self._root = data if data is not None else source_folder(folder)
+        self._root = source_folder(folder, data)
         self._means = ClassMeans(folder.history, len(queue.classes))
         self._pictures: OrderedDict[str, Picture] = OrderedDict()
         self._lock = Lock()
@@ -142,12 +144,19 @@ class ClassMeans:
         return ranked
 
 
-def source_folder(folder: RunFolder) -> Path | None:
-    """Where a run found its data, if that is a folder that is still there."""
-    named = folder.read_settings()["fit"].get("data")
+def source_folder(folder: RunFolder, data: Path | None = None) -> Path | None:
+    """Where the images of a run are; None if that is no folder, or not there any more.
+
+    Args:
+        folder: A run.
+        data: Folder of its data, when they have moved; None = where the run found them.
+    """
+    named = folder.read_settings()["fit"].get("data") if data is None else data
     if named is None:
         return None
-    path = Path(folder.path / named)
+    path = Path(folder.path / named) if data is None else data
+    with suppress(DataError):  # what cannot be listed is said of each picture
+        path = folder_splits(path).get("train", path)  # as the training did
     return path if path.is_dir() else None
 
 

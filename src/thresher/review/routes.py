@@ -5,7 +5,9 @@
     GET  /image           of a sample       GET  /api/changes  what other tabs did
     GET  /api/run, /api/items, /api/undecided, /api/pairs, /api/pair
 
-Samples are named by their identifier, never by a path.
+Samples are named by their identifier, never by a path. A decision may bear a name of its own,
+{"sample_id": …, "decision": …, "request": …}: when its answer is lost and it is sent again, it is
+applied once.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from thresher.review.session import MOST_ITEMS, Review
 
 __all__ = ["routes"]
 
+LONGEST_NAME = 100  # of a request
 STATIC = {
     "review.css": "text/css; charset=utf-8",
     "review.js": "text/javascript; charset=utf-8",
@@ -81,6 +84,12 @@ def routes(review: Review) -> Starlette:
         asked = await body(request)
         samples = asked.get("sample_ids", [asked.get("sample_id")])
         decision = asked.get("decision")
+        name = asked.get("request")
+        if name is not None and not (isinstance(name, str) and 1 <= len(name) <= LONGEST_NAME):
+            raise ParameterError(
+                f"The name of a request is a text of 1 to {LONGEST_NAME} characters.",
+                "Leave it out, or give each request a new one.",
+            )
         if (
             not isinstance(samples, list)
             or not all(isinstance(each, str) for each in samples)
@@ -90,7 +99,7 @@ def routes(review: Review) -> Starlette:
                 "A decision names a sample_id, or sample_ids, and a decision.",
                 'Send {"sample_id": …, "decision": …}.',
             )
-        return JSONResponse(await run_in_threadpool(review.decide, samples, decision))
+        return JSONResponse(await run_in_threadpool(review.decide, samples, decision, name))
 
     async def undo(request: Request) -> Response:
         await body(request)

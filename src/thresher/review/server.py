@@ -39,6 +39,8 @@ class ReviewServer:
     Attributes:
         review: Queue, evidence and decisions.
         url: Opens the review, once.
+        address: The same without the token.
+        named: The host as addresses name it.
     """
 
     def __init__(
@@ -61,10 +63,11 @@ class ReviewServer:
             self._lock.release()
             raise
         self.port: int = self._socket.getsockname()[1]
-        named = f"[{host}]" if ":" in host else host
-        names = {named, LOOPBACK, "localhost"} if host in LOOPBACKS else {named}
+        self.named = f"[{host}]" if ":" in host else host
+        # a tunnel's beginning is a loopback address, wherever its end is
+        names = {self.named, LOOPBACK, "localhost"}
         hosts = frozenset(f"{name.lower()}:{self.port}" for name in names)
-        self.address = f"http://{named}:{self.port}/"
+        self.address = f"http://{self.named}:{self.port}/"
         self.app = Guard(routes(self.review), hosts)
         self.url = f"{self.address}open?token={self.app.token}"
         self._lock.tell(self.address)

@@ -10,6 +10,7 @@ append to the log is taken over before every answer.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["MOST_ITEMS", "Review"]
 SCHEMA = 1
 MOST_ITEMS = 200  # of one answer
 MOST_DECIDED = 100_000  # samples of one batch
+REQUESTS_KEPT = 1000  # a page sends one after the other
 
 
 class Review:
@@ -54,6 +56,7 @@ class Review:
         self._event = 0  # the newest event that is in what follows
         self._decisions: dict[int, Decided] = {}  # by place
         self._decided = np.zeros(len(self.queue), dtype=bool)
+        self._answered: OrderedDict[str, int] = OrderedDict()  # request → the event before it
         self._take_over()
 
     # ------------------------------------------------------------------ answers
@@ -108,8 +111,16 @@ class Review:
             places = places[~self._decided[places]]
             return {"places": places[:most].tolist(), "undecided": len(places)}
 
-    def decide(self, sample_ids: list[str], decision: str) -> dict[str, Any]:
+    def decide(
+        self, sample_ids: list[str], decision: str, request: str | None = None
+    ) -> dict[str, Any]:
         """Write a batch of equal decisions.
+
+        Args:
+            sample_ids: Different samples.
+            decision: What is decided of each.
+            request: A name that nobody else gives: when the answer was lost and the same is asked
+                again under this name, it is not written a second time.
 
         Raises:
             DataError: a sample that the review does not show.
@@ -123,9 +134,16 @@ class Review:
                 "Send each sample once.",
             )
         with self._lock:
+            if request is not None and request in self._answered:
+                self._take_over()
+                return self._changes(self._answered[request])
             seen = self._event
             decided = [self._decide(each, decision) for each in sample_ids]
             self.log.append(decided)
+            if request is not None:
+                self._answered[request] = seen
+                if len(self._answered) > REQUESTS_KEPT:
+                    self._answered.popitem(last=False)
             self._take_over()
             return self._changes(seen)
 

@@ -41,6 +41,8 @@ const pictures = new Map(); // by sample_id, fetched ahead
 const unsaved = new Map(); // by place: {decision, label}
 const outbox = [];
 let posted = 0; // parcels, ever
+// of this page alone; crypto.randomUUID is not there when the page comes from another machine
+const page = [...crypto.getRandomValues(new Uint32Array(4))].map((each) => each.toString(36)).join("-");
 let delivering = false;
 let fetching = null;
 
@@ -167,7 +169,8 @@ function commit(chosen, decision, label) {
   return new Promise((done) => {
     post({
       path: "/api/decide",
-      content: { sample_ids: chosen.map((item) => item.sample_id), decision },
+      // the name lets it be sent again when its answer is lost
+      content: { sample_ids: chosen.map((item) => item.sample_id), decision, request: `${page}-${posted}` },
       lost: chosen.length === 1
         ? `Not decided: sample ${count(chosen[0].place + 1)}.`
         : `Not decided: ${count(chosen.length)} samples.`,
