@@ -13,7 +13,9 @@ Source: Song & Lee, RP-DBSCAN, SIGMOD 2018; both ends of a distance are snapped,
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -135,6 +137,8 @@ def dbscan(
     with phases.phase("clustering the cells"):
         labels, core, found = solve(cells, snapping, float(min_samples), jobs_of(n_jobs))
         folder = Path(tempfile.mkdtemp(prefix="thresher-"))
+        # executors fetch the table when they first label: it must outlive this call
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         name = ship(spark, folder, cells.centres, labels, core)
     statistics = {
         **found,
