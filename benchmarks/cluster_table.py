@@ -15,7 +15,7 @@ HEAD = """# Exact clustering: time, memory, peers
 
 Made by `python benchmarks/cluster.py table` from cluster.jsonl; do not edit. Every contender ran \
 in a process of its own with two threads, in turns with the others; seconds are the best of three \
-rounds on the wall clock (of one, where a round takes more than a minute). Our first call in a \
+rounds or more on the wall clock (of one, where a round takes more than a minute). Our first call in a \
 process is not counted, see cold start. Memory is the peak above the input and the imports. \
 Peers: `dbscan` 1.0.0 (Wang, Gu and Shun's C++ code), scikit-learn, `kmedoids`.
 """
@@ -59,6 +59,8 @@ RATIO_BARS = {
 }
 COLD_SECONDS = 1.0
 
+BEGIN, END = "<!-- clustering: begin -->", "<!-- clustering: end -->"
+
 Cases = Mapping[str, Line]
 
 
@@ -88,6 +90,15 @@ def write_table(results: Path) -> None:
         cold(line for line in newest.values() if line["task"] == "cold"),
     ]
     results.with_suffix(".md").write_text("\n".join(sections))
+    show_in_readme(times(clustered))
+
+
+def show_in_readme(text: str) -> None:
+    """Put a table between the marks of the README beside this file."""
+    path = Path(__file__).with_name("README.md")
+    before, begin, rest = path.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
 
 
 def circumstances(lines: Iterable[Line]) -> str:
