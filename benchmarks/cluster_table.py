@@ -15,9 +15,9 @@ HEAD = """# Exact clustering: time, memory, peers
 
 Made by `python benchmarks/cluster.py table` from cluster.jsonl; do not edit. Every contender ran \
 in a process of its own with two threads, in turns with the others; seconds are the best of three \
-rounds or more on the wall clock (of one, where a round takes more than a minute). Our first call in a \
-process is not counted, see cold start. Memory is the peak above the input and the imports. \
-Peers: `dbscan` 1.0.0 (Wang, Gu and Shun's C++ code), scikit-learn, `kmedoids`.
+rounds or more on the wall clock (of one, where a round takes more than a minute). Our first \
+call in a process is not counted, see cold start. Memory is the peak above the input and the \
+imports. Peers: `dbscan` 1.0.0 (Wang, Gu and Shun's C++ code), scikit-learn, `kmedoids`.
 """
 
 #: Case → times as fast as `dbscan`, as scikit-learn, bytes a point.
