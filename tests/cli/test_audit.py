@@ -372,18 +372,25 @@ def test_a_matrix_of_four_gigabytes_is_audited_in_one(tmp_path):
     )
     arguments = ("--probabilities", "P.npy", "--labels", "L.npy", "--json")
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, "audit", *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
-        )
+        printed = audit_in_a_process(code, arguments, tmp_path)
     finally:
         (tmp_path / "P.npy").unlink()  # folders of the last runs are kept
-    found, held = done.stdout.splitlines()
+    found, held = printed.splitlines()
     assert 0.8 * wrong.sum() < json.loads(found)["n_label_issues"] <= wrong.sum()
     assert float(held) < 1024
+
+
+def audit_in_a_process(code, arguments, folder):
+    """What a program of its own prints that calls `thresher audit`; on one thread."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "audit", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return done.stdout
 
 
 def test_nothing_imports_torch(files, tmp_path):
@@ -400,15 +407,8 @@ def test_nothing_imports_torch(files, tmp_path):
         (("--embeddings", "E.npy", "--labels", "L.npy"), ["pyarrow"]),
         (("--help",), []),
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", code, "audit", *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert str(loaded) == done.stdout.splitlines()[-1], arguments
+        printed = audit_in_a_process(code, arguments, tmp_path)
+        assert str(loaded) == printed.splitlines()[-1], arguments
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ __all__ = [
     "Plot",
     "PointsPath",
     "Weight",
+    "check_apart",
     "check_choice",
     "check_places",
     "finish",
@@ -140,19 +141,29 @@ def check_places(source: str, out: Path | None, plot: Path | None, *, overwrite:
                 f'{option} must end in {suffix}, got "{place.name}".',
                 f"Example: {option} clusters{suffix}",
             )
-        home, there = Path(source).resolve(), place.resolve()
-        if there == home or home in there.parents:
-            raise ParameterError(
-                f"{option} {place} and the points in {source} are not apart.",
-                "Choose a place outside of the input; it is never changed.",
-            )
-        if not there.parent.is_dir():
-            raise RunError(f"There is no folder {place.parent} for {option}.", "Make it first.")
+        check_apart(source, option, place)
         if place.is_dir() or (place.exists() and not overwrite):
             raise RunError(
                 f"{place} exists already.",
                 f"Choose another {option}, or --overwrite to replace it.",
             )
+
+
+def check_apart(source: str, option: str, place: Path) -> None:
+    """Refuse a place within the input, or in no folder.
+
+    Raises:
+        ParameterError: it is the input, within it, or around it.
+        RunError: there is no such folder.
+    """
+    home, there = Path(source).resolve(), place.resolve()
+    if there == home or home in there.parents or there in home.parents:
+        raise ParameterError(
+            f"{option} {place} and the points in {source} are not apart.",
+            "Choose a place outside of the input; it is never changed.",
+        )
+    if not there.parent.is_dir():
+        raise RunError(f"There is no folder {place.parent} for {option}.", "Make it first.")
 
 
 def open_input(

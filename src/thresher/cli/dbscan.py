@@ -65,7 +65,10 @@ def dbscan(
     ] = "auto",
     engine: Annotated[
         str,
-        typer.Option(help="local; or spark, for a folder that this machine does not hold."),
+        typer.Option(
+            help="local; or spark, for a folder that this machine does not hold: --out is a "
+            "folder then."
+        ),
     ] = "local",
     driver_limit: Annotated[
         str, typer.Option(help="On Spark: memory that the cells may take in the driver.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from thresher.cli.clustering import print_lines, share_of
+from thresher.cli.clustering import check_apart, print_lines, share_of
 from thresher.cli.output import print_json, say
 from thresher.errors import ParameterError, RunError
 from thresher.memory import peak_mib
@@ -171,17 +171,15 @@ def check_folder(points: str, out: Path, *, overwrite: bool) -> None:
         ParameterError: within the input, or around it.
         RunError: something stands there, or there is no such folder.
     """
-    home, there = Path(points).resolve(), out.resolve()
-    if there == home or home in there.parents or there in home.parents:
-        raise ParameterError(
-            f"--out {out} and the points in {points} are not apart.",
-            "Choose a place outside of the input; it is never changed.",
-        )
-    if not there.parent.is_dir():
-        raise RunError(f"There is no folder {there.parent} for --out.", "Make it first.")
+    check_apart(points, "--out", out)
     if out.is_file() or (out.exists() and not overwrite):
         raise RunError(
             f"{out} exists already.", "Choose another --out, or --overwrite to replace a folder."
+        )
+    if out.is_dir() and any(out.iterdir()) and not (out / "_SUCCESS").exists():
+        raise RunError(
+            f"{out} is a folder that Spark has not written: it is not replaced.",
+            "Choose another --out, or remove it by hand.",
         )
 
 

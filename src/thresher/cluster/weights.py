@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from thresher.errors import DataError
 
-__all__ = ["checked_weights", "whole_where_they_can_be"]
+__all__ = ["REPAIR", "checked_weights", "first_wrong", "whole_where_they_can_be"]
+
+
+REPAIR = "Weights are finite and at least 0; rows that do not matter have 0."
+
+
+def first_wrong(weights: NDArray[np.float64]) -> int | None:
+    """The first row whose weight is negative or not finite; None if there is none."""
+    right = np.isfinite(weights) & (weights >= 0)
+    return None if right.all() else int(np.argmin(right))
 
 
 def checked_weights(
@@ -40,12 +49,10 @@ def checked_weights(
             f"{name} has the shape {found.shape} for {rows:,} rows.",
             "Pass one weight for each row.",
         )
-    right = np.isfinite(found) & (found >= 0)
-    if not right.all():
-        row = int(np.argmin(right))
+    row = first_wrong(found)
+    if row is not None:
         raise DataError(
-            f"The weight of row {row:,} (counting from 0) is {found[row]:g}, in {name}.",
-            "Weights are finite and at least 0; rows that do not matter have 0.",
+            f"The weight of row {row:,} (counting from 0) is {found[row]:g}, in {name}.", REPAIR
         )
     if rows and not found.any():
         raise DataError(

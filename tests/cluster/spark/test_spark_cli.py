@@ -83,6 +83,7 @@ def test_what_was_there_stays_until_all_is_written(spark, call, tmp_path, monkey
     old = tmp_path / "there"
     old.mkdir()
     (old / "kept").write_text("old")
+    (old / "_SUCCESS").touch()
 
     def torn(rows, folder):
         folder.mkdir()
@@ -95,6 +96,16 @@ def test_what_was_there_stays_until_all_is_written(spark, call, tmp_path, monkey
     assert "No space left on device" in err
     assert "old" == (old / "kept").read_text()
     assert ["points", "there"] == names_in(tmp_path)
+
+
+def test_a_folder_of_something_else_is_never_replaced(call, tmp_path):
+    """Only what Spark has written whole: --overwrite removes all that is in it."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_text("dear")
+    code, _, err = call("points", *COMMON, "--engine", "spark", "--out", "photos", "--overwrite")
+    assert 2 == code
+    assert "photos is a folder that Spark has not written" in err
+    assert ["1.jpg"] == names_in(tmp_path / "photos")
 
 
 def test_a_plan_is_printed_without_spark(call, monkeypatch):

@@ -27,6 +27,7 @@ from thresher.cluster.snapped import cube_side, snap
 from thresher.cluster.spark import pieces
 from thresher.cluster.spark.source import Part, Source
 from thresher.cluster.table_points import Coordinates, coordinate_rows
+from thresher.cluster.weights import REPAIR, first_wrong
 from thresher.data.wording import quoted
 from thresher.errors import DataError
 
@@ -130,13 +131,9 @@ class Snapping:
         if self.weight is None:
             return np.ones(part.table.num_rows, np.int64)
         weights = coordinate_rows(part.table, self.weight)[:, 0].astype(np.float64)
-        right = np.isfinite(weights) & (weights >= 0)
-        if not right.all():
-            row = int(np.argmin(right))
-            raise DataError(
-                f"The weight is {weights[row]:g} in {part.where(row)}.",
-                "Weights are finite and at least 0; rows that do not matter have 0.",
-            )
+        row = first_wrong(weights)
+        if row is not None:
+            raise DataError(f"The weight is {weights[row]:g} in {part.where(row)}.", REPAIR)
         return weights
 
     @property

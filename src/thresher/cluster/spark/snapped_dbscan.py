@@ -105,7 +105,7 @@ def dbscan(
     if not rho:
         raise ParameterError(
             "rho = 0 is exact, which runs on one machine only.",
-            'Take rho="auto", or thresher.cluster.DBSCAN.',
+            'Take rho="auto" (--rho auto), or leave Spark out.',
         )
     spark = data.sparkSession if hasattr(data, "sparkSession") else session()
     source = open_source(data, spark)
