@@ -82,7 +82,7 @@ documented_modules = [
     "thresher.cluster",
     "thresher.cluster.silhouette",
     "thresher.cluster.points",
-    "thresher.cluster.spark.snapped_dbscan",
+    "thresher.cluster.spark.spark_dbscan",
 ]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_mock_imports = ["transformers", "lightning"]  # extras; a page needs their names only

@@ -173,7 +173,7 @@ def test_spark_is_imported_in_its_folder_alone():
                 names = [node.module or ""]
             if any(name.partition(".")[0] == "pyspark" for name in names):
                 assert "spark" == path.parent.name, path
-    assert "pyspark" not in loaded_by("import thresher.cluster.spark.snapped_dbscan")
+    assert "pyspark" not in loaded_by("import thresher.cluster.spark.spark_dbscan")
 
 
 def test_nothing_relative_is_imported():

@@ -20,6 +20,11 @@ from thresher.memory import peak_mib
 
 __all__ = ["Settings", "dbscan_on_spark", "refuse_others", "size_of"]
 
+READINGS: dict[Any, list[str]] = {  # of the points, by rho
+    "auto": ["choose rho", "count the cells", "label"],
+    0: ["choose the cells", "count them", "fetch points", "label"],
+    None: ["count the cells", "label"],
+}
 UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 
@@ -151,12 +156,22 @@ def dbscan_on_spark(
             "engine": f"spark, {found.statistics['engine']} in the driver",
             "rho": f"{found.statistics['rho']:g}",
             "cells": f"{found.statistics['cells']:,}",
-            "shuffled": f"{found.statistics['shuffle_bytes'] / 2**20:,.1f} MiB of cells",
+            **told_of_points(found.statistics),
+            "shuffled": f"{found.statistics['shuffle_bytes'] / 2**20:,.1f} MiB",
             "time": f"{seconds:.1f} s",
             "memory": f"{peak_mib():,.0f} MiB of the driver's Python at the peak",
             "labels": str(out),
         }
     )
+
+
+def told_of_points(statistics: dict[str, Any]) -> dict[str, str]:
+    """The line of an exact run: how many points the driver had to see."""
+    if "fetched_points" not in statistics:
+        return {}
+    share = f"{100 * statistics['fetched_share']:.1f} % of them"
+    undecided = f"{statistics['undecided_cells']:,} cells undecided"
+    return {"fetched": f"{statistics['fetched_points']:,} points, {share}; {undecided}"}
 
 
 def names_of(columns: str | None) -> list[str] | None:
@@ -223,7 +238,7 @@ def tell_plan(points: str, settings: Settings, limit: int, *, as_json: bool) -> 
         "files": len({block.fragment.path for block in rows.blocks}),
         "dimension": dimension,
         "rho": settings.rho,
-        "passes": 3 if settings.rho == "auto" else 2,
+        "passes": len(READINGS.get(settings.rho, READINGS[None])),
         "cells_at_most": rows.count,
         "shuffle_bytes_at_most": rows.count * piece,
         "driver_bytes_at_most": rows.count * bytes_a_cell(dimension),
@@ -232,16 +247,18 @@ def tell_plan(points: str, settings: Settings, limit: int, *, as_json: bool) -> 
     if as_json:
         print_json({"schema": 1, **plan})
         return
-    reading = "choose rho, count the cells, label" if settings.rho == "auto" else "count, label"
-    rho = f"from {FINEST:g} on, as the driver allows" if settings.rho == "auto" else settings.rho
+    reading = ", ".join(READINGS.get(settings.rho, READINGS[None]))
+    rho = {"auto": f"from {FINEST:g} on, as the driver allows", 0: "0: exact"}.get(
+        settings.rho, f"{settings.rho}"
+    )
     print_lines(
         {
             "points": f"{rows.count:,} in {dimension} dimensions, {plan['files']:,} files",
             "passes": f"{plan['passes']} over the points ({reading})",
-            "rho": str(rho),
+            "rho": rho,
             "cells": f"{rows.count:,} at most, each with points of its own",
             "shuffle": f"{rows.count * piece / 2**20:,.0f} MiB at most: {piece} bytes a cell and "
-            "task, no points",
+            f"task{'; and points that decide' if settings.rho == 0 else ', no points'}",
             "driver": f"{plan['driver_bytes_at_most'] / 2**20:,.0f} MiB at most, "
             f"{bytes_a_cell(dimension)} bytes a cell; may take {limit / 2**20:,.0f}",
         }

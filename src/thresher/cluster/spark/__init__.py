@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thresher.cluster.spark.snapped_dbscan import SparkClustered, dbscan
+    from thresher.cluster.spark.spark_dbscan import SparkClustered, dbscan
 
 __all__ = ["SparkClustered", "dbscan"]
 
@@ -17,4 +17,4 @@ __all__ = ["SparkClustered", "dbscan"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.snapped_dbscan"), name)
+    return getattr(import_module(f"{__name__}.spark_dbscan"), name)

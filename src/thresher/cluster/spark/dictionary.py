@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from thresher.cluster.points import ArrayPoints, Points
 from thresher.cluster.row_table import RowTable
 from thresher.cluster.snapped import cube_side, snap
 from thresher.cluster.spark import pieces
+from thresher.cluster.spark.row_tables import numbers_in
 from thresher.cluster.spark.source import Part, Source
 from thresher.cluster.table_points import Coordinates, coordinate_rows
 from thresher.cluster.weights import REPAIR, first_wrong
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 __all__ = [
-    "Cells",
     "DictionaryTooLargeError",
+    "Gathered",
     "Snapping",
     "bytes_a_cell",
     "collected",
@@ -99,8 +100,8 @@ class Snapping:
             points = RadianPoints(points)
         return euclidean_view(points, self.metric, self.eps)
 
-    def centres(self, part: Part) -> Array:
-        """The centres of the cells of a part's rows, (b, d) float64.
+    def places(self, part: Part) -> Array:
+        """A part's rows as points of Euclidean space, (b, d).
 
         Raises:
             DataError: a coordinate cannot be one.
@@ -120,7 +121,11 @@ class Snapping:
         if not len(rows):
             return np.empty((0, self.dimension))
         with _counted_from(part):
-            return snap(self._view(rows)[0].part(0), self.side)
+            return self._view(rows)[0].part(0)
+
+    def centres(self, places: Array) -> Array:
+        """The centres of the cells that such points lie in, (b, d) float64."""
+        return snap(places, self.side)
 
     def weights(self, part: Part) -> Array:
         """The weights of a part's rows, (b,): int64 ones where there is no column of them.
@@ -151,44 +156,58 @@ def _counted_from(part: Part) -> Iterator[None]:
         raise DataError(f"{error.cause} Rows count from {part.where(0)}.", error.fix) from error
 
 
-@dataclass(frozen=True)
-class Cells:
-    """The dictionary in the driver, in the order of the cells' first points."""
+class Gathered(NamedTuple):
+    """A dictionary in the driver, in the order in which its pieces came."""
 
-    centres: Array  # (m, d) float64
+    rows: Array  # (m, d) float64: centres of cells, or points
     weights: Array  # (m,)
-    points: int  # of the data
-    found: int  # cells in the pieces of all tasks, which were shuffled
+    lowest: Array  # (m,) int64, the lowest number of a point
+    points: int  # that tasks have counted
+    found: int  # rows in the pieces of all tasks, which were shuffled
 
 
-def dictionary(source: Source, snapping: Snapping, buckets: int) -> DataFrame:
+def dictionary(
+    source: Source, snapping: Snapping, buckets: int, within: str | None = None
+) -> DataFrame:
     """The pieces of the whole dictionary, as Spark makes them when it is asked to.
 
     Args:
         source: Of the rows.
         snapping: Of the rows.
         buckets: Tasks that put pieces together.
+        within: A table of cells that workers have: then it is a dictionary of points, of those in
+            these cells.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
     schema = from_arrow_schema(pieces.SCHEMA)
-    gathered = source.frame(partial(_gather, snapping, buckets), schema, snapping.columns)
+    gathered = source.frame(partial(_gather, snapping, buckets, within), schema, snapping.columns)
     shuffled = gathered.repartition(buckets, "bucket")
-    return shuffled.mapInArrow(partial(_put_together, snapping), schema)
+    return shuffled.mapInArrow(partial(_put_together, snapping, within), schema)
 
 
-def _gather(snapping: Snapping, buckets: int, parts: Iterator[Part]) -> Iterator[pa.RecordBatch]:
-    """A task of the first pass."""
-    dimension, side = snapping.dimension, snapping.side
+def _gather(
+    snapping: Snapping, buckets: int, within: str | None, parts: Iterator[Part]
+) -> Iterator[pa.RecordBatch]:
+    """A task of a pass that counts."""
+    dimension = snapping.dimension
+    side = snapping.side if within is None else None
     most = MOST_BYTES // (8 * dimension + 32)
     table = RowTable(dimension, snapping.weight_type)
     count, found, task = 0, 0, 0
     try:
         for part in parts:
             task = part.task
+            rows, weights = snapping.places(part), snapping.weights(part)
             numbers = np.arange(part.first, part.first + part.table.num_rows)
-            table.add(snapping.centres(part), snapping.weights(part), numbers)
-            count += part.table.num_rows
+            centres = snapping.centres(rows)
+            if within is None:
+                rows = centres
+            else:
+                chosen = numbers_in(within, centres) >= 0
+                rows, weights, numbers = rows[chosen], weights[chosen], numbers[chosen]
+            table.add(rows, weights, numbers)
+            count += len(rows)
             if table.count > most:
                 found += table.count
                 yield from pieces.pieces(table, side, buckets)
@@ -201,10 +220,11 @@ def _gather(snapping: Snapping, buckets: int, parts: Iterator[Part]) -> Iterator
 
 
 def _put_together(
-    snapping: Snapping, batches: Iterable[pa.RecordBatch]
+    snapping: Snapping, within: str | None, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """A task after the shuffle: equal cells become one; what is no piece goes on to the driver."""
-    dimension, side = snapping.dimension, snapping.side
+    dimension = snapping.dimension
+    side = snapping.side if within is None else None
     table = RowTable(dimension, snapping.weight_type)
     for batch in batches:
         for row in batch.to_pylist():
@@ -215,13 +235,14 @@ def _put_together(
     yield from pieces.pieces(table, side, 1)
 
 
-def collected(frame: DataFrame, snapping: Snapping, limit: int) -> Cells:
+def collected(frame: DataFrame, snapping: Snapping, limit: int, beside: int = 0) -> Gathered:
     """The whole dictionary in the driver.
 
     Args:
         frame: Of `dictionary`, persisted.
         snapping: Of the rows.
         limit: Bytes that the dictionary may take.
+        beside: Rows of another one that are held as well.
 
     Raises:
         DataError: a task's.
@@ -232,24 +253,24 @@ def collected(frame: DataFrame, snapping: Snapping, limit: int) -> Cells:
     count = sum(row["cells"] for row in told)
     points = sum(row["points"] or 0 for row in told)
     dimension = snapping.dimension
-    needed = count * bytes_a_cell(dimension)
+    needed = (count + beside) * bytes_a_cell(dimension)
     if needed > limit:
+        what = f"{count:,} points and {beside:,} cells" if beside else f"{count:,} cells"
         raise DictionaryTooLargeError(
-            f"The dictionary has {count:,} cells and takes {needed / 2**20:,.1f} MiB of the "
-            f"driver, which may take {limit / 2**20:,.1f}.",
+            f"The dictionary has {what} and takes {needed / 2**20:,.1f} MiB of the driver, which "
+            f"may take {limit / 2**20:,.1f}.",
             'Raise --driver-limit, or rho (rho="auto" chooses it by the limit).',
         )
-    centres = np.empty((count, dimension))
+    rows = np.empty((count, dimension))
     weights, lowest = np.empty(count, snapping.weight_type), np.empty(count, np.int64)
     first = 0
     for row in frame.where("cells > 0").toLocalIterator():
         piece = pieces.decoded(row.asDict(), dimension, snapping.side)
         here = slice(first, first + len(piece.rows))
-        centres[here], weights[here], lowest[here] = piece
+        rows[here], weights[here], lowest[here] = piece
         first = here.stop
-    order = np.argsort(lowest)
     found = sum(row["found"] or 0 for row in told)
-    return Cells(centres[order], weights[order], points, found)
+    return Gathered(rows, weights, lowest, points, found)
 
 
 def bytes_a_cell(dimension: int) -> int:

@@ -23,7 +23,8 @@ class Phases:
     """
 
     def __init__(self, spark: SparkSession, tell: Any = None) -> None:
-        self.context, self._tell = spark.sparkContext, tell or (lambda line: None)
+        self.spark, self.context = spark, spark.sparkContext
+        self._tell = tell or (lambda line: None)
         self.seconds: dict[str, float] = {}
         self.shuffled: dict[str, int] = {}
         self.failed_tasks = 0
@@ -39,7 +40,8 @@ class Phases:
         try:
             yield
         finally:
-            self.seconds[name] = round(time.perf_counter() - began, 3)
+            before = self.seconds.get(name, 0.0)  # a phase may be tried again
+            self.seconds[name] = round(before + time.perf_counter() - began, 3)
             for stage in self._stages(group):
                 self.shuffled[name] = self.shuffled.get(name, 0) + stage.shuffleWriteBytes()
                 self.failed_tasks += stage.numFailedTasks()

@@ -1,6 +1,7 @@
 """Pieces of a dictionary of cells as rows of bytes: what is shuffled instead of points.
 
-    rows      (n, d) the centres of cells: int32 numbers of cubes where they fit, else the float64
+    rows      (n, d) centres of cells, as int32 numbers of their cubes where these fit, or points;
+              float32 where that holds every number, else float64
     weights   (n,) int32, int64 or float64
     lowest    (n,) int64, the lowest number of a point
 
@@ -26,12 +27,13 @@ __all__ = ["SCHEMA", "Piece", "decoded", "fault", "pieces", "raise_faults", "tot
 
 MOST_ROWS = 1 << 20  # of a piece, far below the 2 GiB a cell of Spark may have
 WIDEST = 2.0**31
+CUBES = "cubes"
 
 SCHEMA = pa.schema(
     [
         pa.field("bucket", pa.int32(), nullable=False),
         pa.field("cells", pa.int64(), nullable=False),  # 0 in a row that is not a piece
-        pa.field("cubes", pa.bool_(), nullable=False),
+        pa.field("rows_type", pa.string()),  # "cubes", or NumPy's name of a float
         pa.field("weights_type", pa.string()),
         pa.field("rows", pa.binary()),
         pa.field("weights", pa.binary()),
@@ -53,8 +55,14 @@ class Piece(NamedTuple):
     lowest: Array
 
 
-def pieces(table: RowTable, side: float, buckets: int) -> Iterator[pa.RecordBatch]:
-    """A table as pieces, one or more for each bucket that has any."""
+def pieces(table: RowTable, side: float | None, buckets: int) -> Iterator[pa.RecordBatch]:
+    """A table as pieces, one or more for each bucket that has any.
+
+    Args:
+        table: Of centres of cells, or of points.
+        side: Of the cells; None for points.
+        buckets: How many there are.
+    """
     hashes = hashes_of(table.rows)
     bucket_of = ((hashes >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)).astype(np.int32)
     order = np.argsort(bucket_of, kind="stable")
@@ -68,33 +76,41 @@ def pieces(table: RowTable, side: float, buckets: int) -> Iterator[pa.RecordBatc
             )
 
 
-def _encoded(piece: Piece, side: float, bucket: int) -> pa.RecordBatch:
+def _encoded(piece: Piece, side: float | None, bucket: int) -> pa.RecordBatch:
     """The row of a piece, in the narrowest types that give the same numbers back."""
     rows, weights = piece.rows, piece.weights
-    with np.errstate(all="ignore"):
-        cubes = np.floor(rows / side)
-        narrow = bool((np.abs(cubes) < WIDEST).all() and ((cubes + 0.5) * side == rows).all())
-    if narrow:
-        rows = cubes.astype(np.int32)
+    rows_type, kept = _narrowed(rows, side)
     if weights.dtype == np.int64 and weights.max(initial=0) < WIDEST:
         weights = weights.astype(np.int32)
     return _row(
         bucket=bucket,
         cells=len(rows),
-        cubes=narrow,
+        rows_type=rows_type,
         weights_type=weights.dtype.str,
-        rows=rows.tobytes(),
+        rows=kept.tobytes(),
         weights=weights.tobytes(),
         lowest=piece.lowest.tobytes(),
     )
 
 
-def decoded(row: dict[str, Any], dimension: int, side: float) -> Piece:
+def _narrowed(rows: Array, side: float | None) -> tuple[str, Array]:
+    with np.errstate(all="ignore"):
+        if side is not None:
+            cubes = np.floor(rows / side)
+            if (np.abs(cubes) < WIDEST).all() and ((cubes + 0.5) * side == rows).all():
+                return CUBES, cubes.astype(np.int32)
+        short = rows.astype(np.float32)
+    if (short == rows).all():
+        return short.dtype.str, short
+    return rows.dtype.str, rows
+
+
+def decoded(row: dict[str, Any], dimension: int, side: float | None) -> Piece:
     """A piece out of its row."""
-    flat: Array = np.frombuffer(row["rows"], np.int32 if row["cubes"] else np.float64)
+    cubes = row["rows_type"] == CUBES
+    flat: Array = np.frombuffer(row["rows"], np.int32 if cubes else row["rows_type"])
     rows = flat.reshape(-1, dimension)
-    if row["cubes"]:
-        rows = (rows + 0.5) * side
+    rows = (rows + 0.5) * (side or 0.0) if cubes else rows.astype(np.float64, copy=False)
     weights = np.frombuffer(row["weights"], row["weights_type"])
     if weights.dtype == np.int32:
         weights = weights.astype(np.int64)
@@ -103,13 +119,13 @@ def decoded(row: dict[str, Any], dimension: int, side: float) -> Piece:
 
 def total(task: int, points: int, found: int) -> pa.RecordBatch:
     """How many points a task has read, and how many cells it has told of."""
-    return _row(bucket=task, cells=0, cubes=False, points=points, found=found)
+    return _row(bucket=task, cells=0, points=points, found=found)
 
 
 def fault(task: int, error: DataError) -> pa.RecordBatch:
     """Why a task cannot go on: told by the driver, not tried again."""
     said = {"cause": error.cause, "fix": error.fix}
-    return _row(bucket=task, cells=0, cubes=False, fault=json.dumps(said))
+    return _row(bucket=task, cells=0, fault=json.dumps(said))
 
 
 def _row(**values: Any) -> pa.RecordBatch:

@@ -26,6 +26,8 @@ pytestmark = [
 ]
 
 RHO = 0.1
+EXACT = 0
+BOTH = pytest.mark.parametrize("rho", [EXACT, RHO])
 
 
 def places(n=3000, d=2, seed=0):
@@ -71,23 +73,25 @@ def assert_same(rows, X, eps, min_samples, **settings):
     return table
 
 
+@BOTH
 @pytest.mark.parametrize("tasks", [1, 3, 16])
-def test_a_folder_is_clustered_as_on_one_machine(spark, tmp_path, tasks, monkeypatch):
+def test_a_folder_is_clustered_as_on_one_machine(spark, tmp_path, tasks, rho, monkeypatch):
     """In the order of its files, with all columns, whatever the number of tasks."""
     monkeypatch.setattr("thresher.cluster.spark.source.ROWS_A_TASK", 3000 // tasks)
     X = places()
     identity = np.arange(3000) + 2**33
     folder = folder_of(tmp_path, table_of(X, id=identity))
-    found = dbscan(folder, 0.3, 10, rho=RHO, columns=["x0", "x1"])
-    table = assert_same(found.rows, X, 0.3, 10, rho=RHO)
+    found = dbscan(folder, 0.3, 10, rho=rho, columns=["x0", "x1"])
+    table = assert_same(found.rows, X, 0.3, 10, rho=rho)
     assert ["x0", "x1", "id", "cluster", "is_core"] == table.column_names
     np.testing.assert_array_equal(identity, table["id"].to_numpy())
     assert 3 == found.statistics["clusters"]
     assert 3000 == found.statistics["points"]
 
 
+@BOTH
 @pytest.mark.parametrize("partitions", [1, 3, 16])
-def test_a_frame_is_clustered_as_on_one_machine(spark, partitions):
+def test_a_frame_is_clustered_as_on_one_machine(spark, partitions, rho):
     """In the order of its partitions, of which some may be empty."""
     X = places(600)
     frame = spark.createDataFrame(table_of(X)).repartition(partitions)
@@ -95,60 +99,63 @@ def test_a_frame_is_clustered_as_on_one_machine(spark, partitions):
         frame = frame.where("x0 > 0 or spark_partition_id() % 2 = 0")
     table = frame.toArrow()
     X = np.stack([table["x0"], table["x1"]], axis=1)
-    assert_same(dbscan(frame, 0.4, 5, rho=RHO).rows, X, 0.4, 5, rho=RHO)
+    assert_same(dbscan(frame, 0.4, 5, rho=rho).rows, X, 0.4, 5, rho=rho)
 
 
+@BOTH
 @pytest.mark.parametrize("whole", [True, False])
-def test_weights_count(spark, tmp_path, whole):
+def test_weights_count(spark, tmp_path, whole, rho):
     X = places(1000)
     random = np.random.default_rng(1)
     weights = random.integers(0, 4, 1000) if whole else random.integers(0, 12, 1000) / 4
     folder = folder_of(tmp_path, table_of(X, w=weights))
-    found = dbscan(folder, 0.3, 7.5, rho=RHO, weight="w")
-    assert_same(found.rows, X, 0.3, 7.5, rho=RHO, weights=weights)
+    found = dbscan(folder, 0.3, 7.5, rho=rho, weight="w")
+    assert_same(found.rows, X, 0.3, 7.5, rho=rho, weights=weights)
 
 
 @pytest.mark.parametrize("adaptive", ["true", "false"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_column_of_lists_holds_the_coordinates(spark, dtype, adaptive):
+@pytest.mark.parametrize(("dtype", "rho"), [(np.float32, EXACT), (np.float64, RHO)])
+def test_a_column_of_lists_holds_the_coordinates(spark, dtype, rho, adaptive):
     """Of either type, with Spark's adaptive plans and without."""
     X = places(800, 3).astype(dtype)
     lists = pa.array(list(X), pa.list_(pa.from_numpy_dtype(dtype)))
     spark.conf.set("spark.sql.adaptive.enabled", adaptive)
     try:
         frame = spark.createDataFrame(pa.table({"v": lists})).coalesce(2)
-        assert_same(dbscan(frame, 0.5, 5, rho=RHO).rows, X, 0.5, 5, rho=RHO)
+        assert_same(dbscan(frame, 0.5, 5, rho=rho).rows, X, 0.5, 5, rho=rho)
     finally:
         spark.conf.unset("spark.sql.adaptive.enabled")
 
 
-def test_positions_and_directions(spark, tmp_path):
+@BOTH
+def test_positions_and_directions(spark, tmp_path, rho):
     """Degrees across the date line; cosines."""
     random = np.random.default_rng(2)
     around = np.where(random.random(900) < 0.5, 179.99, -179.99)
     X = np.stack([60 + 0.01 * random.normal(size=900), around + 0.01 * random.normal(size=900)], 1)
     folder = folder_of(tmp_path, table_of(X))
     eps = 500 / EARTH_RADIUS
-    found = dbscan(folder, eps, 8, rho=RHO, metric="haversine", degrees=True)
+    found = dbscan(folder, eps, 8, rho=rho, metric="haversine", degrees=True)
     _, labels, core = found_in(found.rows)
-    here = cluster_points(RadianPoints(ArrayPoints(X)), eps, 8, metric="haversine", rho=RHO)
+    here = cluster_points(RadianPoints(ArrayPoints(X)), eps, 8, metric="haversine", rho=rho)
     np.testing.assert_array_equal(here.labels, labels)
     np.testing.assert_array_equal(here.core, core)
     vectors = random.normal(size=(400, 3))
     frame = spark.createDataFrame(table_of(vectors)).coalesce(2)
-    found = dbscan(frame, 0.01, 4, rho=RHO, metric="cosine")
-    assert_same(found.rows, vectors, 0.01, 4, rho=RHO, metric="cosine")
+    found = dbscan(frame, 0.01, 4, rho=rho, metric="cosine")
+    assert_same(found.rows, vectors, 0.01, 4, rho=rho, metric="cosine")
 
 
+@BOTH
 @pytest.mark.parametrize("n", [0, 1])
-def test_few_rows(spark, n, tmp_path):
+def test_few_rows(spark, n, tmp_path, rho):
     """None give none; one alone is noise."""
     X = places(5)[:n]
     for data in (
         spark.createDataFrame(table_of(X)),
         folder_of(tmp_path, table_of(X), files=1),
     ):
-        found = dbscan(data, 0.3, 2, rho=RHO)
+        found = dbscan(data, 0.3, 2, rho=rho)
         table, labels, core = found_in(found.rows)
         assert ([-1] * n, [False] * n) == (labels.tolist(), core.tolist())
         assert ["x0", "x1", "cluster", "is_core"] == table.column_names
@@ -222,8 +229,8 @@ def test_a_task_that_fails_is_done_again(spark, fault):
         spark.sparkContext.pythonExec = sys.executable  # of this test's own step
         frame = spark.createDataFrame(table_of(X)).coalesce(2)
         frame = frame.mapInArrow(faulty(fault), frame.schema)
-        found = dbscan(frame, 0.4, 5, rho=RHO)
-        assert_same(found.rows, X, 0.4, 5, rho=RHO)
+        found = dbscan(frame, 0.4, 5)
+        assert_same(found.rows, X, 0.4, 5)
         assert found.statistics["failed_tasks"] >= 1
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
@@ -271,8 +278,6 @@ def test_settings_are_refused_before_anything_runs(spark):
     frame = spark.createDataFrame(table_of(places(10), cluster=np.zeros(10)))
     with pytest.raises(DataError, match='have a column "cluster" already'):
         dbscan(frame, 0.3, rho=RHO, columns=["x0", "x1"])
-    with pytest.raises(ParameterError, match="rho = 0 is exact"):
-        dbscan(frame, 0.3, columns=["x0", "x1"])
     with pytest.raises(ParameterError, match="eps must be a number above 0"):
         dbscan(frame, -1, rho=RHO)
 
