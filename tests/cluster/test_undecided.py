@@ -11,7 +11,7 @@ from thresher.cluster.dbscan import cluster_points, run_engine
 from thresher.cluster.points import ArrayPoints
 from thresher.cluster.row_table import RowTable, empty_slots, find, slots_of
 from thresher.cluster.snapped import cube_side, snap
-from thresher.cluster.undecided import needed_cells
+from thresher.cluster.undecided import bounds_of, needed_cells
 
 
 def table_of(rows, weights, numbers):
@@ -26,7 +26,11 @@ def by_cells(X, eps, min_samples, rho, weights=None, jobs=1):
     side = cube_side(eps, X.shape[1], rho)
     snapped = snap(X, side)
     cells = table_of(snapped, weights, np.arange(len(X)))
-    needed, undecided = needed_cells(cells[0], cells[1], eps, side, min_samples, jobs)
+    bounds = bounds_of(eps, side, X.shape[1], np.abs(cells[0]).max())
+    if bounds.sure > 0:
+        needed, undecided = needed_cells(cells[0], cells[1], bounds, min_samples, jobs)
+    else:
+        needed, undecided = np.ones(len(cells[0]), np.bool_), len(cells[0])
     cell_of = find(snapped, slots_of(cells[0], empty_slots(len(needed))), cells[0])
     chosen = np.flatnonzero(needed[cell_of])
     points = table_of(X[chosen], weights[chosen], chosen)

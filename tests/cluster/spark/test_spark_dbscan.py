@@ -16,7 +16,7 @@ from thresher.cluster.dbscan import cluster_points
 from thresher.cluster.metric import EARTH_RADIUS, RadianPoints
 from thresher.cluster.open_points import open_rows
 from thresher.cluster.points import ArrayPoints
-from thresher.cluster.spark import dbscan
+from thresher.cluster.spark import dbscan, spark_dbscan
 from thresher.errors import DataError, ParameterError
 
 pytestmark = [
@@ -187,8 +187,26 @@ def test_rho_is_chosen_by_what_the_driver_may_hold(spark, tmp_path):
     assert coarse["rho"] > 0.01
     with pytest.raises(DataError, match=r"Even with rho=0\.64"):
         dbscan(folder, 0.2, 10, rho="auto", driver_limit=1000)
-    with pytest.raises(DataError, match=r"cells and takes .* MiB of the driver"):
-        dbscan(folder, 0.2, 10, rho=0.01, driver_limit=1 << 20)
+
+
+# ---------------------------------------------------------------------- beyond the driver
+@pytest.mark.parametrize(
+    ("d", "eps", "rho"),
+    [(2, 0.3, 0.05), (3, 0.5, 0.2), (2, 3.0, 0.05), (2, 0.3, EXACT), (3, 0.6, EXACT)],
+)
+def test_what_the_driver_cannot_hold_is_clustered_by_tasks(
+    spark, tmp_path, d, eps, rho, monkeypatch
+):
+    """As on one machine, in several parts."""
+    X = places(12_000, d)
+    folder = folder_of(tmp_path, table_of(X), group=3000)
+    monkeypatch.setattr(spark_dbscan, "SUB_BYTES", 1 << 16)
+    found = dbscan(folder, eps, 10, rho=rho, driver_limit=1 << 14)
+    assert_same(found.rows, X, eps, 10, rho=rho)
+    statistics = found.statistics
+    assert statistics["sub_dictionaries"] >= 2
+    assert statistics["balls"] <= statistics["cells"]
+    assert statistics["edges"] == sorted(statistics["edges"], reverse=True)
 
 
 # ---------------------------------------------------------------------- workers that die

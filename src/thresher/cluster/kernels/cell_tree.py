@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
-from thresher.cluster.kernels.tree_build import Tree
+from thresher.cluster.kernels.disjoint import find, unite
+from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
 
 __all__ = [
     "MIXED",
@@ -20,8 +21,10 @@ __all__ = [
     "lift_any",
     "lift_same",
     "lift_weights",
+    "link",
     "mark_between",
     "meets_another",
+    "name_balls",
     "nearest_chosen",
     "weigh",
 ]
@@ -114,6 +117,34 @@ def both(one: int, other: int) -> int:
     if one in (NONE, other):
         return other
     return one if other == NONE else np.int64(MIXED)
+
+
+@kernel
+def name_balls(tree: Tree, squared: float, balls: Any) -> int:
+    """Part the points into sets, neighbours of each other, that are as large as nodes allow.
+
+    Args:
+        tree: Of n points.
+        squared: The diagonal that a set's box may have.
+        balls: (n,) int32, written: the set of every point, ascending in tree order.
+
+    Returns:
+        How many there are.
+    """
+    count, node = 0, 0
+    while node < len(tree.skip):
+        if diagonal_squared(tree.boxes, node) <= squared:
+            for p in range(tree.starts[node], tree.stops[node]):
+                balls[p] = count
+            count += 1
+            node = tree.skip[node]
+            continue
+        if tree.skip[node] == node + 1:
+            for p in range(tree.starts[node], tree.stops[node]):
+                balls[p] = count
+                count += 1
+        node += 1
+    return count
 
 
 # ---------------------------------------------------------------------- questions
@@ -227,11 +258,12 @@ def meets_another(
         places: (q, d) float64.
         own: (q,) int64 the component that is no other; NONE: all are.
         squared: (q,) radii.
-        answers: (q,) uint8, written.
+        answers: (q,) uint8, written 1; who has one already is not asked.
     """
     for i in range(places.shape[0]):
+        if answers[i]:
+            continue
         place, mine = places[i], own[i]
-        answers[i] = 0
         node = 0
         while node < len(tree.skip):
             here = same[node]
@@ -283,3 +315,68 @@ def mark_between(
                         if low[i] < distance <= high[i]:
                             marks[p] = 1
             node += 1
+
+
+@kernel
+def link(
+    tree: Tree,
+    core: Any,
+    balls: Any,
+    same: Any,
+    first: int,
+    places: Any,
+    own: Any,
+    squared: float,
+    parent: Any,
+    edges: Any,
+    count: int,
+) -> int:
+    """Unite the balls of core places with earlier balls that have a core point within the radius.
+
+    Args:
+        tree: Of n points.
+        core: (n,) uint8 in tree order.
+        balls: (n,) int32 of `name_balls`.
+        same: (nodes,) of `lift_same`, for the balls of core points.
+        first: Number of the tree's first ball.
+        places: (q, d) float64, of core points.
+        own: (q,) int64 their balls.
+        squared: Radius.
+        parent: (balls of all trees,) a forest.
+        edges: (room for one less than all balls, 2), written: what united two.
+        count: Edges so far.
+
+    Returns:
+        Edges now.
+    """
+    for i in range(places.shape[0]):
+        place, mine = places[i], own[i]
+        node = 0
+        while node < len(tree.skip):
+            here = same[node]
+            later = first + balls[tree.starts[node]] >= mine
+            if here == NONE or later or near_squared(tree.boxes, node, place) > squared:
+                node = tree.skip[node]
+                continue
+            if here != MIXED:
+                root, other = find(parent, mine), find(parent, first + here)
+                if root == other:
+                    node = tree.skip[node]
+                    continue
+                if far_squared(tree.boxes, node, place) <= squared:
+                    unite(parent, root, other)
+                    edges[count, 0], edges[count, 1] = mine, first + here
+                    count += 1
+                    node = tree.skip[node]
+                    continue
+            if tree.skip[node] == node + 1:
+                for p in range(tree.starts[node], tree.stops[node]):
+                    if not core[p] or first + balls[p] >= mine:
+                        continue
+                    root, other = find(parent, mine), find(parent, first + balls[p])
+                    if root != other and distance_squared(tree.columns, p, place) <= squared:
+                        unite(parent, root, other)
+                        edges[count, 0], edges[count, 1] = mine, first + balls[p]
+                        count += 1
+            node += 1
+    return count

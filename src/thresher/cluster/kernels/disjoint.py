@@ -8,7 +8,7 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["find", "flatten", "unite"]
+__all__ = ["find", "flatten", "keep_forest", "unite"]
 
 
 @kernel
@@ -36,3 +36,25 @@ def flatten(parent: Any) -> None:
     """Make every element's parent its root."""
     for e in range(np.uintp(len(parent))):
         parent[e] = parent[np.uintp(parent[e])]
+
+
+@kernel
+def keep_forest(parent: Any, edges: Any, kept: Any) -> int:
+    """Unite what edges join, and keep those that joined two sets.
+
+    Args:
+        parent: (n,) a forest, to write to.
+        edges: (m, 2).
+        kept: (m, 2), written from its first row on.
+
+    Returns:
+        How many were kept.
+    """
+    count = 0
+    for k in range(edges.shape[0]):
+        one, other = find(parent, edges[k, 0]), find(parent, edges[k, 1])
+        if one != other:
+            unite(parent, one, other)
+            kept[count, 0], kept[count, 1] = edges[k, 0], edges[k, 1]
+            count += 1
+    return count

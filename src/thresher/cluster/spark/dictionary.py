@@ -25,7 +25,7 @@ from thresher.cluster.points import ArrayPoints, Points
 from thresher.cluster.row_table import RowTable
 from thresher.cluster.snapped import cube_side, snap
 from thresher.cluster.spark import pieces
-from thresher.cluster.spark.row_tables import numbers_in
+from thresher.cluster.spark.row_tables import RowSet
 from thresher.cluster.spark.source import Part, Source
 from thresher.cluster.table_points import Coordinates, coordinate_rows
 from thresher.cluster.weights import REPAIR, first_wrong
@@ -36,21 +36,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 __all__ = [
-    "DictionaryTooLargeError",
+    "Counted",
     "Gathered",
     "Snapping",
     "bytes_a_cell",
     "collected",
+    "counted",
     "dictionary",
 ]
 
 MOST_BYTES = 48 << 20  # of a task's table, before its pieces are handed on
 
 Array = NDArray[Any]
-
-
-class DictionaryTooLargeError(DataError):
-    """The cells do not fit into the driver."""
 
 
 @dataclass(frozen=True)
@@ -156,18 +153,26 @@ def _counted_from(part: Part) -> Iterator[None]:
         raise DataError(f"{error.cause} Rows count from {part.where(0)}.", error.fix) from error
 
 
+class Counted(NamedTuple):
+    """What tasks have told of a dictionary's pieces, which Spark keeps."""
+
+    frame: DataFrame
+    rows: int  # of the dictionary
+    points: int  # that tasks have counted
+    found: int  # rows in the pieces of all tasks, which were shuffled
+    largest: float  # absolute coordinate
+
+
 class Gathered(NamedTuple):
     """A dictionary in the driver, in the order in which its pieces came."""
 
     rows: Array  # (m, d) float64: centres of cells, or points
     weights: Array  # (m,)
     lowest: Array  # (m,) int64, the lowest number of a point
-    points: int  # that tasks have counted
-    found: int  # rows in the pieces of all tasks, which were shuffled
 
 
 def dictionary(
-    source: Source, snapping: Snapping, buckets: int, within: str | None = None
+    source: Source, snapping: Snapping, buckets: int, within: RowSet | None = None
 ) -> DataFrame:
     """The pieces of the whole dictionary, as Spark makes them when it is asked to.
 
@@ -175,8 +180,8 @@ def dictionary(
         source: Of the rows.
         snapping: Of the rows.
         buckets: Tasks that put pieces together.
-        within: A table of cells that workers have: then it is a dictionary of points, of those in
-            these cells.
+        within: Cells that workers know: then it is a dictionary of points, of those in these
+            cells.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -187,14 +192,14 @@ def dictionary(
 
 
 def _gather(
-    snapping: Snapping, buckets: int, within: str | None, parts: Iterator[Part]
+    snapping: Snapping, buckets: int, within: RowSet | None, parts: Iterator[Part]
 ) -> Iterator[pa.RecordBatch]:
     """A task of a pass that counts."""
     dimension = snapping.dimension
     side = snapping.side if within is None else None
     most = MOST_BYTES // (8 * dimension + 32)
     table = RowTable(dimension, snapping.weight_type)
-    count, found, task = 0, 0, 0
+    count, found, task, largest = 0, 0, 0, 0.0
     try:
         for part in parts:
             task = part.task
@@ -204,10 +209,11 @@ def _gather(
             if within is None:
                 rows = centres
             else:
-                chosen = numbers_in(within, centres) >= 0
+                chosen = within.contains(centres)
                 rows, weights, numbers = rows[chosen], weights[chosen], numbers[chosen]
             table.add(rows, weights, numbers)
             count += len(rows)
+            largest = max(largest, float(np.abs(rows).max(initial=0.0)))
             if table.count > most:
                 found += table.count
                 yield from pieces.pieces(table, side, buckets)
@@ -216,11 +222,11 @@ def _gather(
         yield pieces.fault(task, error)
         return
     yield from pieces.pieces(table, side, buckets)
-    yield pieces.total(task, count, found + table.count)
+    yield pieces.total(task, count, found + table.count, largest)
 
 
 def _put_together(
-    snapping: Snapping, within: str | None, batches: Iterable[pa.RecordBatch]
+    snapping: Snapping, within: RowSet | None, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """A task after the shuffle: equal cells become one; what is no piece goes on to the driver."""
     dimension = snapping.dimension
@@ -235,42 +241,35 @@ def _put_together(
     yield from pieces.pieces(table, side, 1)
 
 
-def collected(frame: DataFrame, snapping: Snapping, limit: int, beside: int = 0) -> Gathered:
-    """The whole dictionary in the driver.
-
-    Args:
-        frame: Of `dictionary`, persisted.
-        snapping: Of the rows.
-        limit: Bytes that the dictionary may take.
-        beside: Rows of another one that are held as well.
+def counted(frame: DataFrame) -> Counted:
+    """Have the tasks of a dictionary run.
 
     Raises:
         DataError: a task's.
-        DictionaryTooLargeError: the dictionary is larger.
     """
-    told = frame.select("cells", "points", "found", "fault").toArrow().to_pylist()
+    from pyspark import StorageLevel
+
+    frame.persist(StorageLevel.MEMORY_AND_DISK)
+    told = frame.select("cells", "points", "found", "largest", "fault").toArrow().to_pylist()
     pieces.raise_faults([row["fault"] for row in told if row["fault"]])
-    count = sum(row["cells"] for row in told)
-    points = sum(row["points"] or 0 for row in told)
-    dimension = snapping.dimension
-    needed = (count + beside) * bytes_a_cell(dimension)
-    if needed > limit:
-        what = f"{count:,} points and {beside:,} cells" if beside else f"{count:,} cells"
-        raise DictionaryTooLargeError(
-            f"The dictionary has {what} and takes {needed / 2**20:,.1f} MiB of the driver, which "
-            f"may take {limit / 2**20:,.1f}.",
-            'Raise --driver-limit, or rho (rho="auto" chooses it by the limit).',
-        )
-    rows = np.empty((count, dimension))
-    weights, lowest = np.empty(count, snapping.weight_type), np.empty(count, np.int64)
+    rows, points, found = (
+        sum(row[name] or 0 for row in told) for name in ("cells", "points", "found")
+    )
+    largest = max((row["largest"] or 0.0 for row in told), default=0.0)
+    return Counted(frame, rows, points, found, largest)
+
+
+def collected(told: Counted, snapping: Snapping) -> Gathered:
+    """A dictionary in the driver."""
+    rows = np.empty((told.rows, snapping.dimension))
+    weights, lowest = np.empty(told.rows, snapping.weight_type), np.empty(told.rows, np.int64)
     first = 0
-    for row in frame.where("cells > 0").toLocalIterator():
-        piece = pieces.decoded(row.asDict(), dimension, snapping.side)
+    for row in told.frame.where("cells > 0").toLocalIterator():
+        piece = pieces.decoded(row.asDict(), snapping.dimension, snapping.side)
         here = slice(first, first + len(piece.rows))
         rows[here], weights[here], lowest[here] = piece
         first = here.stop
-    found = sum(row["found"] or 0 for row in told)
-    return Gathered(rows, weights, lowest, points, found)
+    return Gathered(rows, weights, lowest)
 
 
 def bytes_a_cell(dimension: int) -> int:

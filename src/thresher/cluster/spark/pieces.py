@@ -23,7 +23,7 @@ from thresher.cluster.distinct import hashes_of
 from thresher.cluster.row_table import RowTable
 from thresher.errors import DataError
 
-__all__ = ["SCHEMA", "Piece", "decoded", "fault", "pieces", "raise_faults", "total"]
+__all__ = ["SCHEMA", "Piece", "decoded", "fault", "pieces", "raise_faults", "sorted_into", "total"]
 
 MOST_ROWS = 1 << 20  # of a piece, far below the 2 GiB a cell of Spark may have
 WIDEST = 2.0**31
@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
         pa.field("lowest", pa.binary()),
         pa.field("points", pa.int64()),  # that a task has read, in a row of its own
         pa.field("found", pa.int64()),  # cells in all of its pieces
+        pa.field("largest", pa.float64()),  # absolute coordinate in them
         pa.field("fault", pa.string()),  # what a task cannot go on with
     ]
 )
@@ -65,15 +66,27 @@ def pieces(table: RowTable, side: float | None, buckets: int) -> Iterator[pa.Rec
     """
     hashes = hashes_of(table.rows)
     bucket_of = ((hashes >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)).astype(np.int32)
+    yield from sorted_into(Piece(table.rows, table.weights, table.lowest), bucket_of, buckets, side)
+
+
+def sorted_into(
+    piece: Piece, bucket_of: NDArray[np.int32], buckets: int, side: float | None
+) -> Iterator[pa.RecordBatch]:
+    """A piece as smaller ones, one or more for each bucket that has any of it.
+
+    Args:
+        piece: Of n rows.
+        bucket_of: (n,).
+        buckets: How many there are.
+        side: Of the cells; None for points.
+    """
     order = np.argsort(bucket_of, kind="stable")
     ends = np.cumsum(np.bincount(bucket_of, minlength=buckets))
     for bucket in range(buckets):
         first = int(ends[bucket - 1]) if bucket else 0
         for start in range(first, int(ends[bucket]), MOST_ROWS):
             chosen = order[start : min(start + MOST_ROWS, int(ends[bucket]))]
-            yield _encoded(
-                Piece(table.rows[chosen], table.weights[chosen], table.lowest[chosen]), side, bucket
-            )
+            yield _encoded(Piece(*(each[chosen] for each in piece)), side, bucket)
 
 
 def _encoded(piece: Piece, side: float | None, bucket: int) -> pa.RecordBatch:
@@ -117,9 +130,9 @@ def decoded(row: dict[str, Any], dimension: int, side: float | None) -> Piece:
     return Piece(rows, weights, np.frombuffer(row["lowest"], np.int64))
 
 
-def total(task: int, points: int, found: int) -> pa.RecordBatch:
-    """How many points a task has read, and how many cells it has told of."""
-    return _row(bucket=task, cells=0, points=points, found=found)
+def total(task: int, points: int, found: int, largest: float = 0.0) -> pa.RecordBatch:
+    """How many points a task has read, how many cells it has told of, and how far out they lie."""
+    return _row(bucket=task, cells=0, points=points, found=found, largest=largest)
 
 
 def fault(task: int, error: DataError) -> pa.RecordBatch:

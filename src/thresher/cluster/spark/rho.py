@@ -35,7 +35,8 @@ def affordable(source: Source, snapping: Snapping, limit: int, *, exact: bool) -
 
     It is the finest, or where points will be read as well, the one that promises the least to be
     held: cells, and about √rho of the points (measured on mixtures of Gaussians: .9 √rho in two
-    dimensions, 1.2 to 1.6 √rho in three; far less where clusters lie apart).
+    dimensions, 1.2 to 1.6 √rho in three; far less where clusters lie apart). If none fits, that one
+    all the same: then tasks hold it.
 
     Args:
         source: Of the rows.
@@ -44,27 +45,28 @@ def affordable(source: Source, snapping: Snapping, limit: int, *, exact: bool) -
         exact: The points of cells that decide will be read.
 
     Raises:
-        DataError: a task's; or none fits.
+        DataError: a task's; or none fits, and no points are to be read.
     """
     rows, points = sampled(source, snapping)
-    needed, best, least = 0, None, math.inf
+    needed = 0
+    best: tuple[bool, float, Snapping] | None = None  # too large, what is held
     coarser = replace(snapping, rho=FINEST / 2)
     while coarser.rho < COARSEST:
         coarser = replace(coarser, rho=2 * coarser.rho)
         cells = distinct(rows, coarser.side)
         needed = ONE_IN * cells * bytes_a_cell(snapping.dimension)
         held = cells + (math.sqrt(coarser.rho) * points if exact else 0)
-        if needed <= limit and held < least:
-            best, least = coarser, held
-            if not exact:
-                break
-    if best is None:
+        if best is None or (needed > limit, held) < best[:2]:
+            best = (needed > limit, held, coarser)
+        if not exact and needed <= limit:
+            break
+    if best is None or (best[0] and not exact):
         raise DataError(
             f"Even with rho={coarser.rho:g} the dictionary would take about "
             f"{needed / 2**20:,.1f} MiB of the driver, which may take {limit / 2**20:,.1f}.",
-            "Raise the limit of the driver, or take a larger eps.",
+            "Raise the limit of the driver, or say which rho: then tasks hold the dictionary.",
         )
-    return best
+    return best[2]
 
 
 def sampled(source: Source, snapping: Snapping) -> tuple[NDArray[Any], int]:

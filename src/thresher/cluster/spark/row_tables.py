@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import uuid4
 
 import numpy as np
@@ -19,12 +19,58 @@ from thresher.cluster.row_table import empty_slots, find, slots_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["numbers_in", "ship", "shipped"]
+__all__ = ["Found", "LabelTable", "RowSet", "Table", "ship"]
 
 Array = NDArray[Any]
 
 
-def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> str:
+class Found(NamedTuple):
+    """What a table of labels has of some rows."""
+
+    labels: NDArray[np.int32]  # (b,)
+    core: NDArray[np.bool_]  # (b,)
+    missing: NDArray[np.bool_]  # (b,) there is no such row
+
+
+class RowSet(Protocol):
+    """Rows that workers can tell from others."""
+
+    def contains(self, rows: Array) -> NDArray[np.bool_]:
+        """Whether each of some rows (b, d) is one of them."""
+        ...
+
+
+class LabelTable(Protocol):
+    """Rows whose labels workers can look up."""
+
+    def look_up(self, rows: Array) -> Found:
+        """Labels and core marks of some rows (b, d)."""
+        ...
+
+
+class Table(NamedTuple):
+    """A table that was shipped: what tasks must know of it."""
+
+    name: str
+
+    def contains(self, rows: Array) -> NDArray[np.bool_]:
+        """Whether each of some rows (b, d) is in it."""
+        return self._numbers(rows) >= 0
+
+    def look_up(self, rows: Array) -> Found:
+        """Labels and core marks of some rows (b, d), of a table of labels."""
+        labels, core = _mapped(self.name, "labels"), _mapped(self.name, "core")
+        if not len(labels):
+            nothing = np.zeros(len(rows), np.bool_)
+            return Found(np.full(len(rows), -1, np.int32), nothing, ~nothing)
+        numbers = self._numbers(rows)
+        return Found(labels[numbers], core[numbers], numbers < 0)
+
+    def _numbers(self, rows: Array) -> NDArray[np.int32]:
+        return find(rows, _mapped(self.name, "slots"), _mapped(self.name, "rows"))
+
+
+def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> Table:
     """Write a table and have Spark carry it to every machine.
 
     Args:
@@ -32,9 +78,6 @@ def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> st
         folder: Of this job, which must stay as long as the table is read.
         rows: (m, d) float64, all different.
         figures: (m,) of the rows.
-
-    Returns:
-        The name by which it is found.
     """
     name = f"thresher-{uuid4().hex}"
     slots = slots_of(rows, empty_slots(len(rows)))
@@ -42,18 +85,12 @@ def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> st
         path = folder / f"{name}-{field}.npy"
         np.save(path, array)
         spark.sparkContext.addFile(str(path))
-    return name
+    return Table(name)
 
 
 @lru_cache(maxsize=16)
-def shipped(name: str, field: str) -> Array:
-    """An array of a table, mapped into memory."""
+def _mapped(name: str, field: str) -> Array:
     from pyspark import SparkFiles
 
     array: Array = np.load(SparkFiles.get(f"{name}-{field}.npy"), mmap_mode="r")
     return array
-
-
-def numbers_in(name: str, rows: Array) -> NDArray[np.int32]:
-    """Which row of a table each of some rows (b, d) is; -1 for none."""
-    return find(rows, shipped(name, "slots"), shipped(name, "rows"))

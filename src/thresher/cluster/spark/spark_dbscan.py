@@ -21,7 +21,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -32,21 +31,25 @@ from thresher.cluster.dbscan import check_settings, run_engine
 from thresher.cluster.parquet_points import open_parquet
 from thresher.cluster.points import ArrayPoints
 from thresher.cluster.row_table import RowTable, empty_slots, find, slots_of
+from thresher.cluster.spark.bounding import AllCells, Needed, left_over, needed_by_tasks
+from thresher.cluster.spark.cell_graph import cluster_cells, compile_for_tasks
 from thresher.cluster.spark.dictionary import (
-    DictionaryTooLargeError,
-    Gathered,
+    Counted,
     Snapping,
+    bytes_a_cell,
     collected,
+    counted,
     dictionary,
 )
 from thresher.cluster.spark.labelling import ADDED, Labels, labelled
 from thresher.cluster.spark.measured import Phases
-from thresher.cluster.spark.rho import COARSEST, FINEST, affordable
-from thresher.cluster.spark.row_tables import ship
+from thresher.cluster.spark.rho import FINEST, affordable
+from thresher.cluster.spark.row_tables import RowSet, ship
 from thresher.cluster.spark.session import check_workers, session
 from thresher.cluster.spark.source import FolderSource, FrameSource, Source, check_added
+from thresher.cluster.spark.sub_dictionaries import SubDictionaries, parting_of, split
 from thresher.cluster.threads import jobs_of
-from thresher.cluster.undecided import needed_cells
+from thresher.cluster.undecided import bounds_of, needed_cells
 from thresher.cluster.weights import whole_where_they_can_be
 from thresher.errors import DataError
 
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
 __all__ = ["SparkClustered", "dbscan"]
 
 DRIVER_LIMIT = 2 << 30
+TASKS_A_CORE = 4  # among which cells are dealt out
+SUB_BYTES = 16 << 20  # of the cells of a sub-dictionary
+BYTES_AN_EDGE = 64  # of the driver, with room to spare: a forest is merged where it is larger
 Array = NDArray[Any]
 
 
@@ -127,25 +133,25 @@ def dbscan(
     if exact or rho == "auto":
         with phases.phase("choosing rho"):
             snapping = affordable(source, snapping, driver_limit, exact=exact)
-    while True:
-        try:
-            with phases.phase("counting the cells"):
-                cells = gather(source, snapping, driver_limit, phases)
-            break
-        except DictionaryTooLargeError:  # the estimate was too low
-            if not (exact or rho == "auto") or snapping.rho >= COARSEST:
-                raise
-            snapping = replace(snapping, rho=2 * snapping.rho)
-    refuse_no_weight(cells.weights, snapping)
     folder = Path(tempfile.mkdtemp(prefix="thresher-"))
     # executors fetch the tables when they first label: they must outlive this call
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     job = Job(source, snapping, float(min_samples), jobs_of(n_jobs), driver_limit, phases, folder)
-    tables, found = solved(job, cells) if not exact else solved_exactly(job, cells)
+    with phases.phase("counting the cells"):
+        cells = gather(job)
+    try:
+        if exact:
+            labels, found = solved_exactly(job, cells)
+        elif fits(job, cells.rows):
+            labels, found = solved_here(job, cells)
+        else:
+            labels, found = solved_apart(job, cells)
+    finally:
+        cells.frame.unpersist()
     statistics = {
         **found,
         "points": cells.points,
-        "cells": len(cells.rows),
+        "cells": cells.rows,
         "rho": 0.0 if exact else snapping.rho,
         "cell_diagonal": snapping.rho,
         "shuffled_cells": cells.found,
@@ -153,7 +159,7 @@ def dbscan(
         "failed_tasks": phases.failed_tasks,
         "seconds": phases.seconds,
     }
-    return SparkClustered(labelled(source, snapping, tables), statistics)
+    return SparkClustered(labelled(source, snapping, labels), statistics)
 
 
 class Job(NamedTuple):
@@ -168,47 +174,100 @@ class Job(NamedTuple):
     folder: Path  # of the tables that are shipped
 
 
-def solved(job: Job, cells: Gathered) -> tuple[Labels, dict[str, Any]]:
-    """Labels of the cells, with every worker."""
+def gather(job: Job, within: RowSet | None = None) -> Counted:
+    """A pass that counts cells, or points within some cells."""
+    buckets = job.phases.context.defaultParallelism
+    return counted(dictionary(job.source, job.snapping, buckets, within))
+
+
+def fits(job: Job, rows: int) -> bool:
+    """Whether the driver may hold so many rows of a dictionary."""
+    return rows * bytes_a_cell(job.snapping.dimension) <= job.limit
+
+
+def solved_here(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the cells, by the driver."""
     with job.phases.phase("clustering the cells"):
-        labels, core, found = solve(job, cells.rows, cells.weights, cells.lowest)
-        spark = job.phases.spark
-        return Labels(ship(spark, job.folder, cells.rows, labels=labels, core=core), None), found
+        cells = collected(told, job.snapping)
+        refuse_no_weight(cells.weights, job.snapping)
+        labels, core, found = solve(job, *cells)
+        table = ship(job.phases.spark, job.folder, cells.rows, labels=labels, core=core)
+    return Labels(table, None), found
 
 
-def solved_exactly(job: Job, cells: Gathered) -> tuple[Labels, dict[str, Any]]:
-    """Labels of the cells and of the points that decide, with every worker."""
-    spark, snapping = job.phases.spark, job.snapping
-    with job.phases.phase("bounding"):
-        needed, undecided = needed_cells(
-            cells.rows,
-            whole_where_they_can_be(cells.weights),
-            snapping.radius,
-            snapping.side,
-            job.min_samples,
-            job.jobs,
-        )
-        asked = ship(spark, job.folder, cells.rows[needed])
-    with job.phases.phase("fetching points"):
-        points = gather(job.source, snapping, job.limit, job.phases, asked, int((~needed).sum()))
-    with job.phases.phase("clustering"):
-        rows, weights, lowest = (
-            np.concatenate([one[~needed], other])
-            for one, other in zip(cells[:3], points[:3], strict=True)
-        )
-        labels, core, found = solve(job, rows, weights, lowest)
-        ends = len(rows) - len(points.rows)
-        tables = Labels(
-            ship(spark, job.folder, rows[:ends], labels=labels[:ends], core=core[:ends]),
-            ship(spark, job.folder, rows[ends:], labels=labels[ends:], core=core[ends:]),
-        )
-    figures = {
-        "undecided_cells": undecided,
-        "undecided_share": undecided / max(1, len(cells.rows)),
-        "fetched_points": points.points,
-        "fetched_share": points.points / max(1, cells.points),
+def solved_apart(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the cells, by tasks: the driver does not hold them."""
+    spark, radius, tasks = job.phases.spark, job.snapping.radius, tasks_of(job)
+    with job.phases.phase("parting the dictionary"):
+        cells = parted(job, told, radius)
+    with job.phases.phase("clustering the cells"):
+        most = job.limit // BYTES_AN_EDGE
+        graph = cluster_cells(spark, cells, radius, job.min_samples, job.folder, tasks, most)
+    return Labels(graph.labels, None), {
+        "engine": "tasks",
+        "clusters": graph.clusters,
+        "sub_dictionaries": len(cells.layouts),
+        "dictionary_bytes": cells.size,
+        "balls": cells.balls,
+        "edges": graph.edges,
+        "balance": graph.balance,
     }
-    return tables, found | figures
+
+
+def tasks_of(job: Job) -> int:
+    """Among how many tasks cells are dealt out."""
+    return TASKS_A_CORE * job.phases.context.defaultParallelism
+
+
+def parted(job: Job, told: Counted, radius: float) -> SubDictionaries:
+    """The cells as files on every machine, those within a radius of each other as balls."""
+    compile_for_tasks(job.snapping)
+    most = SUB_BYTES // (8 * job.snapping.dimension + 16)
+    parting = parting_of(told.frame, job.snapping, told.rows, most)
+    return split(told.frame, job.snapping, parting, radius, job.folder)
+
+
+def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the cells and of the points that decide."""
+    with job.phases.phase("bounding"):
+        needed = needed_of(job, told)
+    with job.phases.phase("fetching points"):
+        points = gather(job, needed.cells)
+    left = left_over(told.frame, job.snapping, needed.cells)
+    rows = told.rows - needed.how_many + points.rows
+    both = told._replace(frame=left.union(points.frame), rows=rows)
+    try:
+        labels, found = solved_here(job, both) if fits(job, rows) else solved_apart(job, both)
+    finally:
+        points.frame.unpersist()
+    figures = {
+        "undecided_cells": needed.undecided,
+        "undecided_share": needed.undecided / max(1, told.rows),
+        "fetched_points": points.points,
+        "fetched_share": points.points / max(1, told.points),
+    }
+    return labels._replace(by_points=needed.cells), found | figures
+
+
+def needed_of(job: Job, told: Counted) -> Needed:
+    """The cells whose points decide."""
+    spark, snapping = job.phases.spark, job.snapping
+    radius, side, dimension = snapping.radius, snapping.side, snapping.dimension
+    bounds = bounds_of(radius, side, dimension, told.largest)
+    if bounds.sure <= 0 or not told.rows:
+        return Needed(AllCells(), told.rows, told.rows)
+    if not fits(job, told.rows):
+        cells = parted(job, told, bounds.sure)
+        most = job.limit // BYTES_AN_EDGE
+        return needed_by_tasks(
+            spark, cells, bounds, job.min_samples, job.folder, tasks_of(job), most
+        )
+    cells_here = collected(told, snapping)
+    refuse_no_weight(cells_here.weights, snapping)
+    weights = whole_where_they_can_be(cells_here.weights)
+    needed, undecided = needed_cells(cells_here.rows, weights, bounds, job.min_samples, job.jobs)
+    table = ship(spark, job.folder, cells_here.rows[needed])
+    return Needed(table, int(needed.sum()), undecided)
 
 
 def open_source(data: Any, spark: SparkSession) -> Source:
@@ -227,25 +286,6 @@ def compile_here(snapping: Snapping) -> None:
     slots, held = slots_of(row, empty_slots(1)), row.copy()
     slots.flags.writeable = held.flags.writeable = False  # as files that are mapped
     find(row, slots, held)
-
-
-def gather(
-    source: Source,
-    snapping: Snapping,
-    limit: int,
-    phases: Phases,
-    within: str | None = None,
-    beside: int = 0,
-) -> Gathered:
-    """A pass that counts cells, or points within some cells, beside so many that are held."""
-    from pyspark import StorageLevel
-
-    frame = dictionary(source, snapping, phases.context.defaultParallelism, within)
-    frame.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        return collected(frame, snapping, limit, beside)
-    finally:
-        frame.unpersist()
 
 
 def refuse_no_weight(weights: Array, snapping: Snapping) -> None:

@@ -1,0 +1,91 @@
+"""Named arrays as rows of bytes, for what tasks tell the driver, and as files that workers map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["SCHEMA", "Layout", "mapped", "packed", "unpacked", "write_packed"]
+
+ALIGNED = 64  # bytes, as vector registers like it
+
+SCHEMA = pa.schema(
+    [
+        pa.field("number", pa.int32(), nullable=False),  # of what the arrays are of
+        pa.field("task", pa.int32(), nullable=False),  # that tells
+        pa.field("layout", pa.string(), nullable=False),
+        pa.field("bytes", pa.binary(), nullable=False),
+    ]
+)
+
+Array = NDArray[Any]
+
+
+class Layout(NamedTuple):
+    """Where an array lies in a run of bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+
+def layouts_of(arrays: Mapping[str, Array]) -> tuple[list[Layout], int]:
+    """Where arrays lie one after another, and where the last one ends."""
+    layouts, end = [], 0
+    for name, array in arrays.items():
+        layouts.append(Layout(name, array.dtype.str, array.shape, end))
+        end += -(-array.nbytes // ALIGNED) * ALIGNED
+    return layouts, end
+
+
+def packed(number: int, task: int, arrays: Mapping[str, Array]) -> Iterator[pa.RecordBatch]:
+    """One row with all arrays."""
+    layouts, end = layouts_of(arrays)
+    content = np.zeros(end, np.uint8)
+    for layout, array in zip(layouts, arrays.values(), strict=True):
+        there = content[layout.start : layout.start + array.nbytes]
+        there[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    yield pa.RecordBatch.from_pylist(
+        [
+            {
+                "number": number,
+                "task": task,
+                "layout": json.dumps(layouts),
+                "bytes": content.tobytes(),
+            }
+        ],
+        SCHEMA,
+    )
+
+
+def unpacked(layout: str, content: Any) -> dict[str, Array]:
+    """The arrays of a row, or of a file's bytes: views of them."""
+    raw = np.frombuffer(content, np.uint8) if not isinstance(content, np.ndarray) else content
+    return {name: viewed(raw, Layout(name, *more)) for name, *more in json.loads(layout)}
+
+
+def viewed(raw: Array, layout: Layout) -> Array:
+    """An array within bytes."""
+    kind = np.dtype(layout.dtype)
+    size = int(np.prod(layout.shape, dtype=np.int64)) * kind.itemsize
+    return raw[layout.start : layout.start + size].view(kind).reshape(layout.shape)
+
+
+def write_packed(path: Path, content: bytes) -> None:
+    """A file of a row's bytes."""
+    path.write_bytes(content or bytes(ALIGNED))  # an empty file cannot be mapped
+
+
+@lru_cache(maxsize=4096)
+def mapped(path: Path, layout: str) -> dict[str, Array]:
+    """The arrays of a file, mapped: what a worker writes to them stays its own."""
+    raw: Array = np.asarray(np.memmap(path, np.uint8, mode="c"))
+    return unpacked(layout, raw)
