@@ -16,7 +16,7 @@ from thresher.cluster.dbscan import cluster_points
 from thresher.cluster.metric import EARTH_RADIUS, RadianPoints
 from thresher.cluster.open_points import open_rows
 from thresher.cluster.points import ArrayPoints
-from thresher.cluster.spark import dbscan, spark_dbscan
+from thresher.cluster.spark import dbscan, solving
 from thresher.errors import DataError, ParameterError
 
 pytestmark = [
@@ -200,7 +200,7 @@ def test_what_the_driver_cannot_hold_is_clustered_by_tasks(
     """As on one machine, in several parts."""
     X = places(12_000, d)
     folder = folder_of(tmp_path, table_of(X), group=3000)
-    monkeypatch.setattr(spark_dbscan, "SUB_BYTES", 1 << 16)
+    monkeypatch.setattr(solving, "SUB_BYTES", 1 << 16)
     found = dbscan(folder, eps, 10, rho=rho, driver_limit=1 << 14)
     assert_same(found.rows, X, eps, 10, rho=rho)
     statistics = found.statistics

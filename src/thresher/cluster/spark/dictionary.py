@@ -160,15 +160,15 @@ class Counted(NamedTuple):
     rows: int  # of the dictionary
     points: int  # that tasks have counted
     found: int  # rows in the pieces of all tasks, which were shuffled
+    weight: float  # of the points
     largest: float  # absolute coordinate
 
 
 class Gathered(NamedTuple):
-    """A dictionary in the driver, in the order in which its pieces came."""
+    """A dictionary in the driver, in the order of the rows' first points."""
 
     rows: Array  # (m, d) float64: centres of cells, or points
     weights: Array  # (m,)
-    lowest: Array  # (m,) int64, the lowest number of a point
 
 
 def dictionary(
@@ -199,7 +199,7 @@ def _gather(
     side = snapping.side if within is None else None
     most = MOST_BYTES // (8 * dimension + 32)
     table = RowTable(dimension, snapping.weight_type)
-    count, found, task, largest = 0, 0, 0, 0.0
+    count, found, task, weight, largest = 0, 0, 0, 0.0, 0.0
     try:
         for part in parts:
             task = part.task
@@ -213,6 +213,7 @@ def _gather(
                 rows, weights, numbers = rows[chosen], weights[chosen], numbers[chosen]
             table.add(rows, weights, numbers)
             count += len(rows)
+            weight += float(weights.sum())
             largest = max(largest, float(np.abs(rows).max(initial=0.0)))
             if table.count > most:
                 found += table.count
@@ -222,7 +223,7 @@ def _gather(
         yield pieces.fault(task, error)
         return
     yield from pieces.pieces(table, side, buckets)
-    yield pieces.total(task, count, found + table.count, largest)
+    yield pieces.total(task, count, found + table.count, weight=weight, largest=largest)
 
 
 def _put_together(
@@ -250,13 +251,13 @@ def counted(frame: DataFrame) -> Counted:
     from pyspark import StorageLevel
 
     frame.persist(StorageLevel.MEMORY_AND_DISK)
-    told = frame.select("cells", "points", "found", "largest", "fault").toArrow().to_pylist()
+    told = frame.drop("rows", "weights", "lowest").toArrow().to_pylist()
     pieces.raise_faults([row["fault"] for row in told if row["fault"]])
-    rows, points, found = (
-        sum(row[name] or 0 for row in told) for name in ("cells", "points", "found")
+    rows, points, found, weight = (
+        sum(row[name] or 0 for row in told) for name in ("cells", "points", "found", "weight")
     )
     largest = max((row["largest"] or 0.0 for row in told), default=0.0)
-    return Counted(frame, rows, points, found, largest)
+    return Counted(frame, rows, points, found, weight, largest)
 
 
 def collected(told: Counted, snapping: Snapping) -> Gathered:
@@ -269,7 +270,10 @@ def collected(told: Counted, snapping: Snapping) -> Gathered:
         here = slice(first, first + len(piece.rows))
         rows[here], weights[here], lowest[here] = piece
         first = here.stop
-    return Gathered(rows, weights, lowest)
+    order = np.argsort(lowest)
+    del lowest
+    weights = weights[order]
+    return Gathered(rows[order], weights)
 
 
 def bytes_a_cell(dimension: int) -> int:

@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
         pa.field("lowest", pa.binary()),
         pa.field("points", pa.int64()),  # that a task has read, in a row of its own
         pa.field("found", pa.int64()),  # cells in all of its pieces
+        pa.field("weight", pa.float64()),  # of all of it
         pa.field("largest", pa.float64()),  # absolute coordinate in them
         pa.field("fault", pa.string()),  # what a task cannot go on with
     ]
@@ -130,9 +131,11 @@ def decoded(row: dict[str, Any], dimension: int, side: float | None) -> Piece:
     return Piece(rows, weights, np.frombuffer(row["lowest"], np.int64))
 
 
-def total(task: int, points: int, found: int, largest: float = 0.0) -> pa.RecordBatch:
-    """How many points a task has read, how many cells it has told of, and how far out they lie."""
-    return _row(bucket=task, cells=0, points=points, found=found, largest=largest)
+def total(
+    task: int, points: int, found: int, *, weight: float = 0.0, largest: float = 0.0
+) -> pa.RecordBatch:
+    """How many points a task has read and their weight, how many cells, and how far out."""
+    return _row(bucket=task, cells=0, points=points, found=found, weight=weight, largest=largest)
 
 
 def fault(task: int, error: DataError) -> pa.RecordBatch:

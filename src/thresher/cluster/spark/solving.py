@@ -1,0 +1,176 @@
+"""Labels of a dictionary of cells: in the driver, or by tasks where the driver cannot hold it.
+
+rho > 0     cells → labels
+rho = 0     cells → which of their points decide → these and the other cells → labels
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thresher.cluster.dbscan import run_engine
+from thresher.cluster.points import ArrayPoints
+from thresher.cluster.spark.bounding import AllCells, Needed, left_over, needed_by_tasks
+from thresher.cluster.spark.cell_graph import cluster_cells, compile_for_tasks
+from thresher.cluster.spark.dictionary import (
+    Counted,
+    Gathered,
+    Snapping,
+    bytes_a_cell,
+    collected,
+    counted,
+    dictionary,
+)
+from thresher.cluster.spark.labelling import Labels
+from thresher.cluster.spark.measured import Phases
+from thresher.cluster.spark.row_tables import RowSet, ship
+from thresher.cluster.spark.source import Source
+from thresher.cluster.spark.sub_dictionaries import SubDictionaries, parting_of, split
+from thresher.cluster.undecided import bounds_of, needed_cells
+from thresher.cluster.weights import whole_where_they_can_be
+
+__all__ = ["Job", "gather", "solved", "solved_exactly"]
+
+TASKS_A_CORE = 4  # among which cells are dealt out
+SUB_BYTES = 16 << 20  # of the cells of a sub-dictionary
+BYTES_AN_EDGE = 64  # of the driver, with room to spare: a forest is merged where it is larger
+
+
+class Job(NamedTuple):
+    """What the steps of a run share."""
+
+    source: Source
+    snapping: Snapping
+    min_samples: float
+    jobs: int  # threads of the driver
+    limit: int  # bytes of the driver
+    phases: Phases
+    folder: Path  # of the tables that are shipped
+
+
+def gather(job: Job, within: RowSet | None = None) -> Counted:
+    """A pass that counts cells, or points within some cells."""
+    buckets = job.phases.context.defaultParallelism
+    return counted(dictionary(job.source, job.snapping, buckets, within))
+
+
+def fits(job: Job, rows: int) -> bool:
+    """Whether the driver may hold so many rows of a dictionary."""
+    return rows * bytes_a_cell(job.snapping.dimension) <= job.limit
+
+
+def solved(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the rows of a dictionary, by whoever can hold it."""
+    return solved_here(job, told) if fits(job, told.rows) else solved_apart(job, told)
+
+
+def solved_here(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the cells, by the driver."""
+    with job.phases.phase("clustering the cells"):
+        cells = collected(told, job.snapping)
+        labels, core, found = solve(job, cells)
+        table = ship(job.phases.spark, job.folder, cells.rows, labels=labels, core=core)
+    return Labels(table, None), found
+
+
+def solved_apart(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the cells, by tasks: the driver does not hold them."""
+    spark, radius, tasks = job.phases.spark, job.snapping.radius, tasks_of(job)
+    with job.phases.phase("parting the dictionary"):
+        cells = parted(job, told, radius)
+    with job.phases.phase("clustering the cells"):
+        most = job.limit // BYTES_AN_EDGE
+        graph = cluster_cells(spark, cells, radius, job.min_samples, job.folder, tasks, most)
+    return Labels(graph.labels, None), {
+        "engine": "tasks",
+        "clusters": graph.clusters,
+        "sub_dictionaries": len(cells.layouts),
+        "dictionary_bytes": cells.size,
+        "balls": cells.balls,
+        "edges": graph.edges,
+        "balance": graph.balance,
+    }
+
+
+def tasks_of(job: Job) -> int:
+    """Among how many tasks cells are dealt out."""
+    return TASKS_A_CORE * job.phases.context.defaultParallelism
+
+
+def parted(job: Job, told: Counted, radius: float) -> SubDictionaries:
+    """The cells as files on every machine, those within a radius of each other as balls."""
+    compile_for_tasks(job.snapping)
+    most = SUB_BYTES // (8 * job.snapping.dimension + 16)
+    parting = parting_of(told.frame, job.snapping, told.rows, most)
+    return split(told.frame, job.snapping, parting, radius, job.folder)
+
+
+def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
+    """Labels of the cells and of the points that decide."""
+    with job.phases.phase("bounding"):
+        needed = needed_of(job, told)
+    points = told._replace(rows=0, points=0, found=0)
+    if needed.how_many:
+        with job.phases.phase("fetching points"):
+            points = gather(job, needed.cells)
+            left = left_over(told.frame, job.snapping, needed.cells)
+    try:
+        if needed.how_many:
+            rows = told.rows - needed.how_many + points.rows
+            both = told._replace(frame=left.union(points.frame), rows=rows)
+            labels, found = solved(job, both)
+            labels = labels._replace(by_points=needed.cells)
+        else:
+            labels, found = solved(job, told)
+    finally:
+        points.frame.unpersist()
+    return labels, found | {
+        "undecided_cells": needed.undecided,
+        "undecided_share": needed.undecided / max(1, told.rows),
+        "fetched_points": points.points,
+        "fetched_share": points.points / max(1, told.points),
+    }
+
+
+def needed_of(job: Job, told: Counted) -> Needed:
+    """The cells whose points decide."""
+    spark, snapping = job.phases.spark, job.snapping
+    radius, side, dimension = snapping.radius, snapping.side, snapping.dimension
+    bounds = bounds_of(radius, side, dimension, told.largest)
+    if bounds.sure <= 0 or not told.rows:
+        return Needed(AllCells(), told.rows, told.rows)
+    if not fits(job, told.rows):
+        cells = parted(job, told, bounds.sure)
+        most = job.limit // BYTES_AN_EDGE
+        return needed_by_tasks(
+            spark, cells, bounds, job.min_samples, job.folder, tasks_of(job), most
+        )
+    cells_here = collected(told, snapping)
+    weights = whole_where_they_can_be(cells_here.weights)
+    needed, undecided = needed_cells(cells_here.rows, weights, bounds, job.min_samples, job.jobs)
+    table = ship(spark, job.folder, cells_here.rows[needed])
+    return Needed(table, int(needed.sum()), undecided)
+
+
+def solve(job: Job, cells: Gathered) -> tuple[NDArray[np.int32], NDArray[np.bool_], dict[str, Any]]:
+    """Labels and core marks of weighted rows, by the engine of one machine."""
+    if not len(cells.rows):
+        return np.empty(0, np.int32), np.empty(0, np.bool_), {"engine": "none", "clusters": 0}
+    weights = cells.weights
+    found = run_engine(
+        ArrayPoints(cells.rows),
+        job.snapping.radius,
+        job.min_samples,
+        weights if weights.dtype == np.int64 else whole_where_they_can_be(weights),
+        "auto",
+        False,
+        job.jobs,
+        lambda name, share: None,
+        None,
+    )
+    told = {name: found.statistics[name] for name in ("engine", "clusters")}
+    return found.labels, found.core, told
