@@ -130,6 +130,7 @@ def group_medians(data: MedoidRows, assigned: Assigned, present: Floats, key: in
             inside = embedded(data.metric, rows[places])
             centres[group] = centre_of(data.metric, inside, weights[places], present[group])
 
+    data.phase("finding medians", 0.0)
     each(find, count, data.jobs, lambda share: data.phase("finding medians", share))
     return centres
 

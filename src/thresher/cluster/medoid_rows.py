@@ -20,7 +20,19 @@ from thresher.cluster.medoid_space import embedded, tiles
 from thresher.cluster.points import Phase, Points
 from thresher.cluster.threads import each
 
-__all__ = ["Both", "Gathering", "MedoidRows", "PointRows", "Taken", "Taking", "Tile", "drawn_rows"]
+__all__ = [
+    "Both",
+    "Gathering",
+    "MedoidRows",
+    "PointRows",
+    "Taken",
+    "Taking",
+    "Tile",
+    "drawn_rows",
+    "lot_scale",
+    "lots",
+    "lots_at",
+]
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -165,6 +165,7 @@ def find_medoids(
         whole = data.take(np.arange(data.count, dtype=np.int64))
         objects = distinct(data.metric, whole.rows, whole.numbers, whole.weights)
         key = keyed_seed(seed, "search", 0)
+        data.phase("searching the rows", 0.0)
         seeds = search(data.metric, objects, n_clusters, key, data.jobs, data.phase)
         assigned = evaluate(data, [seeds])[0]
         inertias = np.array([assigned.inertia])
