@@ -29,7 +29,7 @@ from thresher.cluster.medoid_rows import Both, Gathering, MedoidRows, Taking, Ti
 from thresher.cluster.medoid_space import embedded
 from thresher.cluster.threads import each
 
-__all__ = ["MEDIAN_BYTES", "MEDIAN_ROWS", "NEAREST_OBJECTS", "refine"]
+__all__ = ["NEAREST_OBJECTS", "median_rows", "refine"]
 
 NEAREST_OBJECTS = 16  # T: how many near the median are tried
 MEDIAN_ROWS = 20_000  # of a group, at most; its median is off by a 1/√20,000 of the spread
@@ -103,6 +103,12 @@ class Lots(Gathering[list[Lot]]):
         state.extend(other)
 
 
+def median_rows(n_clusters: int, dimension: int, itemsize: int) -> int:
+    """Rows that stand for a group, at most, about."""
+    affordable = MEDIAN_BYTES // (n_clusters * dimension * itemsize)
+    return min(MEDIAN_ROWS, max(1000, affordable))
+
+
 def group_medians(data: MedoidRows, assigned: Assigned, present: Floats, key: int) -> Floats:
     """The point of the space with the least Σ w · distance in every group, (k, D).
 
@@ -110,8 +116,7 @@ def group_medians(data: MedoidRows, assigned: Assigned, present: Floats, key: in
     cosine distance the mean direction.
     """
     count, dimension = present.shape
-    affordable = MEDIAN_BYTES // (count * dimension * data.dtype.itemsize)
-    most = min(MEDIAN_ROWS, max(1000, affordable))
+    most = median_rows(count, dimension, data.dtype.itemsize)
     lots = Lots(assigned, key, most / np.maximum(assigned.counts, 1))
     gathered = data.over("gathering groups", lots)
     centres = present.copy()
