@@ -48,8 +48,8 @@ def write_medoid_rows(rows: DataFrame, folder: Path) -> dict[str, float]:
         folder: That is not there yet, and that every worker sees.
 
     Returns:
-        Rows ("n"), those of the largest cluster, and the median (of rows within a ten-thousandth) and
-        the largest of the distances.
+        Rows ("n"), those of the largest cluster, the median of the distances (off by a
+        ten-thousandth of the rows, at most) and the largest.
     """
     from pyspark.sql import functions as f
 
