@@ -77,7 +77,7 @@ def kmedoids_on_spark(
             n_samples=settings.samples,
             sample_size="auto" if settings.sample_size is None else settings.sample_size,
             refine_rounds=settings.refine_rounds,
-            metric=settings.metric,  # type: ignore[arg-type]  # it has been checked
+            metric=settings.metric,
             degrees=geographic,
             weight=settings.weight,
             random_state=settings.seed,

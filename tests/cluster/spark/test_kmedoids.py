@@ -246,10 +246,11 @@ def faulty(fault):
 
 @pytest.mark.parametrize("fault", [raising, killed])
 def test_a_task_that_fails_is_done_again(spark, fault, monkeypatch):
-    """In the middle of every pass, as nothing is kept here; with the same result."""
+    """In the middle of a pass, of every one where nothing is kept; with the same result."""
     from pyspark import cloudpickle
 
-    monkeypatch.setattr(FrameSource, "held", lambda source, columns: source)
+    if fault is raising:
+        monkeypatch.setattr(FrameSource, "held", lambda source, columns: source)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
         X = places(500)
@@ -259,7 +260,8 @@ def test_a_task_that_fails_is_done_again(spark, fault, monkeypatch):
         few = {**SAMPLED, "n_samples": 1, "refine_rounds": 0}
         found = kmedoids(frame, 4, random_state=7, **few)
         assert_same(found, ArrayPoints(X), 4, **few)
-        assert found.statistics["failed_tasks"] >= found.statistics["passes"]
+        passes = found.statistics["passes"] if fault is raising else 1
+        assert found.statistics["failed_tasks"] >= passes
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 

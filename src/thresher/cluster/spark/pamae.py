@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kmedoids import check_whole, drawn_seed
-from thresher.cluster.medoid_space import Metric, code_of
+from thresher.cluster.medoid_space import code_of
 from thresher.cluster.pamae import automatic_sample_size, find_medoids, k_medoids
 from thresher.cluster.points import ArrayPoints
 from thresher.cluster.spark.measured import Phases
@@ -61,7 +61,7 @@ def kmedoids(
     n_samples: int = 5,
     sample_size: int | Literal["auto"] = "auto",
     refine_rounds: int = 1,
-    metric: Metric = "euclidean",
+    metric: str = "euclidean",
     degrees: bool = False,
     weight: str | None = None,
     random_state: int | np.random.RandomState | None = None,
