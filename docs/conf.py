@@ -82,6 +82,7 @@ documented_modules = [
     "thresher.cluster",
     "thresher.cluster.silhouette",
     "thresher.cluster.points",
+    "thresher.cluster.spark.pamae",
     "thresher.cluster.spark.spark_dbscan",
 ]
 autodoc_default_options = {"members": True, "member-order": "bysource"}

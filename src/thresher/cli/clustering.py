@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Columns",
+    "Engine",
+    "Explain",
     "Found",
     "Input",
     "Jobs",
@@ -67,6 +69,16 @@ Columns = Annotated[
 ]
 Weight = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Weights of the points, at least 0.")
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="local; or spark, for a folder that this machine does not hold: --out is a folder "
+        "then."
+    ),
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="On Spark: print what would be done, and stop.")
 ]
 Jobs = Annotated[int | None, typer.Option(help="Threads; every processor if not said.", min=1)]
 OnlyLabels = Annotated[

@@ -10,6 +10,8 @@ import typer
 from thresher.cli.clustering import (
     AsJson,
     Columns,
+    Engine,
+    Explain,
     Found,
     Input,
     Jobs,
@@ -63,19 +65,11 @@ def dbscan(
     algorithm: Annotated[
         str, typer.Option(help="auto, grid, tree or balls; all give the same answer.")
     ] = "auto",
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="local; or spark, for a folder that this machine does not hold: --out is a "
-            "folder then."
-        ),
-    ] = "local",
+    engine: Engine = "local",
     driver_limit: Annotated[
         str, typer.Option(help="On Spark: memory that the cells may take in the driver.")
     ] = "2GiB",
-    explain: Annotated[
-        bool, typer.Option("--explain", help="On Spark: print what would be done, and stop.")
-    ] = False,
+    explain: Explain = False,
     jobs: Jobs = None,
     only_labels: OnlyLabels = False,
     plot: Plot = None,

@@ -10,6 +10,8 @@ import typer
 from thresher.cli.clustering import (
     AsJson,
     Columns,
+    Engine,
+    Explain,
     Found,
     Input,
     Jobs,
@@ -26,7 +28,8 @@ from thresher.cli.clustering import (
     open_input,
     share_of,
 )
-from thresher.cluster.names import MEDOID_METRICS
+from thresher.cluster.names import ENGINES, MEDOID_METRICS
+from thresher.errors import ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +57,8 @@ def kmedoids(
     ] = "euclidean",
     weight: Weight = None,
     seed: Annotated[int, typer.Option(help="Of the samples: same seed, same medoids.", min=0)] = 0,
+    engine: Engine = "local",
+    explain: Explain = False,
     jobs: Jobs = None,
     only_labels: OnlyLabels = False,
     plot: Plot = None,
@@ -63,6 +68,22 @@ def kmedoids(
     """Cluster points around k of them, so that the sum of all distances to these is small."""
     began = time.perf_counter()
     check_choice("--metric", metric, MEDOID_METRICS)
+    check_choice("--engine", engine, ENGINES)
+    if engine == "spark":
+        from thresher.cli.spark import refuse_plot
+        from thresher.cli.spark_kmedoids import Settings, kmedoids_on_spark
+
+        refuse_plot(plot)
+        settings_there = Settings(
+            columns, metric, k, samples, sample_size, refine_rounds, weight, seed, jobs
+        )
+        kmedoids_on_spark(
+            points, out, settings_there, only_labels=only_labels, overwrite=overwrite,
+            explain=explain, as_json=as_json,
+        )  # fmt: skip
+        return
+    if explain:
+        raise ParameterError("--explain is of --engine spark.", "Leave it out.")
     check_places(points, out, plot, overwrite=overwrite)
 
     from thresher.cluster.kernels.compiled import told_of_compiling

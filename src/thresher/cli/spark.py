@@ -18,7 +18,16 @@ from thresher.cli.output import print_json, say
 from thresher.errors import ParameterError, RunError
 from thresher.memory import peak_mib
 
-__all__ = ["Settings", "dbscan_on_spark", "refuse_others", "size_of"]
+__all__ = [
+    "Settings",
+    "check_folder",
+    "dbscan_on_spark",
+    "names_of",
+    "refuse_others",
+    "refuse_plot",
+    "size_of",
+    "whole_folder",
+]
 
 READINGS: dict[Any, list[str]] = {  # of the points, by rho
     "auto": ["choose rho", "count the cells", "label"],
@@ -48,10 +57,19 @@ def refuse_others(*, plot: Path | None, algorithm: str) -> None:
     Raises:
         ParameterError: names it.
     """
-    if plot is not None:
-        raise ParameterError("--plot is of --engine local.", "Draw a sample of the output.")
+    refuse_plot(plot)
     if algorithm != "auto":
         raise ParameterError("--algorithm is of --engine local.", "Leave it out.")
+
+
+def refuse_plot(plot: Path | None) -> None:
+    """Refuse to draw rows that no machine holds.
+
+    Raises:
+        ParameterError: there is something to draw.
+    """
+    if plot is not None:
+        raise ParameterError("--plot is of --engine local.", "Draw a sample of the output.")
 
 
 def size_of(text: str) -> int:

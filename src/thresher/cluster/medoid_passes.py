@@ -1,118 +1,173 @@
-"""Passes over the entire data: what sets of medoids cost, which medoid is nearest to each row."""
+"""Passes over all rows: what sets of medoids cost, and objects that are no medoid yet."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cluster.exact_sums import ExactSums
 from thresher.cluster.medoid_objects import Objects, distinct, united
-from thresher.cluster.medoid_space import NearestMedoid, embedded, tiles
-from thresher.cluster.points import Phase, Points
-from thresher.cluster.threads import each
+from thresher.cluster.medoid_rows import Gathering, MedoidRows, Tile
+from thresher.cluster.medoid_space import NearestMedoid, embedded
 from thresher.errors import DataError
 
-__all__ = ["Assigned", "assign", "completed", "evaluate", "weights_of"]
+__all__ = ["Assigned", "completed", "evaluate", "labelled"]
 
-Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
+Labels = NDArray[np.int32]
+
+NO_ROW = np.iinfo(np.int64).max
 
 
-class Assigned(NamedTuple):
-    """Rows and their nearest medoids."""
+@dataclass(frozen=True)
+class Assigned:
+    """All rows, each with the nearest of some medoids."""
 
-    labels: NDArray[np.int32]  # (N,)
+    medoids: Objects  # k of them
     counts: Numbers  # (k,) rows of positive weight
     first_rows: Numbers  # (k,) the lowest row of positive weight that equals each medoid
-    inertia: float
+    inertia: float  # φ
+    find: NearestMedoid
+    labels: Labels | None  # (N,), where they have been kept
+
+    def labels_of(self, tile: Tile) -> Labels:
+        """The labels of some rows, (r,)."""
+        if self.labels is None:
+            return self.find(tile.places)[0]
+        return self.labels[tile.first : tile.first + len(tile)]
 
 
-def evaluate(
-    points: Points,
-    metric: int,
-    sets: list[Objects],
-    weights: Floats | None,
-    jobs: int,
-    phase: Phase,
-) -> Floats:
-    """φ of every set of medoids over the entire data, (m,), in one pass.
+@dataclass
+class Tally:
+    """What is counted of the rows, for each of some sets of medoids."""
+
+    sums: ExactSums  # (m,) Σ w · distance
+    counts: list[Numbers]  # (k,) each
+    first_rows: list[Numbers]  # (k,) each
+
+
+class Evaluation(Gathering[Tally]):
+    """The sums, counts and first rows of sets of medoids.
+
+    Args:
+        sets: The medoids.
+        find: Finds the nearest of every set.
+        labels: (N,) into which the labels of the last set are written, or None.
+    """
+
+    def __init__(
+        self, sets: list[Objects], find: list[NearestMedoid], labels: Labels | None
+    ) -> None:
+        self.sets, self.find, self.labels = sets, find, labels
+
+    def begin(self) -> Tally:
+        """Nothing."""
+        sizes = [len(each.rows) for each in self.sets]
+        return Tally(
+            ExactSums(len(sizes)),
+            [np.zeros(size, np.int64) for size in sizes],
+            [np.full(size, NO_ROW) for size in sizes],
+        )
+
+    def add(self, state: Tally, tile: Tile) -> None:
+        """Of some rows."""
+        heavy = tile.weights > 0
+        for number, (medoids, find) in enumerate(zip(self.sets, self.find, strict=True)):
+            near, distances = find(tile.places)
+            if self.labels is not None:
+                self.labels[tile.first : tile.first + len(tile)] = near
+            state.sums.add(number, tile.weighted(distances))
+            state.counts[number] += np.bincount(near[heavy], minlength=len(medoids.rows))
+            here = np.flatnonzero(heavy & (distances == 0))
+            here = here[(tile.rows[here] == medoids.coordinates[near[here]]).all(axis=1)]
+            np.minimum.at(state.first_rows[number], near[here], tile.first + here)
+
+    def merge(self, state: Tally, other: Tally) -> None:
+        """Of other rows."""
+        state.sums.merge(other.sums)
+        for number in range(len(self.sets)):
+            state.counts[number] += other.counts[number]
+            np.minimum(
+                state.first_rows[number],
+                other.first_rows[number],
+                out=state.first_rows[number],
+            )
+
+
+def evaluate(data: MedoidRows, sets: list[Objects]) -> list[Assigned]:
+    """Every set of medoids on all rows, in one pass; labels are kept where there is one set.
 
     Raises:
         DataError: coordinates are so large that their squares overflow.
     """
-    nearest = [NearestMedoid(metric, embedded(metric, each.coordinates)) for each in sets]
-    parts = len(points.starts) - 1
-    sums = np.zeros((parts, len(sets)))
-
-    def task(part: int) -> None:
-        for first, rows in tiles(points, part):
-            tile = embedded(metric, rows)
-            for number, find in enumerate(nearest):
-                sums[part, number] += weighted_sum(find(tile)[1], first, weights)
-
-    each(task, parts, jobs, lambda share: phase("evaluating medoids", share))
-    inertias: Floats = np.add.reduce(sums, axis=0)
+    find = [NearestMedoid(data.metric, embedded(data.metric, each.coordinates)) for each in sets]
+    labels = np.empty(data.count, np.int32) if data.keeps_labels and len(sets) == 1 else None
+    tally = data.over("evaluating medoids", Evaluation(sets, find, labels))
+    inertias = tally.sums.values()
     if not np.isfinite(inertias).all():
         raise DataError(
             "The coordinates are so large that their squared differences overflow.",
             "Divide them by a constant first.",
         )
-    return inertias
+    return [
+        Assigned(
+            medoids,
+            tally.counts[number],
+            np.where(tally.first_rows[number] < NO_ROW, tally.first_rows[number], medoids.rows),
+            float(inertias[number]),
+            find[number],
+            labels,
+        )
+        for number, medoids in enumerate(sets)
+    ]
 
 
-def assign(
-    points: Points,
-    metric: int,
-    medoids: Objects,
-    weights: Floats | None,
-    jobs: int,
-    phase: Phase,
-) -> Assigned:
-    """The nearest medoid of every row."""
-    find = NearestMedoid(metric, embedded(metric, medoids.coordinates))
-    parts, count = len(points.starts) - 1, len(medoids.rows)
-    labels = np.empty(points.rows, np.int32)
-    sums, counts = np.zeros((parts, 1)), np.zeros((parts, count), np.int64)
-    first_rows = np.full((parts, count), np.iinfo(np.int64).max)
-
-    def task(part: int) -> None:
-        for first, rows in tiles(points, part):
-            near, distances = find(embedded(metric, rows))
-            labels[first : first + len(rows)] = near
-            sums[part] += weighted_sum(distances, first, weights)
-            heavy = np.ones(len(rows), np.bool_)
-            if weights is not None:
-                heavy = weights[first : first + len(rows)] > 0
-            counts[part] += np.bincount(near[heavy], minlength=count)
-            here = np.flatnonzero(heavy & (distances == 0))
-            here = here[(rows[here] == medoids.coordinates[near[here]]).all(axis=1)]
-            np.minimum.at(first_rows[part], near[here], first + here)
-
-    each(task, parts, jobs, lambda share: phase("assigning points", share))
-    found = first_rows.min(axis=0)
-    return Assigned(
-        labels,
-        counts.sum(axis=0),
-        np.where(found < np.iinfo(np.int64).max, found, medoids.rows),
-        float(np.add.reduce(sums, axis=0)[0]),
-    )
+def labelled(data: MedoidRows, assigned: Assigned) -> Assigned:
+    """With the labels, where they may be kept."""
+    if assigned.labels is not None or not data.keeps_labels:
+        return assigned
+    return evaluate(data, [assigned.medoids])[0]
 
 
-def completed(
-    points: Points,
-    metric: int,
-    sets: list[Objects],
-    best: int,
-    n_clusters: int,
-    weights: Floats | None,
-    jobs: int,
-) -> Objects:
+class Elsewhere(Gathering[list[Objects]]):
+    """Distinct objects of positive weight that are not among the medoids, those in lowest rows.
+
+    Args:
+        metric: The kernels' number.
+        find: Of the medoids.
+        most: Objects.
+    """
+
+    def __init__(self, metric: int, find: NearestMedoid, most: int) -> None:
+        self.metric, self.find, self.most = metric, find, most
+
+    def begin(self) -> list[Objects]:
+        """None."""
+        return []
+
+    def add(self, state: list[Objects], tile: Tile) -> None:
+        """Of some rows."""
+        apart = (self.find(tile.places)[1] > 0) & (tile.weights > 0)
+        places = np.flatnonzero(apart)
+        if len(places):
+            more = distinct(self.metric, tile.rows[places], tile.first + places, None)
+            self.merge(state, [more])
+
+    def merge(self, state: list[Objects], other: list[Objects]) -> None:
+        """Of other rows."""
+        if other:
+            state[:] = [united(self.metric, [*state, *other], self.most)]
+
+
+def completed(data: MedoidRows, sets: list[Objects], best: int, n_clusters: int) -> Objects:
     """More medoids for a sample that had fewer than k distinct objects.
 
     What other samples found comes first, then what a pass over the data finds elsewhere: with no
     more than k distinct objects in all, every one of them ends as a medoid.
     """
+    metric = data.metric
     pooled = distinct(
         metric,
         np.concatenate([each.coordinates for each in sets]),
@@ -120,35 +175,7 @@ def completed(
         None,
     )
     known = pooled if len(pooled.rows) <= n_clusters else sets[best]
-    find = NearestMedoid(metric, embedded(metric, known.coordinates))
-    parts = len(points.starts) - 1
     missing = n_clusters - len(known.rows)
-    elsewhere: list[Objects | None] = [None] * parts
-
-    def task(part: int) -> None:
-        for first, rows in tiles(points, part):
-            apart = find(embedded(metric, rows))[1] > 0
-            if weights is not None:
-                apart &= weights[first : first + len(rows)] > 0
-            places = np.flatnonzero(apart)
-            if len(places) == 0:
-                continue
-            more = distinct(metric, rows[places], first + places, None)
-            before = elsewhere[part]
-            elsewhere[part] = united(metric, [more] if before is None else [before, more], missing)
-
-    each(task, parts, jobs)
-    found = [more for more in elsewhere if more is not None]
-    return united(metric, [known, united(metric, found, missing)], n_clusters) if found else known
-
-
-def weighted_sum(distances: Floats, first: int, weights: Floats | None) -> float:
-    """Σ w d of consecutive rows."""
-    if weights is not None:
-        distances = distances * weights[first : first + len(distances)]
-    return float(distances.sum())
-
-
-def weights_of(weights: Floats | None, first: int, count: int) -> Floats:
-    """The weights of consecutive rows, 1 each where there are none."""
-    return np.ones(count) if weights is None else weights[first : first + count]
+    find = NearestMedoid(metric, embedded(metric, known.coordinates))
+    found = data.over("looking for objects", Elsewhere(metric, find, missing))
+    return united(metric, [known, *found], n_clusters) if found else known

@@ -1,15 +1,20 @@
-"""The refinement of medoids on the entire data: PAMAE's second phase."""
+"""The refinement of medoids on all rows: PAMAE's second phase, three passes.
+
+lots       → the median of every group, of some of its rows
+nearest    → T objects of every group near to its median
+costs      → Σ w · distance of every group to each of these, and to its present medoid
+"""
 
 from __future__ import annotations
 
-import itertools
 import math
-import threading
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thresher.cluster.exact_sums import ExactSums
 from thresher.cluster.kernels import medoids as kernels
 from thresher.cluster.kernels.keyed_uniforms import keyed_uniforms
 from thresher.cluster.kernels.medoid_refinement import (
@@ -19,12 +24,12 @@ from thresher.cluster.kernels.medoid_refinement import (
     merge_nearest,
 )
 from thresher.cluster.medoid_objects import Objects, distinct
-from thresher.cluster.medoid_passes import Assigned, weights_of
-from thresher.cluster.medoid_space import embedded, tiles
-from thresher.cluster.points import Phase, Points
+from thresher.cluster.medoid_passes import Assigned
+from thresher.cluster.medoid_rows import Both, Gathering, MedoidRows, Taking, Tile
+from thresher.cluster.medoid_space import embedded
 from thresher.cluster.threads import each
 
-__all__ = ["refine"]
+__all__ = ["NEAREST_OBJECTS", "median_rows", "refine"]
 
 NEAREST_OBJECTS = 16  # T: how many near the median are tried
 MEDIAN_ROWS = 20_000  # of a group, at most; its median is off by a 1/√20,000 of the spread
@@ -34,77 +39,104 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
-def refine(
-    points: Points,
-    metric: int,
-    medoids: Objects,
-    assigned: Assigned,
-    weights: Floats | None,
-    key: int,
-    jobs: int,
-    phase: Phase,
-) -> Objects:
+def refine(data: MedoidRows, assigned: Assigned, key: int) -> Objects:
     """The most central object of every group, of those near its median and its present medoid."""
+    medoids, metric = assigned.medoids, data.metric
     present = embedded(metric, medoids.coordinates)
-    centres = group_medians(points, metric, present, assigned, weights, key, jobs, phase)
-    row, kept = nearest_objects(points, metric, centres, assigned, weights, jobs, phase)
-    vacant = row < 0
+    centres = group_medians(data, assigned, present, key)
+    near = data.over("finding objects", NearestObjects(metric, assigned, centres))
+    vacant = near.row < 0
+    kept = near.kept.copy()
     kept[vacant] = np.repeat(present[:, None], kept.shape[1], axis=1)[vacant]
     candidates = np.concatenate([kept, present[:, None]], axis=1)  # (k, T + 1, D)
-    costs = group_costs(points, metric, candidates, assigned, weights, jobs, phase)
+    taking = Taking(near.row[~vacant])  # their coordinates as given, for those that are chosen
+    costs_of = GroupCosts(metric, assigned, candidates)
+    sums, held = data.over("comparing medoids", Both(costs_of, taking))
+    costs = sums.values()  # (k, T + 1)
     best = costs.argmin(axis=1)
     groups = np.arange(len(best))
-    stays = costs[groups, best] >= costs[:, -1]
-    rows = np.where(stays, medoids.rows, np.append(row, medoids.rows[:, None], 1)[groups, best])
-    return distinct(metric, points.take(rows), rows, None)
+    moves = np.flatnonzero(costs[groups, best] < costs[:, -1])
+    rows, coordinates = medoids.rows.copy(), medoids.coordinates.copy()
+    if len(moves):
+        rows[moves] = near.row[moves, best[moves]]
+        coordinates[moves] = taking.ordered(held, rows[moves]).rows
+    return distinct(metric, coordinates, rows, None)
 
 
-def group_medians(
-    points: Points,
-    metric: int,
-    present: Floats,
-    assigned: Assigned,
-    weights: Floats | None,
-    key: int,
-    jobs: int,
-    phase: Phase,
-) -> Floats:
+# ---------------------------------------------------------------------- medians
+class Lot(NamedTuple):
+    """Some rows of a tile that stand for their groups."""
+
+    numbers: Numbers  # (r,)
+    labels: NDArray[np.int32]  # (r,)
+    weights: Floats  # (r,)
+    rows: NDArray[Any]  # (r, d) as they are given
+
+
+class Lots(Gathering[list[Lot]]):
+    """Rows of every group by chance, those whose hash is low enough.
+
+    Args:
+        assigned: To which group a row belongs.
+        key: Of the hashes.
+        share: (k,) of every group's rows.
+    """
+
+    def __init__(self, assigned: Assigned, key: int, share: Floats) -> None:
+        self.assigned, self.key, self.share = assigned, key, share
+
+    def begin(self) -> list[Lot]:
+        """None."""
+        return []
+
+    def add(self, state: list[Lot], tile: Tile) -> None:
+        """Of some rows."""
+        labels = self.assigned.labels_of(tile)
+        chosen = keyed_uniforms(self.key, tile.first, len(tile)) < self.share[labels]
+        places = np.flatnonzero(chosen & (tile.weights > 0))
+        if len(places):
+            here = labels[places], tile.weights[places], tile.rows[places]
+            state.append(Lot(tile.first + places, *here))
+
+    def merge(self, state: list[Lot], other: list[Lot]) -> None:
+        """In any order."""
+        state.extend(other)
+
+
+def median_rows(n_clusters: int, dimension: int, itemsize: int) -> int:
+    """Rows that stand for a group, at most, about."""
+    affordable = MEDIAN_BYTES // (n_clusters * dimension * itemsize)
+    return min(MEDIAN_ROWS, max(1000, affordable))
+
+
+def group_medians(data: MedoidRows, assigned: Assigned, present: Floats, key: int) -> Floats:
     """The point of the space with the least Σ w · distance in every group, (k, D).
 
-    Large groups are represented by some rows, those whose hash is low enough. The Manhattan
-    distance has the columns' medians, the cosine distance the mean direction.
+    Large groups are represented by some rows. The Manhattan distance has the columns' medians, the
+    cosine distance the mean direction.
     """
     count, dimension = present.shape
-    affordable = MEDIAN_BYTES // (count * dimension * points.dtype.itemsize)
-    most = min(MEDIAN_ROWS, max(1000, affordable))
-    share = most / np.maximum(assigned.counts, 1)
-    parts = len(points.starts) - 1
-    gathered: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in range(parts)]
-
-    def gather(part: int) -> None:
-        for first, rows in tiles(points, part):
-            labels = assigned.labels[first : first + len(rows)]
-            lot = keyed_uniforms(key, first, len(rows)) < share[labels]
-            heavy = np.ones(len(rows)) if weights is None else weights[first : first + len(rows)]
-            lot &= heavy > 0
-            gathered[part].append((labels[lot], heavy[lot], rows[lot]))
-
-    each(gather, parts, jobs, lambda share: phase("gathering groups", share))
-    labels, heavy, rows = (
-        np.concatenate(columns)
-        for columns in zip(*itertools.chain.from_iterable(gathered), strict=True)
-    )
+    most = median_rows(count, dimension, data.dtype.itemsize)
+    lots = Lots(assigned, key, most / np.maximum(assigned.counts, 1))
+    gathered = data.over("gathering groups", lots)
+    centres = present.copy()
+    if not gathered:
+        return centres
+    gathered.sort(key=lambda lot: int(lot.numbers[0]))  # tiles came in any order
+    labels = np.concatenate([lot.labels for lot in gathered])
+    weights = np.concatenate([lot.weights for lot in gathered])
+    rows = np.concatenate([lot.rows for lot in gathered])
     order = np.argsort(labels, kind="stable")
     bounds = np.searchsorted(labels[order], np.arange(count + 1))
-    centres = present.copy()
 
     def find(group: int) -> None:
         places = order[bounds[group] : bounds[group + 1]]
         if len(places):
-            inside = embedded(metric, rows[places])
-            centres[group] = centre_of(metric, inside, heavy[places], present[group])
+            inside = embedded(data.metric, rows[places])
+            centres[group] = centre_of(data.metric, inside, weights[places], present[group])
 
-    each(find, count, jobs, lambda share: phase("finding medians", share))
+    data.phase("finding medians", 0.0)
+    each(find, count, data.jobs, lambda share: data.phase("finding medians", share))
     return centres
 
 
@@ -133,64 +165,72 @@ def weighted_medians(rows: Floats, weights: Floats) -> Floats:
     return found
 
 
-def nearest_objects(
-    points: Points,
-    metric: int,
-    centres: Floats,
-    assigned: Assigned,
-    weights: Floats | None,
-    jobs: int,
-    phase: Phase,
-) -> tuple[Numbers, Floats]:
-    """The T objects of every group that are nearest to its centre: rows (k, T), -1 = vacant;
-    where they are (k, T, D).
+# ---------------------------------------------------------------------- candidates
+@dataclass
+class Nearest:
+    """The objects of every group that are nearest to its centre, in the order of the distances."""
+
+    raw: Floats  # (k, T) what the distance is a function of; inf = vacant
+    row: Numbers  # (k, T), -1 = vacant
+    kept: Floats  # (k, T, D) where they are
+
+
+class NearestObjects(Gathering[Nearest]):
+    """The T objects of every group that are nearest to its centre.
+
+    Args:
+        metric: The kernels' number.
+        assigned: To which group a row belongs.
+        centres: (k, D).
     """
 
-    def vacant() -> tuple[Floats, Numbers, Floats]:
-        shape = (len(centres), NEAREST_OBJECTS)
-        return (
-            np.full(shape, np.inf),
-            np.full(shape, -1, np.int64),
-            np.zeros((*shape, centres.shape[1])),
+    def __init__(self, metric: int, assigned: Assigned, centres: Floats) -> None:
+        self.metric, self.assigned, self.centres = metric, assigned, centres
+
+    def begin(self) -> Nearest:
+        """All vacant."""
+        count, dimension = self.centres.shape
+        shape = (count, NEAREST_OBJECTS)
+        return Nearest(
+            np.full(shape, np.inf), np.full(shape, -1, np.int64), np.zeros((*shape, dimension))
         )
 
-    kept, merging = vacant(), threading.Lock()
-    parts = len(points.starts) - 1
+    def add(self, state: Nearest, tile: Tile) -> None:
+        """Of some rows."""
+        labels = self.assigned.labels_of(tile)
+        kept = state.raw, state.row, state.kept
+        keep_nearest(
+            self.metric, tile.places, tile.first, labels, tile.weights, self.centres, *kept
+        )
 
-    def task(part: int) -> None:
-        here = vacant()
-        for first, rows in tiles(points, part):
-            labels = assigned.labels[first : first + len(rows)]
-            heavy = weights_of(weights, first, len(rows))
-            tile = embedded(metric, rows)
-            keep_nearest(metric, tile, first, labels, heavy, centres, *here)
-        with merging:  # in any order: what is kept does not depend on it
-            merge_nearest(*kept, *here)
-
-    each(task, parts, jobs, lambda share: phase("finding objects", share))
-    return kept[1], kept[2]
+    def merge(self, state: Nearest, other: Nearest) -> None:
+        """In any order: what is kept does not depend on it."""
+        merge_nearest(state.raw, state.row, state.kept, other.raw, other.row, other.kept)
 
 
-def group_costs(
-    points: Points,
-    metric: int,
-    candidates: Floats,
-    assigned: Assigned,
-    weights: Floats | None,
-    jobs: int,
-    phase: Phase,
-) -> Floats:
-    """Σ w · distance of every group's objects to each of its candidates, (k, C) of (k, C, D)."""
-    lanes = np.ascontiguousarray(candidates.transpose(0, 2, 1))
-    parts = len(points.starts) - 1
-    costs = np.zeros((parts, *candidates.shape[:2]))
+class GroupCosts(Gathering[ExactSums]):
+    """Σ w · distance of every group's objects to each of its candidates, (k, C).
 
-    def task(part: int) -> None:
-        for first, rows in tiles(points, part):
-            labels = assigned.labels[first : first + len(rows)]
-            heavy = weights_of(weights, first, len(rows))
-            add_costs(metric, embedded(metric, rows), labels, heavy, lanes, costs[part])
+    Args:
+        metric: The kernels' number.
+        assigned: To which group a row belongs.
+        candidates: (k, C, D).
+    """
 
-    each(task, parts, jobs, lambda share: phase("comparing medoids", share))
-    summed: Floats = np.add.reduce(costs, axis=0)
-    return summed
+    def __init__(self, metric: int, assigned: Assigned, candidates: Floats) -> None:
+        self.metric, self.assigned = metric, assigned
+        self.lanes = np.ascontiguousarray(candidates.transpose(0, 2, 1))  # (k, D, C)
+
+    def begin(self) -> ExactSums:
+        """Nothing."""
+        return ExactSums(len(self.lanes), self.lanes.shape[2])
+
+    def add(self, state: ExactSums, tile: Tile) -> None:
+        """Of some rows."""
+        labels = self.assigned.labels_of(tile)
+        chunks = state.room_for(len(tile))
+        add_costs(self.metric, tile.places, labels, tile.weights, self.lanes, chunks)
+
+    def merge(self, state: ExactSums, other: ExactSums) -> None:
+        """Of other rows."""
+        state.merge(other)

@@ -12,8 +12,9 @@ from thresher.cluster.kernels import medoids as kernels
 from thresher.cluster.kernels.keyed_uniforms import keyed_uniforms
 from thresher.cluster.kernels.medoid_search import fasterpam, lab
 from thresher.cluster.medoid_objects import Objects, chosen, distinct, places_of
+from thresher.cluster.medoid_rows import MedoidRows, Taken
 from thresher.cluster.medoid_space import embedded, lanes_of
-from thresher.cluster.points import Phase, Points
+from thresher.cluster.points import Phase
 from thresher.cluster.threads import each
 from thresher.keyed_random import keyed_seed
 
@@ -22,80 +23,62 @@ __all__ = ["draw_samples", "search", "search_pool", "search_samples"]
 MATRIX_BYTES = 128 << 20  # of the matrices that exist at a time; larger ones are not kept
 MATRIX_CHUNK = 256  # rows of a matrix that a thread fills at a time
 
-Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 
-
-def draw_samples(
-    count: int, n_samples: int, size: int, weights: Floats | None, seed: int
-) -> list[Numbers]:
-    """The rows of every sample, (s,) each."""
-    cumulated = None if weights is None else np.cumsum(weights)
+def draw_samples(data: MedoidRows, n_samples: int, size: int, seed: int) -> list[Taken]:
+    """The rows of every sample, s each."""
     keys = [keyed_seed(seed, "sample", number) for number in range(n_samples)]
-    return [drawn_rows(count, size, key, cumulated) for key in keys]
+    drawn = data.draw(np.concatenate([keyed_uniforms(key, 0, size) for key in keys]))
+    bounds = [slice(number * size, (number + 1) * size) for number in range(n_samples)]
+    return [Taken(drawn.numbers[here], drawn.rows[here], None) for here in bounds]
 
 
 def search_samples(
-    points: Points,
-    n_clusters: int,
-    metric: int,
-    samples: list[Numbers],
-    seed: int,
-    jobs: int,
-    phase: Phase,
+    data: MedoidRows, n_clusters: int, samples: list[Taken], seed: int
 ) -> list[Objects]:
     """The medoids of every sample."""
     found: dict[int, Objects] = {}
 
     def task(number: int) -> None:
-        rows = samples[number]
-        sample = distinct(metric, points.take(rows), rows, None)
+        drawn = samples[number]
+        sample = distinct(data.metric, drawn.rows, drawn.numbers, None)
         key = keyed_seed(seed, "search", number)
-        found[number] = search(metric, sample, n_clusters, key, 1, lambda name, share: None)
+        found[number] = search(data.metric, sample, n_clusters, key, 1, lambda name, share: None)
 
-    matrix = 4 * len(samples[0]) ** 2
-    at_once = max(1, MATRIX_BYTES // matrix) if matrix <= MATRIX_BYTES else jobs
-    each(task, len(samples), min(jobs, at_once), lambda share: phase("searching samples", share))
+    matrix = 4 * len(samples[0].numbers) ** 2
+    at_once = max(1, MATRIX_BYTES // matrix) if matrix <= MATRIX_BYTES else data.jobs
+    data.phase("searching samples", 0.0)
+    jobs = min(data.jobs, at_once)
+    each(task, len(samples), jobs, lambda share: data.phase("searching samples", share))
     return [found[number] for number in range(len(samples))]
 
 
 def search_pool(
-    points: Points,
-    metric: int,
-    seeds: Objects,
-    rows: Numbers,
-    key: int,
-    jobs: int,
-    phase: Phase,
+    data: MedoidRows, seeds: Objects, drawn: list[Taken], most: int, key: int
 ) -> Objects:
     """The medoids of the samples together, starting from the best of them.
 
     One sample must be good for all groups at once, and the best of few is not. Their union errs as
     a sample of m times the size would, and few swaps lead there.
+
+    Args:
+        data: All rows.
+        seeds: To start from.
+        drawn: The samples.
+        most: Rows of them that are searched.
+        key: Of the search.
     """
-    phase("searching the pool", 0.0)
-    drawn = points.take(rows)
+    data.phase("searching the pool", 0.0)
+    numbers = np.concatenate([each.numbers for each in drawn])[:most]
+    rows = np.concatenate([each.rows for each in drawn])[:most]
     pool = distinct(
-        metric,
-        np.concatenate([drawn, seeds.coordinates]),
-        np.concatenate([rows, seeds.rows]),
+        data.metric,
+        np.concatenate([rows, seeds.coordinates]),
+        np.concatenate([numbers, seeds.rows]),
         np.concatenate([np.ones(len(rows)), np.full(len(seeds.rows), 1e-9)]),  # may be new to it
     )
-    swapped = search(metric, pool, len(seeds.rows), key, jobs, phase, seeds)
-    phase("searching the pool", 1.0)
+    swapped = search(data.metric, pool, len(seeds.rows), key, data.jobs, data.phase, seeds)
+    data.phase("searching the pool", 1.0)
     return swapped
-
-
-def drawn_rows(count: int, size: int, key: int, cumulated: Floats | None) -> Numbers:
-    """Draw rows by their numbers, with replacement, in proportion to their weights, if any."""
-    uniforms = keyed_uniforms(key, 0, size)
-    if cumulated is None:
-        drawn: Numbers = np.minimum((uniforms * count).astype(np.int64), count - 1)
-        return drawn
-    places = np.searchsorted(cumulated, uniforms * cumulated[-1], side="right")
-    last = np.searchsorted(cumulated, cumulated[-1])  # the last row of positive weight
-    heavy: Numbers = np.minimum(places, last).astype(np.int64)
-    return heavy
 
 
 def search(

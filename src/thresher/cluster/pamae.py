@@ -12,8 +12,8 @@ Search globally on samples, then refine locally on everything:
 
     φ(Θ) = Σ w(x) min_j distance(x, θ_j), of distances, not of their squares
 
-Every random number is a hash of its place, every sum is made part by part in the parts' order: the
-same medoids come out whatever the number of threads.
+Every random number is a hash of its place, every sum over the rows is exact: the same medoids come
+out whatever the number of threads, the parts of a file or the partitions of a cluster.
 
 Source: Song, Lee & Han, PAMAE: Parallel k-Medoids Clustering with High Accuracy and Efficiency,
 KDD 2017. Deviations: FasterPAM (Schubert & Rousseeuw 2021) instead of PAM, whose optima it reaches;
@@ -30,13 +30,20 @@ from numpy.typing import NDArray
 
 from thresher.cluster.kernels import medoids as kernels
 from thresher.cluster.medoid_objects import distinct
-from thresher.cluster.medoid_passes import assign, completed, evaluate
+from thresher.cluster.medoid_passes import Assigned, completed, evaluate, labelled
 from thresher.cluster.medoid_refinement import refine
+from thresher.cluster.medoid_rows import MedoidRows, PointRows
 from thresher.cluster.medoid_search import draw_samples, search, search_pool, search_samples
 from thresher.cluster.points import Phase, Points
 from thresher.keyed_random import keyed_seed
 
-__all__ = ["MedoidClusters", "automatic_sample_size", "k_medoids"]
+__all__ = [
+    "FoundMedoids",
+    "MedoidClusters",
+    "automatic_sample_size",
+    "find_medoids",
+    "k_medoids",
+]
 
 POOLED_ROWS = 16_384  # of the samples, at most: sweeps over a pool cost its square
 
@@ -54,6 +61,15 @@ class MedoidClusters(NamedTuple):
     seeding_inertia: float  # φ of the seeds
     sample_inertias: Floats  # (m,) φ of the medoids of every sample
     rounds: int  # refinements that lowered φ
+
+
+class FoundMedoids(NamedTuple):
+    """What `find_medoids` returns."""
+
+    assigned: Assigned  # the medoids and what they cost
+    seeding_inertia: float
+    sample_inertias: Floats  # (m,)
+    rounds: int
 
 
 def automatic_sample_size(n_clusters: int) -> int:
@@ -97,46 +113,86 @@ def k_medoids(
     Raises:
         DataError: coordinates are so large that their squares overflow.
     """
-    size = automatic_sample_size(n_clusters) if sample_size is None else sample_size
-    if points.rows <= size:
-        numbers = np.arange(points.rows, dtype=np.int64)
-        whole = distinct(metric, points.take(numbers), numbers, weights)
-        seeds = search(metric, whole, n_clusters, keyed_seed(seed, "search", 0), jobs, phase)
-        inertias = evaluate(points, metric, [seeds], weights, jobs, phase)
-        assigned = assign(points, metric, seeds, weights, jobs, phase)
-        refine_rounds = 0  # no single swap is left that lowers φ, so no refinement does
-    else:
-        samples = draw_samples(points.rows, n_samples, size, weights, seed)
-        sets = search_samples(points, n_clusters, metric, samples, seed, jobs, phase)
-        inertias = evaluate(points, metric, sets, weights, jobs, phase)
-        best = int(inertias.argmin())
-        seeds = sets[best]
-        if len(seeds.rows) < n_clusters:
-            seeds = completed(points, metric, sets, best, n_clusters, weights, jobs)
-        assigned = assign(points, metric, seeds, weights, jobs, phase)
-        if n_samples > 1 and size < pooled_rows:
-            pool = np.concatenate([*samples[best:], *samples[:best]])[:pooled_rows]
-            key = keyed_seed(seed, "pool")
-            swapped = search_pool(points, metric, seeds, pool, key, jobs, phase)
-            labelled = assign(points, metric, swapped, weights, jobs, phase)
-            if labelled.inertia < assigned.inertia:
-                seeds, assigned = swapped, labelled
-    medoids, seeding_inertia, rounds = seeds, assigned.inertia, 0
-    while rounds < refine_rounds:
-        key = keyed_seed(seed, "refine", rounds)
-        moved = refine(points, metric, medoids, assigned, weights, key, jobs, phase)
-        if np.array_equal(moved.rows, medoids.rows):
-            break
-        labelled = assign(points, metric, moved, weights, jobs, phase)
-        if labelled.inertia >= assigned.inertia:  # a gain that rounding has eaten
-            break
-        medoids, assigned, rounds = moved, labelled, rounds + 1
+    data = PointRows(points, metric, weights, jobs, phase)
+    found = find_medoids(
+        data,
+        n_clusters,
+        n_samples=n_samples,
+        sample_size=sample_size,
+        pooled_rows=pooled_rows,
+        refine_rounds=refine_rounds,
+        seed=seed,
+    )
+    assigned = labelled(data, found.assigned)
+    assert assigned.labels is not None
     return MedoidClusters(
         assigned.first_rows,
-        medoids.coordinates,
+        assigned.medoids.coordinates,
         assigned.labels,
         assigned.inertia,
-        seeding_inertia,
-        inertias,
-        rounds,
+        found.seeding_inertia,
+        found.sample_inertias,
+        found.rounds,
     )
+
+
+def find_medoids(
+    data: MedoidRows,
+    n_clusters: int,
+    *,
+    n_samples: int = 5,
+    sample_size: int | None = None,
+    pooled_rows: int = POOLED_ROWS,
+    refine_rounds: int = 1,
+    seed: int = 0,
+) -> FoundMedoids:
+    """The medoids of rows that lie anywhere.
+
+    Args:
+        data: The rows, N >= 1, of which one at least weighs more than 0.
+        n_clusters: As of `k_medoids`, like the rest.
+        n_samples: As there.
+        sample_size: As there.
+        pooled_rows: As there.
+        refine_rounds: As there.
+        seed: As there.
+
+    Raises:
+        DataError: coordinates are so large that their squares overflow.
+    """
+    size = automatic_sample_size(n_clusters) if sample_size is None else sample_size
+    if data.count <= size:
+        whole = data.take(np.arange(data.count, dtype=np.int64))
+        objects = distinct(data.metric, whole.rows, whole.numbers, whole.weights)
+        key = keyed_seed(seed, "search", 0)
+        data.phase("searching the rows", 0.0)
+        seeds = search(data.metric, objects, n_clusters, key, data.jobs, data.phase)
+        assigned = evaluate(data, [seeds])[0]
+        inertias = np.array([assigned.inertia])
+        refine_rounds = 0  # no single swap is left that lowers φ, so no refinement does
+    else:
+        samples = draw_samples(data, n_samples, size, seed)
+        sets = search_samples(data, n_clusters, samples, seed)
+        evaluated = evaluate(data, sets)
+        inertias = np.array([each.inertia for each in evaluated])
+        best = int(inertias.argmin())
+        assigned = evaluated[best]
+        if len(sets[best].rows) < n_clusters:
+            assigned = evaluate(data, [completed(data, sets, best, n_clusters)])[0]
+        if n_samples > 1 and size < pooled_rows:
+            pool, key = [*samples[best:], *samples[:best]], keyed_seed(seed, "pool")
+            swapped = search_pool(data, assigned.medoids, pool, pooled_rows, key)
+            pooled = evaluate(data, [swapped])[0]
+            if pooled.inertia < assigned.inertia:
+                assigned = pooled
+    seeding_inertia, rounds = assigned.inertia, 0
+    while rounds < refine_rounds:
+        assigned = labelled(data, assigned)
+        moved = refine(data, assigned, keyed_seed(seed, "refine", rounds))
+        if np.array_equal(moved.rows, assigned.medoids.rows):
+            break
+        refined = evaluate(data, [moved])[0]
+        if refined.inertia >= assigned.inertia:  # a gain that rounding has eaten
+            break
+        assigned, rounds = refined, rounds + 1
+    return FoundMedoids(assigned, seeding_inertia, inertias, rounds)

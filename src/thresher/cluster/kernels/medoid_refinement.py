@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.kernels.compiled import kernel
+from thresher.cluster.kernels.exact_sums import add_bits
 from thresher.cluster.kernels.medoids import EUCLIDEAN, HAVERSINE, add_raw, finished, raw
 
 __all__ = ["add_costs", "keep_nearest", "median_in_space", "merge_nearest"]
@@ -148,15 +149,17 @@ def add_costs(
     labels: NDArray[np.int32],
     weights: Floats,
     lanes: Floats,
-    costs: Floats,
+    sums: Numbers,
 ) -> None:
-    """Add to ``costs`` (k, C) what every row would cost with each candidate of its group.
+    """Add to the exact sums what every row would cost with each candidate of its group.
 
     Args:
         lanes: (k, D, C) the candidates of every group, transposed.
+        sums: (k, C, CHUNKS).
     """
     count = lanes.shape[2]
     total = np.empty(count, np.float64)
+    bits = total.view(np.int64)
     for i in range(len(tile)):
         weight = weights[i]
         if weight == 0.0:
@@ -164,10 +167,12 @@ def add_costs(
         group = lanes[labels[i]]
         total[:] = 0.0
         add_raw(metric, tile[i], group, total)
-        cost = costs[labels[i]]
         if metric == EUCLIDEAN:
             for c in range(count):
-                cost[c] += weight * np.sqrt(total[c])
+                total[c] = weight * np.sqrt(total[c])
         else:
             for c in range(count):
-                cost[c] += weight * finished(metric, total[c])
+                total[c] = weight * finished(metric, total[c])
+        chunks = sums[labels[i]]
+        for c in range(count):
+            add_bits(bits[c], chunks[c])

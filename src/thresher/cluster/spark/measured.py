@@ -28,10 +28,12 @@ class Phases:
         self.seconds: dict[str, float] = {}
         self.shuffled: dict[str, int] = {}
         self.failed_tasks = 0
+        self._working: tuple[str, float] | None = None  # of the driver, and since when
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """A phase, whose jobs are those that begin within it."""
+        self._end_work()
         context = self.context
         page = context.uiWebUrl
         self._tell(f"{name} ({page})" if page else name)
@@ -40,13 +42,31 @@ class Phases:
         try:
             yield
         finally:
-            before = self.seconds.get(name, 0.0)  # a phase may be tried again
-            self.seconds[name] = round(before + time.perf_counter() - began, 3)
+            self._add_seconds(name, began)
             for stage in self._stages(group):
                 self.shuffled[name] = self.shuffled.get(name, 0) + stage.shuffleWriteBytes()
                 self.failed_tasks += stage.numFailedTasks()
             for name_of in ("spark.jobGroup.id", "spark.job.description"):
                 context.setLocalProperty(name_of, None)  # type: ignore[arg-type]
+
+    def __call__(self, name: str, share: float) -> None:
+        """So much of what the driver does is done, 0 to 1: a phase without jobs begins with 0."""
+        if share == 0:
+            self._end_work()
+            self._tell(name)
+            self._working = name, time.perf_counter()
+        elif share >= 1 and self._working is not None and self._working[0] == name:
+            self._end_work()
+
+    def _end_work(self) -> None:
+        if self._working is not None:
+            self._add_seconds(*self._working)
+            self._working = None
+
+    def _add_seconds(self, name: str, began: float) -> None:
+        """A phase may come more than once."""
+        passed = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        self.seconds[name] = round(passed, 3)
 
     def _stages(self, group: str) -> Iterator[Any]:
         """Spark's own figures of the stages of a group of jobs."""

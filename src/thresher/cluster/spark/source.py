@@ -5,12 +5,12 @@
                     machine, by the same reader, which each task opens for its own row groups
 
 A task gets tables of rows with the number of the first. Numbers ascend in the order of the rows;
-those of a DataFrame have gaps, as nobody counts its partitions first.
+those of a DataFrame have gaps, unless somebody has counted its partitions first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -56,14 +56,35 @@ class Source(Protocol):
         """What work makes of each task's parts, which hold these columns."""
         ...
 
+    def held(self, columns: Sequence[str]) -> Source:
+        """These columns, so that they may be read many times: in the same order, and not anew."""
+        ...
+
+    def numbered(self, counted: Mapping[int, int]) -> Source:
+        """The same rows without gaps in their numbers.
+
+        Args:
+            counted: Rows of every task that has any.
+        """
+        ...
+
+    def release(self) -> None:
+        """Nobody reads them again."""
+        ...
+
 
 class FrameSource:
-    """The rows of a DataFrame."""
+    """The rows of a DataFrame.
 
-    def __init__(self, frame: DataFrame) -> None:
+    Args:
+        frame: Its partitions.
+        counted: Rows of every partition that has any, or None where nobody has counted them.
+    """
+
+    def __init__(self, frame: DataFrame, counted: Mapping[int, int] | None = None) -> None:
         from pyspark.sql.pandas.types import to_arrow_schema
 
-        self._frame = frame
+        self._frame, self._counted, self._persisted = frame, counted, False
         self.schema: pa.Schema = to_arrow_schema(frame.schema)
 
     def choose(self, columns: Sequence[str] | None, without: Sequence[str]) -> Coordinates:
@@ -83,21 +104,55 @@ class FrameSource:
     def frame(self, work: Work, schema: Any, columns: Sequence[str]) -> DataFrame:
         """What work makes of each partition's parts."""
         quoted = [f"`{name}`" for name in columns]
-        return self._frame.select(*quoted).mapInArrow(partial(_over_partition, work), schema)
+        over = partial(_over_partition, work, self._counted)
+        return self._frame.select(*quoted).mapInArrow(over, schema)
+
+    def held(self, columns: Sequence[str]) -> FrameSource:
+        """These columns, kept by Spark, unless the DataFrame is kept already.
+
+        A query that is run again may give its rows in another order.
+        """
+        from pyspark import StorageLevel
+
+        level = self._frame.storageLevel
+        if level.useMemory or level.useDisk:
+            return self
+        chosen = self._frame.select(*(f"`{name}`" for name in columns))
+        kept = FrameSource(chosen.persist(StorageLevel.MEMORY_AND_DISK))
+        kept._persisted = True
+        return kept
+
+    def numbered(self, counted: Mapping[int, int]) -> FrameSource:
+        """The same rows without gaps in their numbers."""
+        return FrameSource(self._frame, dict(counted))
+
+    def release(self) -> None:
+        """Let Spark forget what it kept."""
+        if self._persisted:
+            self._frame.unpersist()
 
 
-def _over_partition(work: Work, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _over_partition(
+    work: Work, counted: Mapping[int, int] | None, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     from pyspark import TaskContext
 
     context = TaskContext.get()
     task = 0 if context is None else context.partitionId()
+    before = task << PARTITION_BITS
+    start = before if counted is None else sum(n for each, n in counted.items() if each < task)
 
     def parts() -> Iterator[Part]:
-        first = task << PARTITION_BITS
+        read = 0
         for batch in batches:
             table = pa.Table.from_batches([batch])
-            yield Part(table, first, task, partial(_in_partition, first))
-            first += len(batch)
+            yield Part(table, start + read, task, partial(_in_partition, before + read))
+            read += len(batch)
+        if counted is not None and read != counted.get(task, 0):
+            raise DataError(
+                f"Partition {task} had {counted.get(task, 0):,} rows, and now has {read:,}.",
+                "A query that gives other rows each time must be written out first.",
+            )
 
     return work(parts())
 
@@ -134,6 +189,17 @@ class FolderSource:
         fields = pa.schema([self.schema.field(name) for name in columns])
         numbers = self._session.range(0, len(self.shares), 1, max(1, len(self.shares)))
         return numbers.mapInArrow(partial(_over_blocks, work, self.shares, fields), schema)
+
+    def held(self, columns: Sequence[str]) -> FolderSource:
+        """The files: they are as they are."""
+        return self
+
+    def numbered(self, counted: Mapping[int, int]) -> FolderSource:
+        """The files: what they say of their row groups has numbered the rows."""
+        return self
+
+    def release(self) -> None:
+        """Nothing is kept."""
 
 
 def _shares(blocks: Sequence[Block], tasks: int) -> list[list[Block]]:
