@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from thresher.cluster.metric import RadianPoints, euclidean_view
 from thresher.cluster.open_points import ArrayRows, check_finite, open_points, open_rows
-from thresher.cluster.parquet_points import ParquetPoints
+from thresher.cluster.parquet_points import ParquetPoints, _cut
 from thresher.cluster.points import PART_ROWS, ArrayPoints
 from thresher.cluster.threads import each
 from thresher.errors import DataError
@@ -506,3 +506,19 @@ def test_a_frame_of_spark_is_shown_the_way():
     frame = type("DataFrame", (), {"__module__": "pyspark.sql.classic.dataframe"})()
     with pytest.raises(DataError, match=r"thresher\.cluster\.spark\.dbscan"):
         open_points(frame)
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(1, 12), max_size=8))
+def test_a_stream_is_cut_anew(given_sizes, sizes):
+    """Wherever its tables end; one that is too short is named."""
+    rows = iter(range(100))
+    tables = [pa.table({"a": [next(rows) for _ in range(size)]}) for size in given_sizes]
+    tables = [each.cast(pa.schema([("a", pa.int64())])) for each in tables]
+    cut = _cut(tables, sizes, "points")
+    if sum(sizes) > sum(given_sizes):
+        with pytest.raises(DataError, match="fewer rows than it says"):
+            list(cut)
+        return
+    found = list(cut)
+    assert sizes == [each.num_rows for each in found]
+    assert list(range(sum(sizes))) == [n for each in found for n in each["a"].to_pylist()]

@@ -313,6 +313,6 @@ def _cut(tables: Iterable[pa.Table], sizes: Sequence[int], name: str) -> Iterato
                     "Do not write to it while it is read; copy it again.",
                 )
             held.append(table)
-        together = held[0] if len(held) == 1 else pa.concatblock_tables(held)
+        together = held[0] if len(held) == 1 else pa.concat_tables(held)
         yield together.slice(0, size)
         held = [together.slice(size)] if together.num_rows > size else []

@@ -80,7 +80,7 @@ def test_a_folder_is_clustered_as_on_one_machine(spark, tmp_path, tasks, rho, mo
     monkeypatch.setattr("thresher.cluster.spark.source.ROWS_A_TASK", 3000 // tasks)
     X = places()
     identity = np.arange(3000) + 2**33
-    folder = folder_of(tmp_path, table_of(X, id=identity))
+    folder = folder_of(tmp_path, table_of(X, id=identity), files=16)
     found = dbscan(folder, 0.3, 10, rho=rho, columns=["x0", "x1"])
     table = assert_same(found.rows, X, 0.3, 10, rho=rho)
     assert ["x0", "x1", "id", "cluster", "is_core"] == table.column_names
@@ -250,6 +250,48 @@ def test_a_task_that_fails_is_done_again(spark, fault):
         found = dbscan(frame, 0.4, 5)
         assert_same(found.rows, X, 0.4, 5)
         assert found.statistics["failed_tasks"] >= 1
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+class Faulty:
+    """Work that fails once it is done, at the first try of a task."""
+
+    def __init__(self, work, fault):
+        self.work, self.fault = work, fault
+
+    def __call__(self, task):
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        yield from self.work(task)
+        self.fault(context.attemptNumber(), context.partitionId())
+
+
+def test_a_task_that_asks_the_cells_is_done_again(spark, tmp_path, monkeypatch):
+    """In each step over the sub-dictionaries, exact."""
+    from pyspark import cloudpickle
+
+    from thresher.cluster.spark import bounding, cell_graph
+
+    asked = []
+    ask = cell_graph.ask
+
+    def faulty(session, tasks, work):
+        asked.append(tasks)
+        return ask(session, tasks, Faulty(work, raising))
+
+    monkeypatch.setattr(cell_graph, "ask", faulty)
+    monkeypatch.setattr(bounding, "ask", faulty)
+    monkeypatch.setattr(solving, "TASKS_A_CORE", 1)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        X = places(1500)
+        folder = folder_of(tmp_path, table_of(X), files=1)
+        found = dbscan(folder, 0.3, 10, driver_limit=1 << 10)
+        assert_same(found.rows, X, 0.3, 10)
+        assert 6 == len(asked)
+        assert found.statistics["failed_tasks"] >= 6
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 

@@ -11,7 +11,6 @@ Source: the cell dictionary of Song & Lee, RP-DBSCAN, SIGMOD 2018. No point leav
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,11 +24,10 @@ from thresher.cluster.points import ArrayPoints, Points
 from thresher.cluster.row_table import RowTable
 from thresher.cluster.snapped import cube_side, snap
 from thresher.cluster.spark import pieces
+from thresher.cluster.spark.part_rows import counted_from, finite_rows, row_weights
 from thresher.cluster.spark.row_tables import RowSet
 from thresher.cluster.spark.source import Part, Source
-from thresher.cluster.table_points import Coordinates, coordinate_rows
-from thresher.cluster.weights import REPAIR, first_wrong
-from thresher.data.wording import quoted
+from thresher.cluster.table_points import Coordinates
 from thresher.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,21 +101,10 @@ class Snapping:
         Raises:
             DataError: a coordinate cannot be one.
         """
-        with _counted_from(part):
-            rows = coordinate_rows(part.table, self.chosen)
-        finite = np.isfinite(rows)
-        if not finite.all():
-            row = int(np.argmin(finite.all(axis=1)))
-            axis = self.chosen.axes[int(np.argmin(finite[row]))]
-            what = "NaN (or missing)" if np.isnan(rows[row]).any() else "infinity"
-            raise DataError(
-                f"Column {quoted(axis)} has {what} in {part.where(row)}; every coordinate must be "
-                "a finite number.",
-                "Remove or fill rows with NaN or infinity first.",
-            )
+        rows = finite_rows(part, self.chosen)
         if not len(rows):
             return np.empty((0, self.dimension))
-        with _counted_from(part):
+        with counted_from(part):
             return self._view(rows)[0].part(0)
 
     def centres(self, places: Array) -> Array:
@@ -132,25 +119,12 @@ class Snapping:
         """
         if self.weight is None:
             return np.ones(part.table.num_rows, np.int64)
-        weights = coordinate_rows(part.table, self.weight)[:, 0].astype(np.float64)
-        row = first_wrong(weights)
-        if row is not None:
-            raise DataError(f"The weight is {weights[row]:g} in {part.where(row)}.", REPAIR)
-        return weights
+        return row_weights(part, self.weight)
 
     @property
     def weight_type(self) -> Any:
         """Of the sums of weights."""
         return np.int64 if self.weight is None else np.float64
-
-
-@contextmanager
-def _counted_from(part: Part) -> Iterator[None]:
-    """Say of which rows an error speaks that knows no more than a part."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{error.cause} Rows count from {part.where(0)}.", error.fix) from error
 
 
 class Counted(NamedTuple):

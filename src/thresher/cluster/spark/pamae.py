@@ -32,8 +32,7 @@ from thresher.cluster.spark.measured import Phases
 from thresher.cluster.spark.medoid_labelling import ADDED, labelled
 from thresher.cluster.spark.medoid_rows import Reading, SparkRows, count_rows
 from thresher.cluster.spark.session import check_workers, session
-from thresher.cluster.spark.source import Source, check_added
-from thresher.cluster.spark.spark_dbscan import open_source
+from thresher.cluster.spark.source import Source, check_added, open_source
 from thresher.cluster.threads import jobs_of
 from thresher.errors import ParameterError
 

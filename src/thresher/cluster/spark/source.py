@@ -10,13 +10,21 @@ those of a DataFrame have gaps, unless somebody has counted its partitions first
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from thresher.cluster.parquet_points import Block, ParquetRows, block_tables, place_in
+from thresher.cluster.parquet_points import (
+    Block,
+    ParquetRows,
+    block_tables,
+    open_parquet,
+    place_in,
+)
 from thresher.cluster.points import PART_ROWS
 from thresher.cluster.table_points import Coordinates, choose_coordinates, first_width
 from thresher.data.files import reading
@@ -25,7 +33,7 @@ from thresher.errors import DataError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["FolderSource", "FrameSource", "Part", "Source", "check_added"]
+__all__ = ["FolderSource", "FrameSource", "Part", "Source", "check_added", "open_source"]
 
 PARTITION_BITS = 40  # of a row's number within its partition
 ROWS_A_TASK = 1 << 20  # of a folder, about; a task has a row group at least
@@ -247,6 +255,14 @@ def _conformed(table: pa.Table, fields: pa.Schema, block: Block) -> pa.Table:
             else:
                 columns.append(pa.nulls(table.num_rows, field.type))
     return pa.Table.from_arrays(columns, schema=fields)
+
+
+def open_source(data: Any, spark: SparkSession) -> Source:
+    """Rows of a DataFrame or of a path."""
+    if isinstance(data, str | os.PathLike):
+        rows = open_parquet(Path(data).absolute())  # workers stand in folders of their own
+        return FolderSource(rows, spark, spark.sparkContext.defaultParallelism)
+    return FrameSource(data)
 
 
 def check_added(schema: pa.Schema, names: Sequence[str]) -> None:

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from thresher.cluster.dbscan import check_settings
-from thresher.cluster.parquet_points import open_parquet
 from thresher.cluster.row_table import RowTable, empty_slots, find, slots_of
 from thresher.cluster.spark.dictionary import Counted, Snapping
 from thresher.cluster.spark.labelling import ADDED, labelled
@@ -35,12 +34,12 @@ from thresher.cluster.spark.measured import Phases
 from thresher.cluster.spark.rho import FINEST, affordable
 from thresher.cluster.spark.session import check_workers, session
 from thresher.cluster.spark.solving import Job, gather, solved, solved_exactly
-from thresher.cluster.spark.source import FolderSource, FrameSource, Source, check_added
+from thresher.cluster.spark.source import check_added, open_source
 from thresher.cluster.threads import jobs_of
 from thresher.errors import DataError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 __all__ = ["SparkClustered", "dbscan"]
 
@@ -138,14 +137,6 @@ def dbscan(
         "seconds": phases.seconds,
     }
     return SparkClustered(labelled(source, snapping, labels), statistics)
-
-
-def open_source(data: Any, spark: SparkSession) -> Source:
-    """Rows of a DataFrame or of a path."""
-    if isinstance(data, str | os.PathLike):
-        rows = open_parquet(Path(data).absolute())  # workers stand in folders of their own
-        return FolderSource(rows, spark, spark.sparkContext.defaultParallelism)
-    return FrameSource(data)
 
 
 def compile_here(snapping: Snapping) -> None:
