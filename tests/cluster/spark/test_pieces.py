@@ -60,13 +60,15 @@ def test_pieces_give_the_table_back(seed, n, d, side, buckets, kind):
             assert row["bucket"] == bucket_of[tuple(place)]
 
 
-def test_a_cell_of_two_dimensions_takes_twenty_bytes():
-    """Two numbers of cubes, a count and the lowest point's number."""
+@pytest.mark.parametrize(("apart", "size"), [(1, 11), (1000, 13), (2**33, 17)])
+def test_a_cell_of_two_dimensions_takes_few_bytes(apart, size):
+    """Two numbers of cubes, a count, and the lowest point's number beyond the piece's lowest."""
     centres = snap(np.random.default_rng(0).normal(size=(1000, 2)), 0.01)
-    table = filled(centres, np.ones(1000, np.int64))
-    rows = rows_of(pieces.pieces(table, 0.01, 3))
-    size = sum(len(row[name]) for row in rows for name in ("rows", "weights", "lowest"))
-    assert 20 * table.count == size
+    table = RowTable(2)
+    table.add(centres, np.ones(1000, np.int64), apart * np.arange(1000) + 2**41)
+    rows = rows_of(pieces.pieces(table, 0.01, 1))
+    found = sum(len(row[name]) for row in rows for name in ("rows", "weights", "lowest"))
+    assert size * table.count == found
 
 
 def test_a_fault_is_raised_in_its_words():

@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 MOST_BYTES = 48 << 20  # of a task's table, before its pieces are handed on
+BUCKETS_A_TASK = 32  # small enough for a core's cache
+CHUNK_BYTES = 64 << 20  # that the driver takes at once
 
 Array = NDArray[Any]
 
@@ -139,29 +141,31 @@ class Counted(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """A dictionary in the driver, in the order of the rows' first points."""
+    """A dictionary in the driver."""
 
     rows: Array  # (m, d) float64: centres of cells, or points
     weights: Array  # (m,)
+    lowest: Array  # (m,) int64, the lowest number of a point
 
 
 def dictionary(
-    source: Source, snapping: Snapping, buckets: int, within: RowSet | None = None
+    source: Source, snapping: Snapping, tasks: int, within: RowSet | None = None
 ) -> DataFrame:
     """The pieces of the whole dictionary, as Spark makes them when it is asked to.
 
     Args:
         source: Of the rows.
         snapping: Of the rows.
-        buckets: Tasks that put pieces together.
+        tasks: That put pieces together.
         within: Cells that workers know: then it is a dictionary of points, of those in these
             cells.
     """
     from pyspark.sql.pandas.types import from_arrow_schema
 
     schema = from_arrow_schema(pieces.SCHEMA)
+    buckets = BUCKETS_A_TASK * tasks
     gathered = source.frame(partial(_gather, snapping, buckets, within), schema, snapping.columns)
-    shuffled = gathered.repartition(buckets, "bucket")
+    shuffled = gathered.repartition(tasks, "bucket")
     return shuffled.mapInArrow(partial(_put_together, snapping, within), schema)
 
 
@@ -204,16 +208,19 @@ def _put_together(
     snapping: Snapping, within: RowSet | None, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """A task after the shuffle: equal cells become one; what is no piece goes on to the driver."""
-    dimension = snapping.dimension
     side = snapping.side if within is None else None
-    table = RowTable(dimension, snapping.weight_type)
+    tables: dict[int, RowTable] = {}
     for batch in batches:
         for row in batch.to_pylist():
-            if row["cells"]:
-                table.add(*pieces.decoded(row, dimension, side))
-            else:
+            if not row["cells"]:
                 yield pa.RecordBatch.from_pylist([row], pieces.SCHEMA)
-    yield from pieces.pieces(table, side, 1)
+                continue
+            table = tables.get(row["bucket"])
+            if table is None:
+                table = tables[row["bucket"]] = RowTable(snapping.dimension, snapping.weight_type)
+            table.add(*pieces.decoded(row, snapping.dimension, side))
+    for table in tables.values():
+        yield from pieces.pieces(table, side, 1)
 
 
 def counted(frame: DataFrame) -> Counted:
@@ -225,7 +232,7 @@ def counted(frame: DataFrame) -> Counted:
     from pyspark import StorageLevel
 
     frame.persist(StorageLevel.MEMORY_AND_DISK)
-    told = frame.drop("rows", "weights", "lowest").toArrow().to_pylist()
+    told = frame.drop(*pieces.OF_CELLS).toArrow().to_pylist()
     pieces.raise_faults([row["fault"] for row in told if row["fault"]])
     rows, points, found, weight = (
         sum(row[name] or 0 for row in told) for name in ("cells", "points", "found", "weight")
@@ -239,15 +246,26 @@ def collected(told: Counted, snapping: Snapping) -> Gathered:
     rows = np.empty((told.rows, snapping.dimension))
     weights, lowest = np.empty(told.rows, snapping.weight_type), np.empty(told.rows, np.int64)
     first = 0
-    for row in told.frame.where("cells > 0").toLocalIterator():
-        piece = pieces.decoded(row.asDict(), snapping.dimension, snapping.side)
+    for row in _in_chunks(told, 8 * snapping.dimension + 16):
+        piece = pieces.decoded(row, snapping.dimension, snapping.side)
         here = slice(first, first + len(piece.rows))
         rows[here], weights[here], lowest[here] = piece
         first = here.stop
-    order = np.argsort(lowest)
-    del lowest
-    weights = weights[order]
-    return Gathered(rows[order], weights)
+    return Gathered(rows, weights, lowest)
+
+
+def _in_chunks(told: Counted, bytes_a_row: int) -> Iterator[dict[str, Any]]:
+    """The pieces of a dictionary, of some partitions at a time."""
+    from pyspark.sql import functions as f
+
+    chunks = max(1, told.rows * bytes_a_row // CHUNK_BYTES)
+    frame = told.frame.where("cells > 0")
+    for chunk in range(chunks):
+        here = frame.where(f.pmod(f.spark_partition_id(), f.lit(chunks)) == chunk)
+        table = here.select(*pieces.OF_CELLS).toArrow()
+        for batch in table.to_batches():
+            for place in range(batch.num_rows):
+                yield batch.slice(place, 1).to_pylist()[0]
 
 
 def bytes_a_cell(dimension: int) -> int:

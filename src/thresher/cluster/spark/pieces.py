@@ -2,8 +2,8 @@
 
     rows      (n, d) centres of cells, as int32 numbers of their cubes where these fit, or points;
               float32 where that holds every number, else float64
-    weights   (n,) int32, int64 or float64
-    lowest    (n,) int64, the lowest number of a point
+    weights   (n,) float64, or whole numbers in the narrowest type that holds them
+    lowest    (n,) the lowest number of a point, beyond the lowest of the piece
 
 A piece holds the cells whose hashes begin alike, so that those of one cell meet in one task. Spark
 sees a handful of rows, whatever the number of cells.
@@ -23,11 +23,22 @@ from thresher.cluster.distinct import hashes_of
 from thresher.cluster.row_table import RowTable
 from thresher.errors import DataError
 
-__all__ = ["SCHEMA", "Piece", "decoded", "fault", "pieces", "raise_faults", "sorted_into", "total"]
+__all__ = [
+    "OF_CELLS",
+    "SCHEMA",
+    "Piece",
+    "decoded",
+    "fault",
+    "pieces",
+    "raise_faults",
+    "sorted_into",
+    "total",
+]
 
 MOST_ROWS = 1 << 20  # of a piece, far below the 2 GiB a cell of Spark may have
 WIDEST = 2.0**31
 CUBES = "cubes"
+NO_ROW = np.iinfo(np.int64).max
 
 SCHEMA = pa.schema(
     [
@@ -37,6 +48,8 @@ SCHEMA = pa.schema(
         pa.field("weights_type", pa.string()),
         pa.field("rows", pa.binary()),
         pa.field("weights", pa.binary()),
+        pa.field("lowest_type", pa.string()),
+        pa.field("lowest_of_all", pa.int64()),
         pa.field("lowest", pa.binary()),
         pa.field("points", pa.int64()),  # that a task has read, in a row of its own
         pa.field("found", pa.int64()),  # cells in all of its pieces
@@ -44,6 +57,16 @@ SCHEMA = pa.schema(
         pa.field("largest", pa.float64()),  # absolute coordinate in them
         pa.field("fault", pa.string()),  # what a task cannot go on with
     ]
+)
+
+OF_CELLS = (
+    "rows_type",
+    "rows",
+    "weights_type",
+    "weights",
+    "lowest_type",
+    "lowest_of_all",
+    "lowest",
 )
 
 Array = NDArray[Any]
@@ -94,8 +117,11 @@ def _encoded(piece: Piece, side: float | None, bucket: int) -> pa.RecordBatch:
     """The row of a piece, in the narrowest types that give the same numbers back."""
     rows, weights = piece.rows, piece.weights
     rows_type, kept = _narrowed(rows, side)
-    if weights.dtype == np.int64 and weights.max(initial=0) < WIDEST:
-        weights = weights.astype(np.int32)
+    if weights.dtype == np.int64:
+        weights = weights.astype(np.min_scalar_type(weights.max(initial=0)))
+    first = int(piece.lowest.min(initial=NO_ROW))
+    lowest = piece.lowest - first
+    lowest = lowest.astype(np.min_scalar_type(lowest.max(initial=0)))
     return _row(
         bucket=bucket,
         cells=len(rows),
@@ -103,7 +129,9 @@ def _encoded(piece: Piece, side: float | None, bucket: int) -> pa.RecordBatch:
         weights_type=weights.dtype.str,
         rows=kept.tobytes(),
         weights=weights.tobytes(),
-        lowest=piece.lowest.tobytes(),
+        lowest_type=lowest.dtype.str,
+        lowest_of_all=first,
+        lowest=lowest.tobytes(),
     )
 
 
@@ -126,9 +154,10 @@ def decoded(row: dict[str, Any], dimension: int, side: float | None) -> Piece:
     rows = flat.reshape(-1, dimension)
     rows = (rows + 0.5) * (side or 0.0) if cubes else rows.astype(np.float64, copy=False)
     weights = np.frombuffer(row["weights"], row["weights_type"])
-    if weights.dtype == np.int32:
+    if weights.dtype.kind == "u":
         weights = weights.astype(np.int64)
-    return Piece(rows, weights, np.frombuffer(row["lowest"], np.int64))
+    lowest = np.frombuffer(row["lowest"], row["lowest_type"]).astype(np.int64)
+    return Piece(rows, weights, lowest + row["lowest_of_all"])
 
 
 def total(

@@ -173,4 +173,22 @@ def solve(job: Job, cells: Gathered) -> tuple[NDArray[np.int32], NDArray[np.bool
         None,
     )
     told = {name: found.statistics[name] for name in ("engine", "clusters")}
-    return found.labels, found.core, told
+    return renumbered(found.labels, found.core, cells.lowest), found.core, told
+
+
+def renumbered(
+    labels: NDArray[np.int32], core: NDArray[np.bool_], lowest: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Clusters numbered by their first point that is core, wherever it stands among the rows.
+
+    >>> labels, core = np.array([0, 1, -1, 1], np.int32), np.array([1, 1, 0, 0], np.bool_)
+    >>> renumbered(labels, core, np.array([3, 2, 1, 0]))
+    array([ 1,  0, -1,  0], dtype=int32)
+    """
+    clusters = int(labels.max(initial=-1)) + 1
+    first = np.full(clusters, np.iinfo(np.int64).max)
+    np.minimum.at(first, labels[core], lowest[core])
+    number = np.empty(clusters + 1, np.int32)
+    number[np.argsort(first)] = np.arange(clusters, dtype=np.int32)
+    number[clusters] = -1  # in the place of noise, which is -1
+    return number[labels]
