@@ -57,7 +57,8 @@ def write_comparison(lines: list[Line], path: Path) -> None:
         "mean, picked with hindsight.\n\n"
         "How `auto` works was chosen by looking at the sets marked *, with other seeds than those "
         "reported here (10 to 12); what it does when it fires also at seeds 0 and 1 of digits, "
-        "letter and Fashion-MNIST. The traffic signs took no part.\n",
+        "letter and Fashion-MNIST. The traffic signs took no part. Seeds are few, and luck is part "
+        "of every row: [two hundred seeds](hausa.md#many-seeds) tell how much, for the titles.\n",
         overview(found),
         bars(checks(found)),
         "\n## Every method\n\nMeans over the seeds.\n\n" + every_method(found),

@@ -152,7 +152,7 @@ def write_table() -> None:
 
 
 def of_method(lines: Lines) -> str:
-    """A row a score; the last column is how far it is behind the best of the set, on average."""
+    """A row a score, with how far it is behind the best of a set, on average and at most."""
     sets = [(data, noise) for data, noise, _ in DATA if lines.where(data=data, noise=noise).lines]
     names = list(lines.lines[0]["scores"])
 
@@ -162,16 +162,24 @@ def of_method(lines: Lines) -> str:
         return mean(line["scores"][name] for line in here.lines)
 
     best = {where: max(of(name, where) for name in names) for where in sets}
-    rows = []
-    for name in names:
-        found = [of(name, where) for where in sets]
-        behind = [best[where] - value for where, value in zip(sets, found, strict=True)]
-        rows.append(
-            [name, *(f"{100 * value:.1f}" for value in found), f"{100 * mean(behind):.1f}",
-             f"{100 * max(behind):.1f}"]
-        )  # fmt: skip
-    head = ["score", *(f"{data}, {noise}" for data, noise in sets), "behind, mean", "behind, most"]
-    return table(head, rows)
+    behind = {name: [best[where] - of(name, where) for where in sets] for name in names}
+    rows = [
+        [name, *(f"{100 * of(name, where):.1f}" for where in sets),
+         f"{100 * mean(lost):.1f}", f"{100 * max(lost):.1f}"]
+        for name, lost in behind.items()
+    ]  # fmt: skip
+    return table(["score", *headings(lines, sets), "behind, mean", "behind, most"], rows)
+
+
+def headings(lines: Lines, sets: list[tuple[str, str]]) -> list[str]:
+    """The sets; of those that have not as many seeds as the others, which."""
+    seeds = [sorted(lines.where(data=data, noise=noise).distinct("seed")) for data, noise in sets]
+    most = max(map(len, seeds))
+    return [
+        f"{data}, {noise}"
+        + ("" if len(found) == most else f" (seed {', '.join(map(str, found))} alone)")
+        for (data, noise), found in zip(sets, seeds, strict=True)
+    ]
 
 
 if __name__ == "__main__":
