@@ -75,7 +75,8 @@ class RowTable:
             new = np.empty((size, *old.shape[1:]), old.dtype)
             new[: self.count] = old[: self.count]
             setattr(self, name, new)
-        self._slots = slots_of(self.rows, empty_slots(size))
+        self._slots = empty_slots(size)
+        fill_slots(self.rows, hashes_of(self.rows), self._slots)
 
 
 def empty_slots(rows: int) -> NDArray[np.int32]:
@@ -84,8 +85,8 @@ def empty_slots(rows: int) -> NDArray[np.int32]:
 
 
 def slots_of(rows: Array, slots: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The slots, empty before, filled with distinct rows."""
-    fill_slots(rows, hashes_of(rows), slots)
+    """The slots, empty before, filled with distinct rows for `find`."""
+    fill_slots(rows, _first_slots(rows, slots), slots)
     return slots
 
 
@@ -93,5 +94,14 @@ def find(rows: Array, slots: NDArray[np.int32], held: Array) -> NDArray[np.int32
     """Which of the held rows each row equals, (b,); -1 for none."""
     rows = np.ascontiguousarray(rows, np.float64) + 0.0
     found = np.empty(len(rows), np.int32)
-    find_rows(rows, hashes_of(rows), slots, held, found)
+    find_rows(rows, _first_slots(rows, slots), slots, held, found)
     return found
+
+
+def _first_slots(rows: Array, slots: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """Where to begin to look: the beginnings of hashes, as rows that come by these stay together.
+
+    A `RowTable` looks by the ends of hashes, as its rows may have beginnings in common.
+    """
+    hashes: NDArray[np.uint64] = hashes_of(rows)
+    return hashes >> np.uint64(65 - len(slots).bit_length())

@@ -45,6 +45,7 @@ __all__ = [
 
 MOST_BYTES = 48 << 20  # of a task's table, before its pieces are handed on
 BUCKETS_A_TASK = 32  # small enough for a core's cache
+TOGETHER = 1 << 17  # rows that are dealt out to buckets together
 CHUNK_BYTES = 64 << 20  # that the driver takes at once
 
 Array = NDArray[Any]
@@ -169,14 +170,70 @@ def dictionary(
     return shuffled.mapInArrow(partial(_put_together, snapping, within), schema)
 
 
+class BucketTables:
+    """Distinct rows in tables by the beginnings of their hashes: each fits into a core's cache.
+
+    Args:
+        buckets: How many there are.
+        dimension: Of the rows.
+        weight_type: Of the sums of weights.
+    """
+
+    def __init__(self, buckets: int, dimension: int, weight_type: Any) -> None:
+        self._buckets = buckets
+        self._new = partial(RowTable, dimension, weight_type)
+        self._tables: dict[int, RowTable] = {}
+        self._waiting: list[tuple[Array, Array, Array]] = []
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """Rows, equal ones among them that have not met yet."""
+        return self._count + sum(len(rows) for rows, *_ in self._waiting)
+
+    def add(self, rows: Array, weights: Array, numbers: Array) -> None:
+        """Add rows (b, d) with their weights (b,) and numbers (b,)."""
+        self._waiting.append((rows, weights, numbers))
+        if sum(len(each) for each, *_ in self._waiting) >= TOGETHER:
+            self._deal_out()
+
+    def _deal_out(self) -> None:
+        if not self._waiting:
+            return
+        rows, weights, numbers = map(np.concatenate, zip(*self._waiting, strict=True))
+        self._waiting = []
+        bucket_of = pieces.buckets_of(rows, self._buckets)
+        order = np.argsort(bucket_of, kind="stable")
+        ends = np.cumsum(np.bincount(bucket_of, minlength=self._buckets)).tolist()
+        first = 0
+        for bucket, end in enumerate(ends):
+            if end > first:
+                here = order[first:end]
+                table = self._tables.get(bucket) or self._tables.setdefault(bucket, self._new())
+                before = table.count
+                table.add(rows[here], weights[here], numbers[here])
+                self._count += table.count - before
+            first = end
+
+    def pieces(self, side: float | None) -> Iterator[pa.RecordBatch]:
+        """All of it as pieces; afterwards there is none.
+
+        Args:
+            side: Of the cells; None for points.
+        """
+        self._deal_out()
+        tables, self._tables, self._count = self._tables, {}, 0
+        for bucket, table in tables.items():
+            yield from pieces.of_bucket(table, side, bucket)
+
+
 def _gather(
     snapping: Snapping, buckets: int, within: RowSet | None, parts: Iterator[Part]
 ) -> Iterator[pa.RecordBatch]:
     """A task of a pass that counts."""
-    dimension = snapping.dimension
     side = snapping.side if within is None else None
-    most = MOST_BYTES // (8 * dimension + 32)
-    table = RowTable(dimension, snapping.weight_type)
+    most = MOST_BYTES // (8 * snapping.dimension + 32)
+    tables = BucketTables(buckets, snapping.dimension, snapping.weight_type)
     count, found, task, weight, largest = 0, 0, 0, 0.0, 0.0
     try:
         for part in parts:
@@ -189,19 +246,21 @@ def _gather(
             else:
                 chosen = within.contains(centres)
                 rows, weights, numbers = rows[chosen], weights[chosen], numbers[chosen]
-            table.add(rows, weights, numbers)
+            tables.add(rows, weights, numbers)
             count += len(rows)
             weight += float(weights.sum())
             largest = max(largest, float(np.abs(rows).max(initial=0.0)))
-            if table.count > most:
-                found += table.count
-                yield from pieces.pieces(table, side, buckets)
-                table = RowTable(dimension, snapping.weight_type)
+            if tables.count > most:
+                for piece in tables.pieces(side):
+                    found += piece.column("cells")[0].as_py()
+                    yield piece
     except DataError as error:
         yield pieces.fault(task, error)
         return
-    yield from pieces.pieces(table, side, buckets)
-    yield pieces.total(task, count, found + table.count, weight=weight, largest=largest)
+    for piece in tables.pieces(side):
+        found += piece.column("cells")[0].as_py()
+        yield piece
+    yield pieces.total(task, count, found, weight=weight, largest=largest)
 
 
 def _put_together(
@@ -219,8 +278,8 @@ def _put_together(
             if table is None:
                 table = tables[row["bucket"]] = RowTable(snapping.dimension, snapping.weight_type)
             table.add(*pieces.decoded(row, snapping.dimension, side))
-    for table in tables.values():
-        yield from pieces.pieces(table, side, 1)
+    for bucket, table in tables.items():
+        yield from pieces.of_bucket(table, side, bucket)
 
 
 def counted(frame: DataFrame) -> Counted:

@@ -88,13 +88,27 @@ def pieces(table: RowTable, side: float | None, buckets: int) -> Iterator[pa.Rec
         side: Of the cells; None for points.
         buckets: How many there are.
     """
-    hashes = hashes_of(table.rows)
-    bucket_of = ((hashes >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)).astype(np.int32)
+    bucket_of = buckets_of(table.rows, buckets)
     yield from sorted_into(Piece(table.rows, table.weights, table.lowest), bucket_of, buckets, side)
 
 
+def buckets_of(rows: Array, buckets: int) -> NDArray[np.uint16]:
+    """(n,) the bucket of every row (n, d), by the beginning of its hash."""
+    hashes = hashes_of(rows)
+    # 16 bits are sorted by their digits
+    return ((hashes >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)).astype(np.uint16)
+
+
+def of_bucket(table: RowTable, side: float | None, bucket: int) -> Iterator[pa.RecordBatch]:
+    """A table that lies in one bucket, as pieces."""
+    for start in range(0, table.count, MOST_ROWS):
+        here = slice(start, start + MOST_ROWS)
+        piece = Piece(table.rows[here], table.weights[here], table.lowest[here])
+        yield _encoded(piece, side, bucket)
+
+
 def sorted_into(
-    piece: Piece, bucket_of: NDArray[np.int32], buckets: int, side: float | None
+    piece: Piece, bucket_of: NDArray[Any], buckets: int, side: float | None
 ) -> Iterator[pa.RecordBatch]:
     """A piece as smaller ones, one or more for each bucket that has any of it.
 

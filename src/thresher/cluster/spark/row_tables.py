@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thresher.cluster.row_table import empty_slots, find, slots_of
+from thresher.cluster.spark.carried import carry, folder_of_workers, place_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,6 +53,7 @@ class Table(NamedTuple):
     """A table that was shipped: what tasks must know of it."""
 
     name: str
+    folder: str  # as `carried.folder_of_workers` has it
 
     def contains(self, rows: Array) -> NDArray[np.bool_]:
         """Whether each of some rows (b, d) is in it."""
@@ -59,7 +61,7 @@ class Table(NamedTuple):
 
     def look_up(self, rows: Array) -> Found:
         """Labels and core marks of some rows (b, d), of a table of labels."""
-        labels, core = _mapped(self.name, "labels"), _mapped(self.name, "core")
+        labels, core = self._array("labels"), self._array("core")
         if not len(labels):
             nothing = np.zeros(len(rows), np.bool_)
             return Found(np.full(len(rows), -1, np.int32), nothing, ~nothing)
@@ -67,7 +69,10 @@ class Table(NamedTuple):
         return Found(labels[numbers], core[numbers], numbers < 0)
 
     def _numbers(self, rows: Array) -> NDArray[np.int32]:
-        return find(rows, _mapped(self.name, "slots"), _mapped(self.name, "rows"))
+        return find(rows, self._array("slots"), self._array("rows"))
+
+    def _array(self, field: str) -> Array:
+        return _mapped(place_of(self.folder, f"{self.name}-{field}.npy"))
 
 
 def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> Table:
@@ -84,13 +89,11 @@ def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> Ta
     for field, array in {"rows": rows, "slots": slots, **figures}.items():
         path = folder / f"{name}-{field}.npy"
         np.save(path, array)
-        spark.sparkContext.addFile(str(path))
-    return Table(name)
+        carry(spark, path)
+    return Table(name, folder_of_workers(spark, folder))
 
 
 @lru_cache(maxsize=16)
-def _mapped(name: str, field: str) -> Array:
-    from pyspark import SparkFiles
-
-    array: Array = np.load(SparkFiles.get(f"{name}-{field}.npy"), mmap_mode="r")
+def _mapped(path: Path) -> Array:
+    array: Array = np.load(path, mmap_mode="r")
     return array

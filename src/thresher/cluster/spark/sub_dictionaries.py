@@ -27,6 +27,7 @@ from thresher.cluster.kernels.tree_build import Tree, route, top_tree
 from thresher.cluster.points import ArrayPoints
 from thresher.cluster.row_table import empty_slots, find, slots_of
 from thresher.cluster.spark import arrays, pieces
+from thresher.cluster.spark.carried import carry, folder_of_workers, place_of
 from thresher.cluster.spark.dictionary import Snapping
 from thresher.cluster.tree import SAMPLED, grow
 
@@ -75,6 +76,7 @@ class SubDictionaries(NamedTuple):
     """What a task must know to read them."""
 
     name: str  # of the files
+    folder: str  # as `carried.folder_of_workers` has it
     parting: Parting
     layouts: dict[int, str]  # of the parts that have cells
     firsts: dict[int, int]  # number of each one's first cell, of all
@@ -86,7 +88,7 @@ class SubDictionaries(NamedTuple):
 
     def read(self, part: int) -> SubDictionary:
         """One of them, mapped into memory."""
-        return _read(self.name, part, self.layouts[part])
+        return _read(place_of(self.folder, f"{self.name}-{part}"), self.layouts[part])
 
     def owned(self, part: int, tasks: int) -> NDArray[np.int64]:
         """(n,) which of so many tasks is asked about each cell: by a hash of its ball's number."""
@@ -100,13 +102,11 @@ class SubDictionaries(NamedTuple):
         """Have Spark carry a file of a part's figures to every machine."""
         path = folder / f"{self.name}-{part}-{name}"
         arrays.write_packed(path, content)
-        spark.sparkContext.addFile(str(path))
+        carry(spark, path)
 
     def file(self, part: int, name: str) -> Path:
         """Where a file that was carried lies on this machine."""
-        from pyspark import SparkFiles
-
-        return Path(SparkFiles.get(f"{self.name}-{part}-{name}"))
+        return place_of(self.folder, f"{self.name}-{part}-{name}")
 
     def marks(self, part: int, name: str) -> NDArray[np.uint8]:
         """(n,) 1 or 0, of a file of a bit for each cell of a part."""
@@ -122,10 +122,8 @@ class SubDictionaries(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _read(name: str, part: int, layout: str) -> SubDictionary:
-    from pyspark import SparkFiles
-
-    return subdictionary(arrays.mapped(Path(SparkFiles.get(f"{name}-{part}")), layout))
+def _read(path: Path, layout: str) -> SubDictionary:
+    return subdictionary(arrays.mapped(path, layout))
 
 
 def subdictionary(held: dict[str, Array]) -> SubDictionary:
@@ -202,7 +200,7 @@ def split(
     ordered = routed.repartition(parts, "bucket").sortWithinPartitions("bucket")
     built = ordered.mapInArrow(partial(_build, snapping, radius), _arrows())
     built = built.persist(StorageLevel.DISK_ONLY)
-    context: Any = frame.sparkSession.sparkContext
+    spark = frame.sparkSession
     name = f"thresher-{uuid4().hex}"
     found: dict[int, tuple[str, int, int, Array, Array]] = {}
     size = 0
@@ -212,7 +210,7 @@ def split(
             held = arrays.unpacked(row["layout"], row["bytes"])
             path = folder / f"{name}-{row['number']}"
             arrays.write_packed(path, row["bytes"])
-            context.addFile(str(path))
+            carry(spark, path)
             box = held["boxes"][0].reshape(2, -1).copy()
             sizes = held["columns"].shape[1], int(held["balls"][-1]) + 1
             found[row["number"]] = (row["layout"], *sizes, box[0], box[1])
@@ -224,6 +222,7 @@ def split(
     balls = {part: found[part][2] for part in order}
     return SubDictionaries(
         name,
+        folder_of_workers(spark, folder),
         parting,
         {part: found[part][0] for part in order},
         counted_up(cells),
