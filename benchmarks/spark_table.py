@@ -35,6 +35,8 @@ def write_table(results: Path) -> None:
         runs(newest),
         "Seconds of the phases:\n",
         phases(newest),
+        "## Points that an exact run fetches\n",
+        needed(newest),
         *cost_tables(newest),
     ]
     results.with_suffix(".md").write_text("\n".join(sections))
@@ -143,6 +145,22 @@ def row_of(name: str, line: Line) -> list[str]:
         f"{line['labelling_seconds']:.1f} s",
         "" if local is None else f"{local:.2f} s",
     ]
+
+
+def needed(newest: Lines) -> str:
+    """Shares of cells and points, by the size of the cells."""
+    rows = [
+        [
+            line["data"],
+            f"{line['rho']:g}",
+            f"{line['cells']:,}",
+            f"{100 * line['undecided_share']:.1f} %",
+            f"{100 * line['fetched_share']:.1f} %",
+        ]
+        for line in newest.values()
+        if line["task"] == "needed"
+    ]
+    return table(["10⁶ points", "diagonal over eps", "cells", "undecided", "fetched"], rows)
 
 
 def phases(newest: Lines) -> str:
