@@ -20,6 +20,7 @@ from thresher.memory import peak_mib
 
 __all__ = [
     "Settings",
+    "check_address",
     "check_folder",
     "dbscan_on_spark",
     "names_of",
@@ -120,6 +121,7 @@ def dbscan_on_spark(
     if explain:
         tell_plan(points, settings, limit, as_json=as_json)
         return
+    check_address(out, overwrite=overwrite)
     from thresher.cluster.metric import EARTH_RADIUS
     from thresher.cluster.spark import dbscan
     from thresher.cluster.spark.written import write_rows
@@ -142,8 +144,8 @@ def dbscan_on_spark(
         )
         rows = found.rows.select("cluster", "is_core") if only_labels else found.rows
         say("writing")
-        with whole_folder(out, overwrite=overwrite) as aside:
-            counted = write_rows(rows, aside)
+        with whole_folder(out, overwrite=overwrite) as (place, replacing):
+            counted = write_rows(rows, place, overwrite=replacing)
     facts = {
         "method": "dbscan",
         "columns": names_of(settings.columns) or [],
@@ -197,6 +199,19 @@ def names_of(columns: str | None) -> list[str] | None:
     return None if columns is None else [each.strip() for each in columns.split(",")]
 
 
+def address_in(out: Path) -> str | None:
+    """The address that a path was made of, whose slashes it has joined; None for a path.
+
+    >>> address_in(Path("s3://bucket/folder")), address_in(Path("folder"))
+    ('s3a://bucket/folder', None)
+    """
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", str(out))
+    if found is None:
+        return None
+    scheme, rest = found.groups()
+    return {"file": f"file:///{rest}", "s3": f"s3a://{rest}"}.get(scheme, f"{scheme}://{rest}")
+
+
 def check_folder(points: str, out: Path, *, overwrite: bool) -> None:
     """Refuse a place for the output where it cannot be.
 
@@ -204,25 +219,72 @@ def check_folder(points: str, out: Path, *, overwrite: bool) -> None:
         ParameterError: within the input, or around it.
         RunError: something stands there, or there is no such folder.
     """
-    check_apart(points, "--out", out)
-    if out.is_file() or (out.exists() and not overwrite):
+    from thresher.cluster.parquet_points import is_address
+
+    if address_in(out) is not None:
+        return  # Spark looks there, once there is a session
+    if not is_address(points):
+        check_apart(points, "--out", out)
+    elif not out.resolve().parent.is_dir():
+        raise RunError(f"There is no folder {out.parent} for --out.", "Make it first.")
+    refuse_standing(str(out), standing_in(out), overwrite=overwrite)
+
+
+def check_address(out: Path, *, overwrite: bool) -> None:
+    """As `check_folder`, of an address, for which a session is needed.
+
+    Raises:
+        RunError: something stands there, or Spark cannot look.
+    """
+    address = address_in(out)
+    if address is not None:
+        from thresher.cluster.spark.session import session
+        from thresher.cluster.spark.written import stands_at
+
+        refuse_standing(address, stands_at(session(), address), overwrite=overwrite)
+
+
+def standing_in(out: Path) -> str:
+    """What is at a path, in the words of `stands_at`."""
+    if out.is_dir() and not any(out.iterdir()):
+        return "whole"
+    if out.is_dir():
+        return "whole" if (out / "_SUCCESS").exists() else "other"
+    return "file" if out.exists() else "nothing"
+
+
+def refuse_standing(place: str, what: str, *, overwrite: bool) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        RunError: says what may be done.
+    """
+    if what == "file" or (what != "nothing" and not overwrite):
         raise RunError(
-            f"{out} exists already.", "Choose another --out, or --overwrite to replace a folder."
+            f"{place} exists already.", "Choose another --out, or --overwrite to replace a folder."
         )
-    if out.is_dir() and any(out.iterdir()) and not (out / "_SUCCESS").exists():
+    if what == "other":
         raise RunError(
-            f"{out} is a folder that Spark has not written: it is not replaced.",
+            f"{place} is a folder that Spark has not written: it is not replaced.",
             "Choose another --out, or remove it by hand.",
         )
 
 
 @contextmanager
-def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder beside the one that is wanted, which takes its place when all is written."""
+def whole_folder(out: Path, *, overwrite: bool) -> Iterator[tuple[str, bool]]:
+    """The address to write to, and whether to replace what is there.
+
+    On this machine it is beside the folder that is wanted, and takes its place when all is written.
+    Elsewhere it is the folder itself: Spark's file _SUCCESS is written last.
+    """
+    address = address_in(out)
+    if address is not None:
+        yield address, overwrite
+        return
     # no hidden name: Spark would not read it back
     aside = out.resolve().parent / f"{out.name}.unfinished-{uuid4().hex[:8]}"
     try:
-        yield aside
+        yield aside.as_uri(), False
         if out.exists() and overwrite:
             old = aside.with_name(aside.name + ".old")
             out.rename(old)
@@ -245,7 +307,7 @@ def tell_plan(points: str, settings: Settings, limit: int, *, as_json: bool) -> 
     from thresher.cluster.spark.dictionary import bytes_a_cell
     from thresher.cluster.spark.rho import FINEST
 
-    rows = open_parquet(Path(points))
+    rows = open_parquet(points)
     chosen = rows.choose(
         names_of(settings.columns), () if settings.weight is None else (settings.weight,)
     )

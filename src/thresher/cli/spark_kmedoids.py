@@ -10,7 +10,7 @@ from typing import Any
 
 from thresher.cli.clustering import print_lines, share_of
 from thresher.cli.output import print_json, say
-from thresher.cli.spark import check_folder, names_of, whole_folder
+from thresher.cli.spark import check_address, check_folder, names_of, whole_folder
 from thresher.memory import peak_mib
 
 __all__ = ["Settings", "kmedoids_on_spark"]
@@ -62,6 +62,7 @@ def kmedoids_on_spark(
     if explain:
         tell_plan(points, settings, as_json=as_json)
         return
+    check_address(out, overwrite=overwrite)
     from thresher.cluster.metric import EARTH_RADIUS
     from thresher.cluster.spark import kmedoids
     from thresher.cluster.spark.written import write_medoid_rows
@@ -94,8 +95,8 @@ def kmedoids_on_spark(
         if geographic:
             rows = rows.withColumn("distance", rows["distance"] * metres)
         say("writing")
-        with whole_folder(out, overwrite=overwrite) as aside:
-            counted = write_medoid_rows(rows, aside)
+        with whole_folder(out, overwrite=overwrite) as (place, replacing):
+            counted = write_medoid_rows(rows, place, overwrite=replacing)
     statistics = found.statistics
     facts = {
         "method": "kmedoids",
@@ -148,7 +149,7 @@ def tell_plan(points: str, settings: Settings, *, as_json: bool) -> None:
     from thresher.cluster.pamae import automatic_sample_size
     from thresher.cluster.parquet_points import open_parquet
 
-    rows = open_parquet(Path(points))
+    rows = open_parquet(points)
     chosen = rows.choose(
         names_of(settings.columns), () if settings.weight is None else (settings.weight,)
     )

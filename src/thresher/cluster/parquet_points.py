@@ -10,6 +10,7 @@ fetched yet, not the row group.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -40,11 +42,13 @@ __all__ = [
     "ParquetPoints",
     "ParquetRows",
     "block_tables",
+    "is_address",
     "open_parquet",
     "place_in",
 ]
 
 STREAMS = 4  # blocks that are being handed out at a time
+SUFFIXES = (".parquet", ".pq")
 BUFFER = 1 << 20  # bytes of a column that are read ahead
 
 
@@ -57,30 +61,62 @@ class Block(NamedTuple):
     rows: int
 
 
-def open_parquet(path: Path) -> ParquetRows:
+def open_parquet(path: Path | str) -> ParquetRows:
     """Open a Parquet file, or all of a folder in the order of the bytes of their paths.
 
     Folders named key=value become columns; files may lack columns that others have. Hidden files,
     and those that start with "_", are left out.
 
+    Args:
+        path: A path, or an address that PyArrow has a file system for: s3://, gs://, abfs://,
+            hdfs://.
+
     Raises:
         DataError: there are none, one is damaged, or their columns do not fit together.
     """
-    files = [path] if path.is_file() else _files_below(path)
     with reading(path, "Parquet"):
+        files, folder, names = _listed(path)
         schemas = []
-        for file in files:
-            with reading(file, "Parquet"):
-                schemas.append(pq.read_schema(file))
-        options: dict[str, Any] = {"format": "parquet"}
-        if not path.is_file():
+        for name in names:
+            with reading(name, "Parquet"):
+                schemas.append(pq.read_schema(name, filesystem=files))
+        options: dict[str, Any] = {"format": "parquet", "filesystem": files}
+        if folder is not None:
             options["partitioning"] = pa.dataset.partitioning(flavor="hive")
-            options["partition_base_dir"] = str(path)
-        names = [str(file) for file in files]
+            options["partition_base_dir"] = folder
         schemas.append(pa.dataset.dataset(names, **options).schema)  # knows those of the folders
         schema = pa.unify_schemas(schemas, promote_options="permissive")
         schema = schema.with_metadata(schemas[0].metadata)
         return ParquetRows(pa.dataset.dataset(names, schema=schema, **options))
+
+
+def _listed(path: Path | str) -> tuple[Any, str | None, list[str]]:
+    """The file system (None: this machine's), the folder if it is one, and the files."""
+    if not is_address(path):
+        here = Path(path)
+        if here.is_file():
+            return None, None, [str(here)]
+        return None, str(here), [str(file) for file in _files_below(here)]
+    files, place = pa.fs.FileSystem.from_uri(re.sub(r"^s3[an]://", "s3://", str(path)))
+    if files.get_file_info(place).type == pa.fs.FileType.File:
+        return files, None, [place]
+    below = files.get_file_info(pa.fs.FileSelector(place, recursive=True))
+    start = len(place.rstrip("/")) + 1
+    found = [
+        each.path
+        for each in below
+        if each.type == pa.fs.FileType.File
+        and each.path.lower().endswith(SUFFIXES)
+        and not any(name[0] in "._" for name in each.path[start:].split("/"))
+    ]
+    if not found:
+        raise DataError(f"{path} holds no Parquet files.", "Name a file, or another folder.")
+    return files, place, sorted(found, key=os.fsencode)
+
+
+def is_address(place: Path | str) -> bool:
+    """Whether it is no path of this machine but names a file system, as s3://bucket/folder does."""
+    return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", place) is not None
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -88,7 +124,7 @@ def _files_below(folder: Path) -> list[Path]:
         found = [
             each
             for each in folder.rglob("*")
-            if each.suffix.lower() in (".parquet", ".pq")
+            if each.suffix.lower() in SUFFIXES
             and not any(name[0] in "._" for name in each.relative_to(folder).parts)
             and each.is_file()
         ]

@@ -83,7 +83,7 @@ def _readable(path: Path) -> bool:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path | str, kind: str) -> Iterator[None]:
     """Turn what readers raise about a file into a DataError that names it."""
     try:
         yield

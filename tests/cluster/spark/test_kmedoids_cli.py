@@ -77,7 +77,7 @@ def test_an_earlier_folder_is_replaced_when_asked(spark, call, tmp_path, monkeyp
     assert ["cluster", "distance"] == pq.read_table("there").column_names
     before = names_in(tmp_path / "there")
 
-    def torn(rows, folder):
+    def torn(rows, place, *, overwrite):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(written, "write_medoid_rows", torn)

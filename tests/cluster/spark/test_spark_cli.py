@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -82,6 +83,30 @@ def test_one_word_changes_the_engine_and_not_the_clusters(spark, call, tmp_path,
     assert ["here.parquet", "points", "there"] == names_in(tmp_path)
 
 
+def test_places_may_be_addresses(spark, call, tmp_path):
+    """Of any file system that PyArrow reads and Spark writes; here of this machine's."""
+    there, here = (tmp_path / "there").as_uri(), tmp_path.as_uri() + "/points"
+    arguments = (here, *COMMON, "--engine", "spark", "--out", there)
+    assert 0 == call(*arguments)[0]
+    assert 0 == call("points", *COMMON, "--out", "here.parquet")[0]
+    written = pq.read_table("there")
+    assert pq.read_table("here.parquet")["cluster"].to_pylist() == written["cluster"].to_pylist()
+    code, _, err = call(*arguments)
+    assert 2 == code
+    assert f"{there} exists already" in err
+    assert 0 == call(*arguments, "--overwrite")[0]
+    (tmp_path / "there" / "_SUCCESS").unlink()
+    code, _, err = call(*arguments, "--overwrite")
+    assert 2 == code
+    assert "is a folder that Spark has not written" in err
+    code, _, err = call("nowhere://bucket/a", *COMMON, "--engine", "spark", "--out", "x")
+    assert 2 == code
+    assert "nowhere://bucket/a cannot be read" in err
+    code, _, err = call("points", *COMMON, "--engine", "spark", "--out", "nowhere://bucket/a")
+    assert 2 == code
+    assert "Spark cannot look at nowhere://bucket/a" in err
+
+
 def test_what_was_there_stays_until_all_is_written(spark, call, tmp_path, monkeypatch):
     """No half-written folder is left, and the old one is as it was."""
     old = tmp_path / "there"
@@ -89,7 +114,8 @@ def test_what_was_there_stays_until_all_is_written(spark, call, tmp_path, monkey
     (old / "kept").write_text("old")
     (old / "_SUCCESS").touch()
 
-    def torn(rows, folder):
+    def torn(rows, place, *, overwrite):
+        folder = Path(urlsplit(place).path)
         folder.mkdir()
         (folder / "part").write_text("half")
         raise OSError(28, "No space left on device")
@@ -166,6 +192,7 @@ def test_the_page_runs(spark, call, tmp_path, monkeypatch):
     block = re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1)
     exec(block.replace("clusters", str(tmp_path / "clusters")), names)  # Spark stands elsewhere
     assert 900 == pq.read_table("clusters").num_rows
-    told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page.partition("## Reading")[2], re.MULTILINE)
+    listed = page.partition("## Reading")[2].partition("Where tasks held")[0]
+    told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", listed, re.MULTILINE)
     shown = {name for cell in told for name in re.findall(r"`(\w+)`", cell)}
     assert shown == set(names["found"].statistics) - {"engine"}  # of an exact run

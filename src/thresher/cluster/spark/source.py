@@ -22,6 +22,7 @@ from thresher.cluster.parquet_points import (
     Block,
     ParquetRows,
     block_tables,
+    is_address,
     open_parquet,
     place_in,
 )
@@ -260,7 +261,9 @@ def _conformed(table: pa.Table, fields: pa.Schema, block: Block) -> pa.Table:
 def open_source(data: Any, spark: SparkSession) -> Source:
     """Rows of a DataFrame or of a path."""
     if isinstance(data, str | os.PathLike):
-        rows = open_parquet(Path(data).absolute())  # workers stand in folders of their own
+        # workers stand in folders of their own
+        place = data if isinstance(data, str) and is_address(data) else Path(data).absolute()
+        rows = open_parquet(place)
         return FolderSource(rows, spark, spark.sparkContext.defaultParallelism)
     return FrameSource(data)
 

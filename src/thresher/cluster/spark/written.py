@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
+
+from thresher.errors import RunError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["write_medoid_rows", "write_rows"]
+__all__ = ["stands_at", "write_medoid_rows", "write_rows"]
 
 
-def write_rows(rows: DataFrame, folder: Path) -> dict[str, int]:
+def write_rows(rows: DataFrame, place: str, *, overwrite: bool = False) -> dict[str, int]:
     """Write the rows of a result, and count them in what was written.
 
     Args:
         rows: With ``cluster`` and ``is_core``.
-        folder: That is not there yet, and that every worker sees.
+        place: Address of a folder that every worker sees.
+        overwrite: Replace what Spark has written there.
 
     Returns:
         Rows, noise, core and border points, clusters, and the rows of the largest.
@@ -25,7 +27,7 @@ def write_rows(rows: DataFrame, folder: Path) -> dict[str, int]:
 
     noise = f.col("cluster") < 0
     sizes = (
-        _written(rows, folder)
+        _written(rows, place, overwrite)
         .groupBy("cluster")
         .agg(f.count("*").alias("n"), f.count_if("is_core").alias("core"))
     )
@@ -40,12 +42,13 @@ def write_rows(rows: DataFrame, folder: Path) -> dict[str, int]:
     return figures | {"border": figures["n"] - figures["noise"] - figures["core"]}
 
 
-def write_medoid_rows(rows: DataFrame, folder: Path) -> dict[str, float]:
+def write_medoid_rows(rows: DataFrame, place: str, *, overwrite: bool = False) -> dict[str, float]:
     """Write the rows of k-medoids, and count them in what was written.
 
     Args:
         rows: With ``cluster`` and ``distance``.
-        folder: That is not there yet, and that every worker sees.
+        place: Address of a folder that every worker sees.
+        overwrite: Replace what Spark has written there.
 
     Returns:
         Rows ("n"), those of the largest cluster, the median of the distances (off by a
@@ -53,7 +56,7 @@ def write_medoid_rows(rows: DataFrame, folder: Path) -> dict[str, float]:
     """
     from pyspark.sql import functions as f
 
-    held = _written(rows, folder)
+    held = _written(rows, place, overwrite)
     sizes = held.groupBy("cluster").count().agg(f.sum("count"), f.max("count")).collect()[0]
     far = held.agg(f.percentile_approx("distance", 0.5, 10_000), f.max("distance")).collect()[0]
     figures = {"n": sizes[0], "largest": sizes[1]}
@@ -61,6 +64,28 @@ def write_medoid_rows(rows: DataFrame, folder: Path) -> dict[str, float]:
     return found | {"median": float(far[0] or 0), "farthest": float(far[1] or 0)}
 
 
-def _written(rows: DataFrame, folder: Path) -> DataFrame:
-    rows.write.parquet(folder.as_uri())
-    return rows.sparkSession.read.parquet(folder.as_uri())
+def _written(rows: DataFrame, place: str, overwrite: bool) -> DataFrame:
+    rows.write.mode("overwrite" if overwrite else "errorifexists").parquet(place)
+    return rows.sparkSession.read.parquet(place)
+
+
+def stands_at(spark: SparkSession, place: str) -> Literal["nothing", "whole", "other"]:
+    """What is at an address: nothing, what Spark has written to its end, or something else.
+
+    Raises:
+        RunError: Spark has no file system for it, or it does not answer.
+    """
+    session: Any = spark
+    hadoop = session._jvm.org.apache.hadoop.fs
+    try:
+        path = hadoop.Path(place)
+        files = path.getFileSystem(session._jsc.hadoopConfiguration())
+        if not files.exists(path):
+            return "nothing"
+        return "whole" if files.exists(hadoop.Path(place, "_SUCCESS")) else "other"
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        raise RunError(
+            f"Spark cannot look at {place}: {reason[:200]}",
+            "It needs the file system's jar (spark.jars.packages) and its credentials.",
+        ) from error
