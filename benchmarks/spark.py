@@ -253,15 +253,18 @@ class Workers(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.anonymous: dict[str, int] = {}
+        self.anonymous: dict[str, int] = {}  # by process; "self" is the driver
         self.done = threading.Event()
 
     def run(self) -> None:
         while not self.done.wait(0.01):
+            self.note("self", figure(contents(Path("/proc/self/status")).decode(), "RssAnon"))
             for entry in Path("/proc").iterdir():
                 if entry.name.isdigit() and b"pyspark.daemon" in contents(entry / "cmdline"):
-                    held = figure(contents(entry / "status").decode(), "RssAnon")
-                    self.anonymous[entry.name] = max(self.anonymous.get(entry.name, 0), held)
+                    self.note(entry.name, figure(contents(entry / "status").decode(), "RssAnon"))
+
+    def note(self, process: str, held: int) -> None:
+        self.anonymous[process] = max(self.anonymous.get(process, 0), held)
 
 
 def contents(path: Path) -> bytes:
@@ -298,7 +301,8 @@ def memory(folder: Path, scale: float) -> Iterator[Figures]:
             "n": n,
             "cells": statistics["cells"],
             "driver_bytes": peak["driver"],
-            "driver_bytes_a_cell": peak["driver"] / statistics["cells"],
+            "driver_bytes_a_cell": peak["driver"]
+            / (statistics["cells"] + statistics.get("fetched_points", 0)),
             "worker_bytes": peak["worker"] - floor[1]["worker"],
         }
 
@@ -311,17 +315,18 @@ def warm_up_again(folder: Path, rho: float) -> None:
 
 
 def watched(work: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
-    """What some work returns; the driver's growth and the largest worker's size meanwhile."""
-    own = Path("/proc/self")
-    before = figure(contents(own / "status").decode(), "VmRSS")
-    (own / "clear_refs").write_text("5")  # the peak starts anew
+    """What some work returns; the driver's growth and the largest worker's size meanwhile.
+
+    Of memory that is not of files: what is mapped is one copy for all.
+    """
+    before = figure(contents(Path("/proc/self/status")).decode(), "RssAnon")
     workers = Workers()
     workers.start()
     told = work()
     workers.done.set()
     workers.join()
-    grown = figure(contents(own / "status").decode(), "VmHWM") - before
-    return told, {"driver": grown, "worker": max(workers.anonymous.values(), default=0)}
+    driver = workers.anonymous.pop("self", before)
+    return told, {"driver": driver - before, "worker": max(workers.anonymous.values(), default=0)}
 
 
 def balance(folder: Path, scale: float) -> Iterator[Figures]:

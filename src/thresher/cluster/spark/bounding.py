@@ -25,7 +25,7 @@ from thresher.cluster.spark import arrays, pieces
 from thresher.cluster.spark.cell_graph import ask, link_core, mark_core, merged
 from thresher.cluster.spark.dictionary import Snapping
 from thresher.cluster.spark.row_tables import Array, RowSet
-from thresher.cluster.spark.sub_dictionaries import SubDictionaries, in_rows
+from thresher.cluster.spark.sub_dictionaries import SubDictionaries
 from thresher.cluster.undecided import Bounded, Bounds, bounded, mark_needed
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def left_over(frame: DataFrame, snapping: Snapping, needed: RowSet) -> DataFrame
 def _leave(
     snapping: Snapping, needed: RowSet, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    for row in in_rows(batches):
+    for row in pieces.one_by_one(batches):
         piece = pieces.decoded(row, snapping.dimension, snapping.side)
         kept = ~needed.contains(piece.rows)
         rest = pieces.Piece(*(each[kept] for each in piece))

@@ -41,9 +41,10 @@ __all__ = [
     "collected",
     "counted",
     "dictionary",
+    "in_chunks",
 ]
 
-MOST_BYTES = 48 << 20  # of a task's table, before its pieces are handed on
+MOST_BYTES = 40 << 20  # of a task's tables, before their pieces are handed on
 BUCKETS_A_TASK = 32  # small enough for a core's cache
 TOGETHER = 1 << 17  # rows that are dealt out to buckets together
 CHUNK_BYTES = 64 << 20  # that the driver takes at once
@@ -166,7 +167,8 @@ def dictionary(
     schema = from_arrow_schema(pieces.SCHEMA)
     buckets = BUCKETS_A_TASK * tasks
     gathered = source.frame(partial(_gather, snapping, buckets, within), schema, snapping.columns)
-    shuffled = gathered.repartition(tasks, "bucket")
+    # bucket by bucket, so that a task holds one at a time
+    shuffled = gathered.repartition(tasks, "bucket").sortWithinPartitions("bucket")
     return shuffled.mapInArrow(partial(_put_together, snapping, within), schema)
 
 
@@ -232,7 +234,7 @@ def _gather(
 ) -> Iterator[pa.RecordBatch]:
     """A task of a pass that counts."""
     side = snapping.side if within is None else None
-    most = MOST_BYTES // (8 * snapping.dimension + 32)
+    most = MOST_BYTES // (2 * (8 * snapping.dimension + 32))  # tables grow by doubling
     tables = BucketTables(buckets, snapping.dimension, snapping.weight_type)
     count, found, task, weight, largest = 0, 0, 0, 0.0, 0.0
     try:
@@ -268,18 +270,16 @@ def _put_together(
 ) -> Iterator[pa.RecordBatch]:
     """A task after the shuffle: equal cells become one; what is no piece goes on to the driver."""
     side = snapping.side if within is None else None
-    tables: dict[int, RowTable] = {}
-    for batch in batches:
-        for row in batch.to_pylist():
-            if not row["cells"]:
-                yield pa.RecordBatch.from_pylist([row], pieces.SCHEMA)
-                continue
-            table = tables.get(row["bucket"])
-            if table is None:
-                table = tables[row["bucket"]] = RowTable(snapping.dimension, snapping.weight_type)
-            table.add(*pieces.decoded(row, snapping.dimension, side))
-    for bucket, table in tables.items():
-        yield from pieces.of_bucket(table, side, bucket)
+    bucket, table = -1, RowTable(snapping.dimension, snapping.weight_type)
+    for row in pieces.one_by_one(batches):
+        if not row["cells"]:
+            yield pa.RecordBatch.from_pylist([row], pieces.SCHEMA)
+            continue
+        if row["bucket"] != bucket:
+            yield from pieces.of_bucket(table, side, bucket)
+            bucket, table = row["bucket"], RowTable(snapping.dimension, snapping.weight_type)
+        table.add(*pieces.decoded(row, snapping.dimension, side))
+    yield from pieces.of_bucket(table, side, bucket)
 
 
 def counted(frame: DataFrame) -> Counted:
@@ -305,7 +305,8 @@ def collected(told: Counted, snapping: Snapping) -> Gathered:
     rows = np.empty((told.rows, snapping.dimension))
     weights, lowest = np.empty(told.rows, snapping.weight_type), np.empty(told.rows, np.int64)
     first = 0
-    for row in _in_chunks(told, 8 * snapping.dimension + 16):
+    held = told.frame.where("cells > 0").select(*pieces.OF_CELLS)
+    for row in in_chunks(held, told.rows * (8 * snapping.dimension + 16)):
         piece = pieces.decoded(row, snapping.dimension, snapping.side)
         here = slice(first, first + len(piece.rows))
         rows[here], weights[here], lowest[here] = piece
@@ -313,18 +314,19 @@ def collected(told: Counted, snapping: Snapping) -> Gathered:
     return Gathered(rows, weights, lowest)
 
 
-def _in_chunks(told: Counted, bytes_a_row: int) -> Iterator[dict[str, Any]]:
-    """The pieces of a dictionary, of some partitions at a time."""
+def in_chunks(frame: DataFrame, size: int) -> Iterator[dict[str, Any]]:
+    """The rows of a frame, of some partitions at a time.
+
+    Args:
+        frame: Persisted.
+        size: Bytes of all of it, about.
+    """
     from pyspark.sql import functions as f
 
-    chunks = max(1, told.rows * bytes_a_row // CHUNK_BYTES)
-    frame = told.frame.where("cells > 0")
+    chunks = max(1, size // CHUNK_BYTES)
     for chunk in range(chunks):
         here = frame.where(f.pmod(f.spark_partition_id(), f.lit(chunks)) == chunk)
-        table = here.select(*pieces.OF_CELLS).toArrow()
-        for batch in table.to_batches():
-            for place in range(batch.num_rows):
-                yield batch.slice(place, 1).to_pylist()[0]
+        yield from pieces.one_by_one(here.toArrow().to_batches())
 
 
 def bytes_a_cell(dimension: int) -> int:

@@ -12,7 +12,7 @@ sees a handful of rows, whatever the number of cells.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ __all__ = [
     "Piece",
     "decoded",
     "fault",
+    "of_bucket",
+    "one_by_one",
     "pieces",
     "raise_faults",
     "sorted_into",
@@ -172,6 +174,13 @@ def decoded(row: dict[str, Any], dimension: int, side: float | None) -> Piece:
         weights = weights.astype(np.int64)
     lowest = np.frombuffer(row["lowest"], row["lowest_type"]).astype(np.int64)
     return Piece(rows, weights, lowest + row["lowest_of_all"])
+
+
+def one_by_one(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    """One row after another, so that the bytes of no more than one are copied."""
+    for batch in batches:
+        for place in range(batch.num_rows):
+            yield batch.slice(place, 1).to_pylist()[0]
 
 
 def total(

@@ -36,7 +36,7 @@ from thresher.cluster.weights import whole_where_they_can_be
 __all__ = ["Job", "gather", "solved", "solved_exactly"]
 
 TASKS_A_CORE = 4  # among which cells are dealt out
-SUB_BYTES = 16 << 20  # of the cells of a sub-dictionary
+SUB_BYTES = 6 << 20  # of the cells of a sub-dictionary
 BYTES_AN_EDGE = 64  # of the driver, with room to spare: a forest is merged where it is larger
 
 
@@ -106,7 +106,7 @@ def parted(job: Job, told: Counted, radius: float) -> SubDictionaries:
     compile_for_tasks(job.snapping)
     most = SUB_BYTES // (8 * job.snapping.dimension + 16)
     parting = parting_of(told.frame, job.snapping, told.rows, most)
-    return split(told.frame, job.snapping, parting, radius, job.folder)
+    return split(told, job.snapping, parting, radius, job.folder)
 
 
 def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:

@@ -28,7 +28,7 @@ from thresher.cluster.points import ArrayPoints
 from thresher.cluster.row_table import empty_slots, find, slots_of
 from thresher.cluster.spark import arrays, pieces
 from thresher.cluster.spark.carried import carry, folder_of_workers, place_of
-from thresher.cluster.spark.dictionary import Snapping
+from thresher.cluster.spark.dictionary import Counted, Snapping, in_chunks
 from thresher.cluster.tree import SAMPLED, grow
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Parting", "SubDictionaries", "SubDictionary", "in_order", "parting_of", "split"]
 
-MOST_LEVELS = 12
+MOST_LEVELS = 14
+BYTES_A_CELL = 64  # of the files, about
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: Fibonacci hashing
 
 Array = NDArray[Any]
@@ -159,17 +160,10 @@ def _sample(
     """One cell in so many, those whose hash says so."""
     from thresher.cluster.distinct import hashes_of
 
-    for row in in_rows(batches):
+    for row in pieces.one_by_one(batches):
         rows = pieces.decoded(row, snapping.dimension, snapping.side).rows
         chosen = (hashes_of(rows) & np.uint64(0xFFFFFFFF)) % np.uint64(step) == 0
         yield from arrays.packed(row["bucket"], 0, {"rows": rows[chosen]})
-
-
-def in_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
-    """One row after another, so that no more than a batch is held."""
-    for batch in batches:
-        for place in range(batch.num_rows):
-            yield batch.slice(place, 1).to_pylist()[0]
 
 
 def _arrows() -> Any:
@@ -180,12 +174,12 @@ def _arrows() -> Any:
 
 # ---------------------------------------------------------------------- the parts
 def split(
-    frame: DataFrame, snapping: Snapping, parting: Parting, radius: float, folder: Path
+    told: Counted, snapping: Snapping, parting: Parting, radius: float, folder: Path
 ) -> SubDictionaries:
     """Build all parts, write their files, and have Spark carry these to every machine.
 
     Args:
-        frame: Pieces of the dictionary.
+        told: Of the dictionary.
         snapping: Of the rows.
         parting: Which cell belongs to which part.
         radius: Cells within it are neighbours.
@@ -195,18 +189,19 @@ def split(
     from pyspark.sql.pandas.types import from_arrow_schema
 
     parts = 1 << parting.levels
-    told = from_arrow_schema(pieces.SCHEMA)
-    routed = frame.where("cells > 0").mapInArrow(partial(_route, snapping, parting), told)
+    schema = from_arrow_schema(pieces.SCHEMA)
+    cells_only = told.frame.where("cells > 0")
+    routed = cells_only.mapInArrow(partial(_route, snapping, parting), schema)
     ordered = routed.repartition(parts, "bucket").sortWithinPartitions("bucket")
     built = ordered.mapInArrow(partial(_build, snapping, radius), _arrows())
     built = built.persist(StorageLevel.DISK_ONLY)
-    spark = frame.sparkSession
+    spark = told.frame.sparkSession
     name = f"thresher-{uuid4().hex}"
     found: dict[int, tuple[str, int, int, Array, Array]] = {}
     size = 0
     try:
         built.select("number").toArrow()  # all of them, side by side
-        for row in built.toLocalIterator():
+        for row in in_chunks(built, told.rows * BYTES_A_CELL):
             held = arrays.unpacked(row["layout"], row["bytes"])
             path = folder / f"{name}-{row['number']}"
             arrays.write_packed(path, row["bytes"])
@@ -244,7 +239,7 @@ def _route(
     snapping: Snapping, parting: Parting, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Every piece in pieces of parts."""
-    for row in in_rows(batches):
+    for row in pieces.one_by_one(batches):
         piece = pieces.decoded(row, snapping.dimension, snapping.side)
         parts = parting.parts_of(piece.rows).astype(np.int32)
         yield from pieces.sorted_into(piece, parts, 1 << parting.levels, snapping.side)
@@ -256,7 +251,7 @@ def _build(
     """The parts of a task, one after another: their pieces come so."""
     held: list[pieces.Piece] = []
     part = -1
-    for row in in_rows(batches):
+    for row in pieces.one_by_one(batches):
         if row["bucket"] != part and held:
             yield from arrays.packed(part, 0, in_order(held, radius))
             held = []
