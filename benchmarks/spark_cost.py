@@ -47,7 +47,7 @@ def cost_tables(newest: Mapping[str, Any]) -> list[str]:
         "of diagonal eps:\n",
         against_real_cells(),
         "## What larger data would take\n",
-        "Cells a point, and the dictionary as it is shuffled (bytes of the pieces: 4 d + 12 a "
+        "Cells a point, and the dictionary as it is shuffled (bytes of the pieces: 4 d + 5 a "
         "cell; every task tells of a cell once, and tasks of neighbouring rows share few):\n",
         larger(),
     ]
@@ -94,7 +94,7 @@ def larger() -> str:
         for density in DENSITIES:
             for rho in RHOS:
                 share = float(taken(density, dimension, rho)) / density
-                size = 4 * dimension + 12
+                size = 4 * dimension + 5
                 gib = [f"{n * share * size / 2**30:,.1f}" for n in SIZES]
                 rows.append([f"{dimension}", f"{density:,}", f"{rho:g}", f"{share:.2g}", *gib])
     heads = [f"GiB, 10{exponent} points" for exponent in ("⁹", "¹⁰", "¹¹")]
@@ -105,13 +105,15 @@ def reading(passes: Mapping[str, Any]) -> str:
     counting = passes["statistics"]["seconds"]["counting the cells"]
     rows = []
     for n in SIZES:
-        scale = n / passes["n"] * 2 / CORES / 3600
+        scale = n / passes["n"] * 2 / CORES / 60
         rows.append(
             [
                 f"{n:.0e}",
                 f"{n * 16 / 1e12:,.2f}",
-                f"{counting * scale:.2f}",
-                f"{passes['labelling_seconds'] * scale:.2f}",
+                f"{counting * scale:.1f}",
+                f"{passes['labelling_seconds'] * scale:.1f}",
             ]
         )
-    return table(["points", "TB of two doubles", "hours of counting", "hours of labelling"], rows)
+    return table(
+        ["points", "TB of two doubles", "minutes of counting", "minutes of labelling"], rows
+    )
