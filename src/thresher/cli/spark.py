@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from thresher.cli.clustering import check_apart, print_lines, share_of
+from thresher.cli.clustering import print_lines, share_of
 from thresher.cli.output import print_json, say
 from thresher.errors import ParameterError, RunError
 from thresher.memory import peak_mib
@@ -35,6 +35,7 @@ READINGS: dict[Any, list[str]] = {  # of the points, by rho
     0: ["choose the cells", "count them", "fetch points", "label"],
     None: ["count the cells", "label"],
 }
+WITHOUT_HOST = ("file", "dbfs", "viewfs")  # file:///home/…; of hdfs the host must be named
 UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 
@@ -209,7 +210,20 @@ def address_in(out: Path) -> str | None:
     if found is None:
         return None
     scheme, rest = found.groups()
-    return {"file": f"file:///{rest}", "s3": f"s3a://{rest}"}.get(scheme, f"{scheme}://{rest}")
+    if scheme in ("s3", "s3n"):
+        scheme = "s3a"
+    slashes = "///" if scheme in WITHOUT_HOST else "//"
+    return f"{scheme}:{slashes}{rest}"
+
+
+def plain(place: str) -> str:
+    """A place with one name for one thing, to be compared: a path, or scheme:/rest."""
+    scheme, _, rest = place.partition(":/")
+    if not rest or not scheme.isalnum():
+        return str(Path(place).resolve())
+    if scheme == "file":
+        return str(Path("/" + rest.lstrip("/")).resolve())
+    return f"{'s3' if scheme in ('s3a', 's3n') else scheme}:/{rest.strip('/')}"
 
 
 def check_folder(points: str, out: Path, *, overwrite: bool) -> None:
@@ -219,13 +233,15 @@ def check_folder(points: str, out: Path, *, overwrite: bool) -> None:
         ParameterError: within the input, or around it.
         RunError: something stands there, or there is no such folder.
     """
-    from thresher.cluster.parquet_points import is_address
-
+    one, other = plain(points), plain(str(out))
+    if one == other or one.startswith(other + "/") or other.startswith(one + "/"):
+        raise ParameterError(
+            f"--out {out} and the points in {points} are not apart.",
+            "Choose a place outside of the input; it is never changed.",
+        )
     if address_in(out) is not None:
         return  # Spark looks there, once there is a session
-    if not is_address(points):
-        check_apart(points, "--out", out)
-    elif not out.resolve().parent.is_dir():
+    if not out.resolve().parent.is_dir():
         raise RunError(f"There is no folder {out.parent} for --out.", "Make it first.")
     refuse_standing(str(out), standing_in(out), overwrite=overwrite)
 
@@ -284,7 +300,7 @@ def whole_folder(out: Path, *, overwrite: bool) -> Iterator[tuple[str, bool]]:
     # no hidden name: Spark would not read it back
     aside = out.resolve().parent / f"{out.name}.unfinished-{uuid4().hex[:8]}"
     try:
-        yield aside.as_uri(), False
+        yield f"file://{aside}", False  # Hadoop decodes no %20
         if out.exists() and overwrite:
             old = aside.with_name(aside.name + ".old")
             out.rename(old)

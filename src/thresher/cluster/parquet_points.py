@@ -107,7 +107,7 @@ def _listed(path: Path | str) -> tuple[Any, str | None, list[str]]:
         for each in below
         if each.type == pa.fs.FileType.File
         and each.path.lower().endswith(SUFFIXES)
-        and not any(name[0] in "._" for name in each.path[start:].split("/"))
+        and not any(name.startswith((".", "_")) for name in each.path[start:].split("/"))
     ]
     if not found:
         raise DataError(f"{path} holds no Parquet files.", "Name a file, or another folder.")

@@ -107,6 +107,36 @@ def test_places_may_be_addresses(spark, call, tmp_path):
     assert "Spark cannot look at nowhere://bucket/a" in err
 
 
+@pytest.mark.parametrize(
+    ("points", "out"),
+    [
+        ("s3://b/in", "s3://b/in"),
+        ("s3://b/in/", "s3a://b/in/out"),
+        ("s3a://b/in/deep", "s3://b/in"),
+        ("points", "file://HERE/points"),
+        ("file://HERE/points", "points"),
+        ("file://HERE/points", "file://HERE/points/out"),
+    ],
+)
+def test_an_output_in_the_input_is_refused_by_whatever_name(call, tmp_path, points, out):
+    """Before anything is looked at: --overwrite would remove the input."""
+    named = [each.replace("HERE", str(tmp_path)) for each in (points, out)]
+    code, _, err = call(
+        named[0], *COMMON, "--engine", "spark", "--out", named[1], "--overwrite", "--only-labels"
+    )
+    assert 2 == code
+    assert "are not apart" in err
+    assert ["0.parquet", "1.parquet", "2.parquet"] == names_in(tmp_path / "points")
+
+
+def test_a_place_may_have_a_space_in_its_name(spark, call, tmp_path):
+    (tmp_path / "my räume").mkdir()
+    out = "my räume/the result"
+    assert 0 == call("points", *COMMON, "--engine", "spark", "--out", out)[0]
+    assert 900 == pq.read_table(out).num_rows
+    assert ["the result"] == names_in(tmp_path / "my räume")
+
+
 def test_what_was_there_stays_until_all_is_written(spark, call, tmp_path, monkeypatch):
     """No half-written folder is left, and the old one is as it was."""
     old = tmp_path / "there"

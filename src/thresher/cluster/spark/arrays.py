@@ -84,7 +84,7 @@ def write_packed(path: Path, content: bytes) -> None:
     path.write_bytes(content or bytes(ALIGNED))  # an empty file cannot be mapped
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def mapped(path: Path, layout: str) -> dict[str, Array]:
     """The arrays of a file, mapped: what a worker writes to them stays its own."""
     raw: Array = np.asarray(np.memmap(path, np.uint8, mode="c"))

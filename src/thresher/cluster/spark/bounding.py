@@ -11,7 +11,7 @@ As `thresher.cluster.undecided.needed_cells` does where the driver holds all cel
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from thresher.cluster.kernels.cell_tree import NONE
 from thresher.cluster.kernels.disjoint import flatten, keep_forest
 from thresher.cluster.spark import arrays, pieces
-from thresher.cluster.spark.cell_graph import ask, link_core, mark_core, merged
+from thresher.cluster.spark.cell_graph import ask, link_core, mark_core, merged, told_by_all
 from thresher.cluster.spark.dictionary import Snapping
 from thresher.cluster.spark.row_tables import Array, RowSet
 from thresher.cluster.spark.sub_dictionaries import SubDictionaries
@@ -50,8 +50,15 @@ class NeededCells(NamedTuple):
             if part in self.parts:
                 here = np.flatnonzero(parts == part)
                 numbers = self.cells.read(part).numbers(rows[here])
-                found[here] = (numbers >= 0) & (self.cells.marks(part, "needed")[numbers] > 0)
+                bits = _bits(self.cells.file(part, "needed"))
+                marked = bits[numbers >> 3] >> (7 - (numbers & 7)).astype(np.uint8) & 1
+                found[here] = (numbers >= 0) & (marked > 0)
         return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _bits(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(np.memmap(path, np.uint8, mode="r"))
 
 
 class AllCells(NamedTuple):
@@ -109,7 +116,7 @@ def needed_by_tasks(
     marks = {part: np.zeros(len(owner), np.uint8) for part, owner in owners.items()}
     undecided = 0
     asked = ask(spark, tasks, partial(_mark, cells, bounds, tasks))
-    for row in asked.toLocalIterator(prefetchPartitions=True):
+    for row in told_by_all(asked):
         told = arrays.unpacked(row["layout"], row["bytes"])
         mine = marks[row["number"]]
         mine |= np.unpackbits(told["needed"], count=len(mine))
@@ -139,11 +146,12 @@ def _mark(
             near = cells.near(places.min(axis=1), places.max(axis=1), bounds.possible)
             for other in {part, *near} - known.keys():
                 known[other] = _bounded(cells, other)
-                needed[other] = np.zeros(len(known[other].sure), np.uint8)
+                needed.setdefault(other, np.zeros(len(known[other].sure), np.uint8))
             mine = known[part]
             trees = {other: known[other] for other in near}
             mark_needed(mine, here, trees, needed, part, bounds)
             undecided[part] = undecided.get(part, 0) + int(mine.undecided[here].sum())
+        known.clear()  # parts lie by place, so that the next one has other neighbours
     for part, marks in needed.items():
         if marks.any():
             told: dict[str, Array] = {

@@ -56,6 +56,7 @@ __all__ = [
     "link_core",
     "mark_core",
     "merged",
+    "told_by_all",
 ]
 
 BLOCK = 16_384  # cells that are asked about together
@@ -171,7 +172,7 @@ def mark_core(
     """
     marked = ask(spark, tasks, partial(_mark_core, cells, radius, min_samples, tasks))
     bits: dict[int, dict[int, Array]] = defaultdict(dict)
-    for row in marked.toLocalIterator(prefetchPartitions=True):
+    for row in told_by_all(marked):
         bits[row["number"]][row["task"]] = arrays.unpacked(row["layout"], row["bytes"])["core"]
     for part, told in bits.items():
         core = _dealt_back(owners[part], {t: np.unpackbits(b) for t, b in told.items()})
@@ -184,6 +185,18 @@ def ask(spark: SparkSession, tasks: int, work: Callable[[int], Any]) -> DataFram
 
     numbers = spark.range(0, tasks, 1, tasks)
     return numbers.mapInArrow(partial(_each, work), from_arrow_schema(arrays.SCHEMA))
+
+
+def told_by_all(frame: DataFrame) -> Iterator[Any]:
+    """The rows of tasks that run side by side; without this, one partition runs after another."""
+    from pyspark import StorageLevel
+
+    kept = frame.persist(StorageLevel.DISK_ONLY)
+    try:
+        kept.select("number").toArrow()
+        yield from kept.toLocalIterator(prefetchPartitions=True)
+    finally:
+        kept.unpersist()
 
 
 def _each(

@@ -291,8 +291,12 @@ def counted(frame: DataFrame) -> Counted:
     from pyspark import StorageLevel
 
     frame.persist(StorageLevel.MEMORY_AND_DISK)
-    told = frame.drop(*pieces.OF_CELLS).toArrow().to_pylist()
-    pieces.raise_faults([row["fault"] for row in told if row["fault"]])
+    try:
+        told = frame.drop(*pieces.OF_CELLS).toArrow().to_pylist()
+        pieces.raise_faults([row["fault"] for row in told if row["fault"]])
+    except BaseException:
+        frame.unpersist()
+        raise
     rows, points, found, weight = (
         sum(row[name] or 0 for row in told) for name in ("cells", "points", "found", "weight")
     )

@@ -117,7 +117,7 @@ def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
     if needed.how_many:
         with job.phases.phase("fetching points"):
             points = gather(job, needed.cells)
-            left = left_over(told.frame, job.snapping, needed.cells)
+            left = left_over(told.frame, job.snapping, needed.cells).persist()
     try:
         if needed.how_many:
             rows = told.rows - needed.how_many + points.rows
@@ -127,7 +127,9 @@ def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
         else:
             labels, found = solved(job, told)
     finally:
-        points.frame.unpersist()
+        if needed.how_many:
+            points.frame.unpersist()
+            left.unpersist()
     return labels, found | {
         "undecided_cells": needed.undecided,
         "undecided_share": needed.undecided / max(1, told.rows),

@@ -1,4 +1,4 @@
-"""DBSCAN of data on a cluster: the cells are counted there and solved here.
+"""DBSCAN of data on a cluster: its cells are counted, clustered, and looked up.
 
     count       parts → cells → shuffle of the cells' dictionary → driver
     driver      the engine of one machine on the cells' centres, weighted by their points
@@ -8,7 +8,8 @@ With rho > 0, points are read twice and never shuffled. With rho = 0 the driver 
 cells' points decide what the cells leave open (`thresher.cluster.undecided`), and a pass between
 fetches those; they take the place of their cells. A pass before chooses how fine the cells are.
 
-The clusters are those of one machine, bit for bit, whatever the partitions.
+The clusters are those of one machine, bit for bit, whatever the partitions; with weights that are
+no whole numbers, where no sum of them is within rounding of min_samples.
 
 Source: Song & Lee, RP-DBSCAN, SIGMOD 2018; both ends of a distance are snapped, as in
 `thresher.cluster.snapped`, which is what gives the guarantee.
@@ -36,7 +37,7 @@ from thresher.cluster.spark.session import check_workers, session
 from thresher.cluster.spark.solving import Job, gather, solved, solved_exactly
 from thresher.cluster.spark.source import check_added, open_source
 from thresher.cluster.threads import jobs_of
-from thresher.errors import DataError
+from thresher.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -87,13 +88,19 @@ def dbscan(
 
     Raises:
         ParameterError: a setting out of range.
-        DataError: rows that cannot be clustered, or a dictionary larger than the driver may hold.
+        DataError: rows that cannot be clustered; with rho="auto", no dictionary that the driver may
+            hold.
         RunError: no Java, or workers that cannot run thresher.
 
     Source: Song & Lee, RP-DBSCAN, SIGMOD 2018.
     """
-    finest = FINEST if rho in ("auto", 0) else float(rho)
     check_settings(eps, min_samples, metric, 0.0 if rho == "auto" else rho, "auto")
+    finest = FINEST if rho in ("auto", 0) else float(rho)
+    if degrees and metric != "haversine":
+        raise ParameterError(
+            f'degrees=True is of metric="haversine", got metric="{metric}".',
+            "Leave it out: the coordinates are taken as they are.",
+        )
     spark = data.sparkSession if hasattr(data, "sparkSession") else session()
     source = open_source(data, spark)
     check_added(source.schema, ADDED.names)

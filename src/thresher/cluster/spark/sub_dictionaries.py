@@ -122,7 +122,7 @@ class SubDictionaries(NamedTuple):
         return [part for part, here in zip(self.layouts, found, strict=True) if here]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def _read(path: Path, layout: str) -> SubDictionary:
     return subdictionary(arrays.mapped(path, layout))
 

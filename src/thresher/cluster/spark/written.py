@@ -84,8 +84,8 @@ def stands_at(spark: SparkSession, place: str) -> Literal["nothing", "whole", "o
             return "nothing"
         return "whole" if files.exists(hadoop.Path(place, "_SUCCESS")) else "other"
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+        reason = str(getattr(error, "java_exception", error)).strip().splitlines() or [repr(error)]
         raise RunError(
-            f"Spark cannot look at {place}: {reason[:200]}",
+            f"Spark cannot look at {place}: {reason[0][:200]}",
             "It needs the file system's jar (spark.jars.packages) and its credentials.",
         ) from error
