@@ -55,6 +55,8 @@ class Site:
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
         page.on("dialog", heard)
         page.on("request", lambda request: self.asked.append(request.url))
+        # Chromium may let a request pass that follows at once on the first route of a loaded page
+        page.route("**/routes-hold-from-the-start", lambda route: route.abort())
         token = self.guard.token
         page.goto(f"{self.origin}{path if token is None else f'/open?token={token}'}")
         playwright.expect(page.locator("#waiting")).to_be_hidden()
