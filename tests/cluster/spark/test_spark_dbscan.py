@@ -179,12 +179,13 @@ def test_statistics_are_sparks_own(spark, tmp_path):
 
 def test_rho_is_chosen_by_what_the_driver_may_hold(spark, tmp_path):
     """The finest that fits; none fits: the number."""
-    X = places(20_000)
+    X = np.random.default_rng(0).uniform(0, 4, (20_000, 2))  # 25 points in a cell of eps
     folder = folder_of(tmp_path, table_of(X), group=5000)
     fine = dbscan(folder, 0.2, 10, rho="auto").statistics
     assert 0.01 == fine["rho"]
-    coarse = dbscan(folder, 0.2, 10, rho="auto", driver_limit=1 << 18).statistics
-    assert coarse["rho"] > 0.01
+    coarse = dbscan(folder, 0.2, 10, rho="auto", driver_limit=1 << 20).statistics
+    assert 0.01 < coarse["rho"] < 1
+    assert "grid" == coarse["engine"]
     with pytest.raises(DataError, match=r"Even with rho=0\.64"):
         dbscan(folder, 0.2, 10, rho="auto", driver_limit=1000)
 
