@@ -139,6 +139,19 @@ def best_run(
     return best, min(known), min(written), labels
 
 
+def compared(points: Path, out: Path, rounds: int, settings: Figures, **of_spark: Any) -> Figures:
+    """Figures of a run, with the local engine's seconds and whether its labels are the same."""
+    statistics, known, labelling, labels = best_run(points, out, rounds, **settings, **of_spark)
+    here, local = local_labels(points, **settings)
+    return {
+        "known_seconds": known,
+        "labelling_seconds": labelling,
+        "local_seconds": local,
+        "equal": bool((labels == here).all()),
+        "statistics": statistics,
+    }
+
+
 # ---------------------------------------------------------------------- cases
 def passes(folder: Path, scale: float) -> Iterator[Figures]:
     n = int(5_000_000 * scale)
@@ -152,21 +165,14 @@ def passes(folder: Path, scale: float) -> Iterator[Figures]:
 
     reading = seconds_of(lambda: plain().write.format("noop").mode("overwrite").save())
     writing = seconds_of(lambda: plain().write.mode("overwrite").parquet(str(folder / "passed")))
-    settings = {**MIXTURE, "rho": 0.01}
-    statistics, known, labelling, labels = best_run(points, folder / "out", **settings)
-    here, local = local_labels(points, **settings)
-    phases = statistics["seconds"]
-    solving = phases["counting the cells"] + phases["clustering the cells"]
+    found = compared(points, folder / "out", ROUNDS, {**MIXTURE, "rho": 0.01})
+    phases = found["statistics"]["seconds"]
     yield {
         "n": n,
         "read_seconds": reading,
         "write_seconds": writing,
-        "known_seconds": known,
-        "solving_seconds": solving,
-        "labelling_seconds": labelling,
-        "local_seconds": local,
-        "equal": bool((labels == here).all()),
-        "statistics": statistics,
+        "solving_seconds": phases["counting the cells"] + phases["clustering the cells"],
+        **found,
     }
 
 
@@ -179,18 +185,7 @@ def exact(folder: Path, scale: float) -> Iterator[Figures]:
         ("walks", DENSE, data.seed_spreader(n, 2)),
     ):
         points = write_points(folder / name, made)
-        out = folder / f"{name}-out"
-        statistics, known, labelling, labels = best_run(points, out, 1, **settings)
-        here, local = local_labels(points, **settings)
-        yield {
-            "data": name,
-            "n": n,
-            "known_seconds": known,
-            "labelling_seconds": labelling,
-            "local_seconds": local,
-            "equal": bool((labels == here).all()),
-            "statistics": statistics,
-        }
+        yield {"data": name, "n": n, **compared(points, folder / f"{name}-out", 1, settings)}
 
 
 def needed(folder: Path, scale: float) -> Iterator[Figures]:
@@ -233,19 +228,8 @@ def apart(folder: Path, scale: float) -> Iterator[Figures]:
     warm_up(folder)
     for rho in (0.01, 0):
         settings = {**MIXTURE, "rho": rho}
-        statistics, known, labelling, labels = best_run(
-            points, folder / "out", 1, **settings, driver_limit=1 << 20
-        )
-        here, local = local_labels(points, **settings)
-        yield {
-            "rho": rho,
-            "n": n,
-            "known_seconds": known,
-            "labelling_seconds": labelling,
-            "local_seconds": local,
-            "equal": bool((labels == here).all()),
-            "statistics": statistics,
-        }
+        found = compared(points, folder / "out", 1, settings, driver_limit=1 << 20)
+        yield {"rho": rho, "n": n, **found}
 
 
 class Workers(threading.Thread):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thresher.cli.output import console, print_json, say, visible
+from thresher.cli.places import check_apart
 from thresher.errors import ParameterError, RunError, nearest
 from thresher.memory import peak_mib
 
@@ -41,10 +42,10 @@ __all__ = [
     "Plot",
     "PointsPath",
     "Weight",
-    "check_apart",
     "check_choice",
     "check_places",
     "finish",
+    "names_of",
     "open_input",
     "print_lines",
 ]
@@ -161,21 +162,9 @@ def check_places(source: str, out: Path | None, plot: Path | None, *, overwrite:
             )
 
 
-def check_apart(source: str, option: str, place: Path) -> None:
-    """Refuse a place within the input, or in no folder.
-
-    Raises:
-        ParameterError: it is the input, within it, or around it.
-        RunError: there is no such folder.
-    """
-    home, there = Path(source).resolve(), place.resolve()
-    if there == home or home in there.parents or there in home.parents:
-        raise ParameterError(
-            f"{option} {place} and the points in {source} are not apart.",
-            "Choose a place outside of the input; it is never changed.",
-        )
-    if not there.parent.is_dir():
-        raise RunError(f"There is no folder {place.parent} for {option}.", "Make it first.")
+def names_of(columns: str | None) -> list[str] | None:
+    """Names separated by commas."""
+    return None if columns is None else [each.strip() for each in columns.split(",")]
 
 
 def open_input(
@@ -210,7 +199,7 @@ def open_input(
         from thresher.cluster.labels_file import check_names
 
         check_names(rows.schema, added)
-    names = None if columns is None else [each.strip() for each in columns.split(",")]
+    names = names_of(columns)
     left_out = () if weight is None else (weight,)
     weights = None if weight is None else read_weights(rows, weight)
     shown = rows.points(names, left_out)

@@ -93,16 +93,15 @@ def dbscan(
     tolerance = rho_of(rho, engine)
     min_samples = int(min_samples) if min_samples.is_integer() else min_samples
     if engine == "spark":
-        from thresher.cli.spark import Settings, dbscan_on_spark, refuse_others
+        from thresher.cli.spark_dbscan import Settings, dbscan_on_spark, refuse_others
+        from thresher.cli.spark_output import Output
 
         refuse_others(plot=plot, algorithm=algorithm)
-        settings_there = Settings(
-            columns, metric, eps, min_samples, tolerance, weight, driver_limit, jobs
-        )
         dbscan_on_spark(
-            points, out, settings_there, only_labels=only_labels, overwrite=overwrite,
-            explain=explain, as_json=as_json,
-        )  # fmt: skip
+            points,
+            Settings(columns, metric, eps, min_samples, tolerance, weight, driver_limit, jobs),
+            Output(out, only_labels, overwrite, explain, as_json),
+        )
         return
     if explain:
         raise ParameterError("--explain is of --engine spark.", "Leave it out.")

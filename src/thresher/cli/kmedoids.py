@@ -70,17 +70,15 @@ def kmedoids(
     check_choice("--metric", metric, MEDOID_METRICS)
     check_choice("--engine", engine, ENGINES)
     if engine == "spark":
-        from thresher.cli.spark import refuse_plot
         from thresher.cli.spark_kmedoids import Settings, kmedoids_on_spark
+        from thresher.cli.spark_output import Output, refuse_plot
 
         refuse_plot(plot)
-        settings_there = Settings(
-            columns, metric, k, samples, sample_size, refine_rounds, weight, seed, jobs
-        )
         kmedoids_on_spark(
-            points, out, settings_there, only_labels=only_labels, overwrite=overwrite,
-            explain=explain, as_json=as_json,
-        )  # fmt: skip
+            points,
+            Settings(columns, metric, k, samples, sample_size, refine_rounds, weight, seed, jobs),
+            Output(out, only_labels, overwrite, explain, as_json),
+        )
         return
     if explain:
         raise ParameterError("--explain is of --engine spark.", "Leave it out.")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from thresher.cli.clustering import print_lines, share_of
+from thresher.cli.clustering import names_of, print_lines, share_of
 from thresher.cli.output import print_json, say
-from thresher.cli.spark import check_address, check_folder, names_of, whole_folder
-from thresher.memory import peak_mib
+from thresher.cli.spark_output import (
+    Output,
+    check_address,
+    check_folder,
+    tell_result,
+    whole_folder,
+)
 
 __all__ = ["Settings", "kmedoids_on_spark"]
 
@@ -31,26 +35,13 @@ class Settings:
     jobs: int | None
 
 
-def kmedoids_on_spark(
-    points: str,
-    out: Path,
-    settings: Settings,
-    *,
-    only_labels: bool,
-    overwrite: bool,
-    explain: bool,
-    as_json: bool,
-) -> None:
+def kmedoids_on_spark(points: str, settings: Settings, output: Output) -> None:
     """Cluster a Parquet folder and write one.
 
     Args:
-        points: A .parquet or a folder of them.
-        out: The folder of the result.
+        points: A .parquet or a folder of them, as a path or an address.
         settings: Of k-medoids.
-        only_labels: Leave the columns of the input out.
-        overwrite: Replace an earlier folder.
-        explain: Print the plan, and stop.
-        as_json: Print one object.
+        output: What to write and to print.
 
     Raises:
         ParameterError: a setting that cannot be.
@@ -58,11 +49,11 @@ def kmedoids_on_spark(
         RunError: Spark cannot run, or the folder cannot be written.
     """
     began = time.perf_counter()
-    check_folder(points, out, overwrite=overwrite)
-    if explain:
-        tell_plan(points, settings, as_json=as_json)
+    check_folder(points, output)
+    if output.explain:
+        tell_plan(points, settings, as_json=output.as_json)
         return
-    check_address(out, overwrite=overwrite)
+    check_address(output)
     from thresher.cluster.metric import EARTH_RADIUS
     from thresher.cluster.spark import kmedoids
     from thresher.cluster.spark.written import write_medoid_rows
@@ -91,11 +82,11 @@ def kmedoids_on_spark(
                 f"note: There are {clusters:,} distinct points, fewer than --k {settings.k}: each "
                 "is a cluster of its own."
             )
-        rows = found.rows.select("cluster", "distance") if only_labels else found.rows
+        rows = found.rows.select("cluster", "distance") if output.only_labels else found.rows
         if geographic:
             rows = rows.withColumn("distance", rows["distance"] * metres)
         say("writing")
-        with whole_folder(out, overwrite=overwrite) as (place, replacing):
+        with whole_folder(output) as (place, replacing):
             counted = write_medoid_rows(rows, place, overwrite=replacing)
     statistics = found.statistics
     facts = {
@@ -119,27 +110,17 @@ def kmedoids_on_spark(
         "engine": "spark",
         "statistics": statistics,
     }
-    seconds = time.perf_counter() - began
-    if as_json:
-        measured = {"seconds": round(seconds, 3), "peak_mib": peak_mib()}
-        print_json({"schema": 1, "points": points, "out": str(out), **facts, **measured})
-        return
     count, largest = int(counted["n"]), int(counted["largest"])
-    print_lines(
-        {
-            "points": f"{count:,} in {facts['dimension']} dimensions",
-            "clusters": f"{clusters:,}, the largest of {share_of(largest, count)}",
-            "inertia": f"{facts['inertia']:,.6g}, the sum of all distances to the medoids",
-            "distance": f"{counted['median']:,.4g} in the median, {counted['farthest']:,.4g} "
-            "at most",
-            "engine": f"spark, {statistics['passes']} passes over the points, and one to label",
-            "gathered": f"{statistics['gathered_bytes'] / 2**20:,.1f} MiB by the driver",
-            "shuffled": f"{statistics['shuffle_bytes'] / 2**20:,.1f} MiB",
-            "time": f"{seconds:.1f} s",
-            "memory": f"{peak_mib():,.0f} MiB of the driver's Python at the peak",
-            "labels": str(out),
-        }
-    )
+    lines = {
+        "points": f"{count:,} in {facts['dimension']} dimensions",
+        "clusters": f"{clusters:,}, the largest of {share_of(largest, count)}",
+        "inertia": f"{facts['inertia']:,.6g}, the sum of all distances to the medoids",
+        "distance": f"{counted['median']:,.4g} in the median, {counted['farthest']:,.4g} at most",
+        "engine": f"spark, {statistics['passes']} passes over the points, and one to label",
+        "gathered": f"{statistics['gathered_bytes'] / 2**20:,.1f} MiB by the driver",
+        "shuffled": f"{statistics['shuffle_bytes'] / 2**20:,.1f} MiB",
+    }
+    tell_result(points, output, facts, lines, began)
 
 
 def tell_plan(points: str, settings: Settings, *, as_json: bool) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "DirectionPoints",
     "RadianPoints",
     "SpherePoints",
+    "check_degrees",
     "directions",
     "euclidean_view",
     "on_sphere",
@@ -76,6 +77,18 @@ def euclidean_view(points: Points, metric: str, eps: float) -> tuple[Points, flo
             radius = math.nextafter(radius, math.inf)
         return DirectionPoints(points), radius if eps < 2 else EVERYTHING
     raise ParameterError(f'metric "{metric}" is unknown.', nearest(metric, METRICS))
+
+
+def check_degrees(metric: str, *, degrees: bool) -> None:
+    """Refuse degrees of a metric that knows no angles of positions.
+
+    Raises:
+        ParameterError: names the metric.
+    """
+    if degrees and metric != "haversine":
+        raise ParameterError(
+            f"degrees are of haversine, and the metric is {metric!r}.", "Leave degrees out."
+        )
 
 
 def on_sphere(radians: NDArray[Any]) -> NDArray[np.float64]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 
@@ -33,3 +37,29 @@ def spark(tmp_path_factory):
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()
+
+
+@pytest.fixture
+def called(monkeypatch, capsys, tmp_path):
+    """Runs commands in this process, beside a folder of points in some files."""
+
+    def beside(command, rows, files):
+        from thresher.cli import main
+
+        monkeypatch.chdir(tmp_path)
+        X = np.random.default_rng(0).normal(size=(rows, 2)) * [1, 3]
+        (tmp_path / "points").mkdir()
+        for place, part in enumerate(np.array_split(X, files)):
+            table = pa.table({"x": part[:, 0], "y": part[:, 1], "name": ["a"] * len(part)})
+            pq.write_table(table, tmp_path / "points" / f"{place}.parquet")
+
+        def run(*arguments):
+            monkeypatch.setattr(sys, "argv", ["thresher", command, *map(str, arguments)])
+            with pytest.raises(SystemExit) as leaving:
+                main()
+            out, err = capsys.readouterr()
+            return leaving.value.code or 0, out, err
+
+        return run
+
+    return beside

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from itertools import pairwise
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.spark.faults import faulty, killed, known_to_workers, raising
+from cluster.spark.frames import folder_of, table_of
 from thresher.cluster.medoid_space import METRICS, NearestMedoid, embedded
 from thresher.cluster.metric import RadianPoints
 from thresher.cluster.pamae import k_medoids
@@ -34,22 +31,6 @@ def places(n=2000, d=2, seed=0):
     random = np.random.default_rng(seed)
     centres = random.uniform(-4, 4, (12, d))
     return centres[random.integers(12, size=n)] + random.normal(size=(n, d))
-
-
-def table_of(X, **more):
-    """Columns x0, x1, … and others."""
-    return pa.table({f"x{j}": X[:, j] for j in range(X.shape[1])} | more)
-
-
-def folder_of(tmp_path, table, files=3, group=250):
-    """A folder of Parquet files with small row groups, in the order of their names."""
-    folder = tmp_path / "points"
-    folder.mkdir()
-    cuts = np.linspace(0, len(table), files + 1).astype(int)
-    for place, (first, last) in enumerate(pairwise(cuts)):
-        part = table.slice(first, last - first)
-        pq.write_table(part, folder / f"{place:02}.parquet", row_group_size=group)
-    return folder
 
 
 def assert_same(found, points, k, *, metric="euclidean", weights=None, **settings):
@@ -218,43 +199,13 @@ def test_what_was_kept_is_let_go(spark, monkeypatch):
 
 
 # ---------------------------------------------------------------------- workers that die
-def raising(attempt, partition):
-    """Fail a task once."""
-    if attempt == 0 and partition == 1:
-        raise RuntimeError("on purpose")
-
-
-def killed(attempt, partition):
-    """Lose a worker once."""
-    if attempt == 0 and partition == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def faulty(fault):
-    """A step before ours, in whose worker a task fails at its first try, in every pass."""
-
-    def step(batches):
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        for batch in batches:
-            yield batch
-            fault(context.attemptNumber(), context.partitionId())
-
-    return step
-
-
 @pytest.mark.parametrize("fault", [raising, killed])
 def test_a_task_that_fails_is_done_again(spark, fault, monkeypatch):
     """In the middle of a pass, of every one where nothing is kept; with the same result."""
-    from pyspark import cloudpickle
-
     if fault is raising:
         monkeypatch.setattr(FrameSource, "held", lambda source, columns: source)
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    try:
+    with known_to_workers(spark):
         X = places(500)
-        spark.sparkContext.pythonExec = sys.executable  # of this test's own step
         frame = spark.createDataFrame(table_of(X)).coalesce(2)
         frame = frame.mapInArrow(faulty(fault), frame.schema)
         few = {**SAMPLED, "n_samples": 1, "refine_rounds": 0}
@@ -262,8 +213,6 @@ def test_a_task_that_fails_is_done_again(spark, fault, monkeypatch):
         assert_same(found, ArrayPoints(X), 4, **few)
         passes = found.statistics["passes"] if fault is raising else 1
         assert found.statistics["failed_tasks"] >= passes
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 # ---------------------------------------------------------------------- what cannot be clustered

@@ -7,12 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from thresher.cli import main
 from thresher.cluster.spark import written
 
 pytestmark = [
@@ -24,23 +21,9 @@ COMMON = ("--k", 4, "--sample-size", 50, "--samples", 1, "--columns", "x,y", "--
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Run a command in this process, beside a folder of positions."""
-    monkeypatch.chdir(tmp_path)
-    X = np.random.default_rng(0).normal(size=(600, 2)) * [1, 3]
-    (tmp_path / "points").mkdir()
-    for place, part in enumerate(np.array_split(X, 2)):
-        table = pa.table({"x": part[:, 0], "y": part[:, 1], "name": ["a"] * len(part)})
-        pq.write_table(table, tmp_path / "points" / f"{place}.parquet")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["thresher", "kmedoids", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        return leaving.value.code or 0, out, err
-
-    return run
+def call(called):
+    """Run the command beside 600 points."""
+    return called("kmedoids", 600, 2)
 
 
 def names_in(folder):

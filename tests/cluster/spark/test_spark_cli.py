@@ -10,11 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from thresher.cli import main
 from thresher.cluster.spark import written
 
 pytestmark = [
@@ -26,23 +24,9 @@ COMMON = ("--eps", 0.4, "--min-samples", 5, "--columns", "x,y", "--rho", 0.1)
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Run a command in this process, beside a folder of points."""
-    monkeypatch.chdir(tmp_path)
-    X = np.random.default_rng(0).normal(size=(900, 2)) * [1, 3]
-    (tmp_path / "points").mkdir()
-    for place, part in enumerate(np.array_split(X, 3)):
-        table = pa.table({"x": part[:, 0], "y": part[:, 1], "name": ["a"] * len(part)})
-        pq.write_table(table, tmp_path / "points" / f"{place}.parquet")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["thresher", "dbscan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        return leaving.value.code or 0, out, err
-
-    return run
+def call(called):
+    """Run the command beside 900 points."""
+    return called("dbscan", 900, 3)
 
 
 def names_in(folder):

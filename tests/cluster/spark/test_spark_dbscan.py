@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from itertools import pairwise
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.spark.faults import Faulty, faulty, killed, known_to_workers, raising
+from cluster.spark.frames import folder_of, table_of
 from thresher.cluster.dbscan import cluster_points
 from thresher.cluster.metric import EARTH_RADIUS, RadianPoints
 from thresher.cluster.open_points import open_rows
 from thresher.cluster.points import ArrayPoints
-from thresher.cluster.spark import dbscan, solving
+from thresher.cluster.spark import bounding, carried, cell_graph, dbscan, solving
 from thresher.errors import DataError, ParameterError
 
 pytestmark = [
@@ -38,22 +35,6 @@ def places(n=3000, d=2, seed=0):
     noise = random.random(n) < 0.2
     X[noise] = random.uniform(-6, 6, (int(noise.sum()), d))
     return X
-
-
-def table_of(X, **more):
-    """Columns x0, x1, … and others."""
-    return pa.table({f"x{j}": X[:, j] for j in range(X.shape[1])} | more)
-
-
-def folder_of(tmp_path, table, files=3, group=250):
-    """A folder of Parquet files with small row groups, in the order of their names."""
-    folder = tmp_path / "points"
-    folder.mkdir()
-    cuts = np.linspace(0, len(table), files + 1).astype(int)
-    for place, (first, last) in enumerate(pairwise(cuts)):
-        part = table.slice(first, last - first)
-        pq.write_table(part, folder / f"{place:02}.parquet", row_group_size=group)
-    return folder
 
 
 def found_in(rows):
@@ -199,9 +180,10 @@ def test_what_the_driver_cannot_hold_is_clustered_by_tasks(
     spark, tmp_path, d, eps, rho, monkeypatch
 ):
     """As on one machine, in several parts."""
-    X = places(12_000, d)
+    X = places(6_000, d)
     folder = folder_of(tmp_path, table_of(X), group=3000)
-    monkeypatch.setattr(solving, "SUB_BYTES", 1 << 16)
+    monkeypatch.setattr(solving, "SUB_BYTES", 1 << 15)
+    monkeypatch.setattr(solving, "TASKS_A_CORE", 2)
     found = dbscan(folder, eps, 10, rho=rho, driver_limit=1 << 14)
     assert_same(found.rows, X, eps, 10, rho=rho)
     statistics = found.statistics
@@ -210,91 +192,50 @@ def test_what_the_driver_cannot_hold_is_clustered_by_tasks(
     assert statistics["edges"] == sorted(statistics["edges"], reverse=True)
 
 
+@pytest.mark.parametrize("limit", [1 << 30, 1 << 10])
+def test_files_are_carried_to_workers_elsewhere(spark, tmp_path, limit, monkeypatch):
+    """As on a cluster, whose machines do not see the driver's folder."""
+    monkeypatch.setattr(carried, "is_local", lambda session: False)
+    monkeypatch.setattr(solving, "TASKS_A_CORE", 1)
+    X = places(1500)
+    folder = folder_of(tmp_path, table_of(X), files=1)
+    found = dbscan(folder, 0.3, 10, driver_limit=limit)
+    assert_same(found.rows, X, 0.3, 10)
+    assert ("tasks" == found.statistics["engine"]) == (limit == 1 << 10)
+
+
 # ---------------------------------------------------------------------- workers that die
-def raising(attempt, partition):
-    """Fail a task once."""
-    if attempt == 0 and partition == 1:
-        raise RuntimeError("on purpose")
-
-
-def killed(attempt, partition):
-    """Lose a worker once."""
-    if attempt == 0 and partition == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def faulty(fault):
-    """A step before ours, in whose worker a task fails at its first try, in every pass."""
-
-    def step(batches):
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        for batch in batches:
-            yield batch
-            fault(context.attemptNumber(), context.partitionId())
-
-    return step
-
-
 @pytest.mark.parametrize("fault", [raising, killed])
 def test_a_task_that_fails_is_done_again(spark, fault):
     """In the middle of either pass; the result is the same, and the failures are told."""
-    from pyspark import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    try:
+    with known_to_workers(spark):
         X = places(900)
-        spark.sparkContext.pythonExec = sys.executable  # of this test's own step
         frame = spark.createDataFrame(table_of(X)).coalesce(2)
         frame = frame.mapInArrow(faulty(fault), frame.schema)
         found = dbscan(frame, 0.4, 5)
         assert_same(found.rows, X, 0.4, 5)
         assert found.statistics["failed_tasks"] >= 1
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-
-
-class Faulty:
-    """Work that fails once it is done, at the first try of a task."""
-
-    def __init__(self, work, fault):
-        self.work, self.fault = work, fault
-
-    def __call__(self, task):
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        yield from self.work(task)
-        self.fault(context.attemptNumber(), context.partitionId())
 
 
 def test_a_task_that_asks_the_cells_is_done_again(spark, tmp_path, monkeypatch):
     """In each step over the sub-dictionaries, exact."""
-    from pyspark import cloudpickle
-
-    from thresher.cluster.spark import bounding, cell_graph
-
     asked = []
     ask = cell_graph.ask
 
-    def faulty(session, tasks, work):
+    def ask_twice(session, tasks, work):
         asked.append(tasks)
         return ask(session, tasks, Faulty(work, raising))
 
-    monkeypatch.setattr(cell_graph, "ask", faulty)
-    monkeypatch.setattr(bounding, "ask", faulty)
+    monkeypatch.setattr(cell_graph, "ask", ask_twice)
+    monkeypatch.setattr(bounding, "ask", ask_twice)
     monkeypatch.setattr(solving, "TASKS_A_CORE", 1)
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    try:
+    with known_to_workers(spark):
         X = places(1500)
         folder = folder_of(tmp_path, table_of(X), files=1)
         found = dbscan(folder, 0.3, 10, driver_limit=1 << 10)
         assert_same(found.rows, X, 0.3, 10)
         assert 6 == len(asked)
         assert found.statistics["failed_tasks"] >= 6
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 # ---------------------------------------------------------------------- what cannot be clustered
@@ -326,6 +267,27 @@ def test_a_damaged_file_is_named(spark, tmp_path):
         dbscan(folder, 0.3, 5, rho=RHO)
 
 
+def test_data_that_change_meanwhile_are_noticed(spark, tmp_path, monkeypatch):
+    """Between the counting and the fetching; between these and the labelling."""
+    X = places(900)
+    folder = folder_of(tmp_path, table_of(X), files=1)
+    needed_of = solving.needed_of
+
+    def meanwhile(job, told):
+        needed = needed_of(job, told)
+        pq.write_table(table_of(X + 0.05), folder / "00.parquet", row_group_size=250)
+        return needed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(solving, "needed_of", meanwhile)
+        with pytest.raises(DataError, match="not those that were read first"):
+            dbscan(folder, 0.3, 10)
+    found = dbscan(folder, 0.3, 10, rho=RHO)
+    pq.write_table(table_of(X), folder / "00.parquet", row_group_size=250)
+    with pytest.raises(Exception, match="not those that were read first"):
+        found.rows.toArrow()
+
+
 @pytest.mark.parametrize(("value", "said"), [(-1.0, "The weight is -1"), (np.inf, "weight is inf")])
 def test_wrong_weights_are_refused(spark, tmp_path, value, said):
     weights = np.ones(100)
@@ -341,6 +303,10 @@ def test_settings_are_refused_before_anything_runs(spark):
         dbscan(frame, 0.3, rho=RHO, columns=["x0", "x1"])
     with pytest.raises(ParameterError, match="eps must be a number above 0"):
         dbscan(frame, -1, rho=RHO)
+    with pytest.raises(ParameterError, match="rho must be in"):
+        dbscan(frame, 0.3, rho="fine")
+    with pytest.raises(ParameterError, match="degrees are of haversine"):
+        dbscan(frame, 0.3, degrees=True, columns=["x0", "x1"])
 
 
 def test_the_stand_in_reads_as_the_command_does(tmp_path):

@@ -74,6 +74,7 @@ class Needed(NamedTuple):
 
     cells: RowSet
     how_many: int
+    weight: float  # of their points
     undecided: int  # that may or may not hold core points
 
 
@@ -97,9 +98,8 @@ def needed_by_tasks(
         tasks: Among which cells are dealt out.
         most_edges: That the driver takes.
     """
-    owners = {part: cells.owned(part, tasks) for part in cells.layouts}
     for radius, name in ((bounds.sure, "sure"), (bounds.possible, "possible")):
-        mark_core(spark, cells, radius, min_samples, folder, owners, tasks, name)
+        mark_core(spark, cells, radius, min_samples, folder, tasks, name)
     linked = link_core(spark, cells, bounds.sure, tasks, "sure").persist()
     try:
         edges, _ = merged(linked, cells.balls, tasks, most_edges)
@@ -113,7 +113,7 @@ def needed_by_tasks(
         own = parent[first : first + int(cells.read(part).balls[-1]) + 1]
         cells.carry(spark, folder, part, "components", own.tobytes())
 
-    marks = {part: np.zeros(len(owner), np.uint8) for part, owner in owners.items()}
+    marks = {part: np.zeros(len(cells.read(part).weights), np.uint8) for part in cells.layouts}
     undecided = 0
     asked = ask(spark, tasks, partial(_mark, cells, bounds, tasks))
     for row in told_by_all(asked):
@@ -121,14 +121,15 @@ def needed_by_tasks(
         mine = marks[row["number"]]
         mine |= np.unpackbits(told["needed"], count=len(mine))
         undecided += int(told["undecided"][0])
-    count = 0
+    count, weight = 0, 0.0
     parts = []
     for part, needed in marks.items():
         if needed.any():
             count += int(needed.sum())
+            weight += float(cells.read(part).weights[needed > 0].sum())
             parts.append(part)
             cells.carry(spark, folder, part, "needed", np.packbits(needed).tobytes())
-    return Needed(NeededCells(cells, frozenset(parts)), count, undecided)
+    return Needed(NeededCells(cells, frozenset(parts)), count, weight, undecided)
 
 
 def _mark(

@@ -119,8 +119,7 @@ def cluster_cells(
         tasks: Among which cells are dealt out.
         most_edges: That the driver takes.
     """
-    owners = {part: cells.owned(part, tasks) for part in cells.layouts}
-    mark_core(spark, cells, radius, min_samples, folder, owners, tasks, "core")
+    mark_core(spark, cells, radius, min_samples, folder, tasks, "core")
     linked = link_core(spark, cells, radius, tasks, "core").persist()
     try:
         edges, counts = merged(linked, cells.balls, tasks, most_edges)
@@ -128,7 +127,7 @@ def cluster_cells(
         for row in linked.where(f"number <> {EDGES}").toLocalIterator():
             whose = arrays.unpacked(row["layout"], row["bytes"])["nearest"]
             nearest[row["number"]][row["task"]] = whose
-        return _finish(spark, cells, folder, owners, edges, counts, nearest, tasks)
+        return _finish(spark, cells, folder, edges, counts, nearest, tasks)
     finally:
         linked.unpersist()
 
@@ -154,7 +153,6 @@ def mark_core(
     radius: float,
     min_samples: float,
     folder: Path,
-    owners: dict[int, Array],
     tasks: int,
     name: str,
 ) -> None:
@@ -166,7 +164,6 @@ def mark_core(
         radius: Euclidean.
         min_samples: As of DBSCAN.
         folder: Of the job.
-        owners: Which task is asked about each cell, part by part.
         tasks: How many there are.
         name: Of the marks.
     """
@@ -175,7 +172,7 @@ def mark_core(
     for row in told_by_all(marked):
         bits[row["number"]][row["task"]] = arrays.unpacked(row["layout"], row["bytes"])["core"]
     for part, told in bits.items():
-        core = _dealt_back(owners[part], {t: np.unpackbits(b) for t, b in told.items()})
+        core = _dealt_back(cells.owned(part, tasks), {t: np.unpackbits(b) for t, b in told.items()})
         cells.carry(spark, folder, part, name, np.packbits(core).tobytes())
 
 
@@ -405,7 +402,6 @@ def _finish(
     spark: SparkSession,
     cells: SubDictionaries,
     folder: Path,
-    owners: dict[int, Array],
     edges: Array,
     counts: list[int],
     nearest: dict[int, dict[int, Array]],
@@ -416,10 +412,9 @@ def _finish(
     keep_forest(parent, edges, np.empty_like(edges))
     lowest = np.full(cells.balls, LATEST)
     loads = np.zeros((2, tasks))
-    cores = {}
-    for part, owner in owners.items():
-        held = cells.read(part)
-        core = cores[part] = cells.marks(part, "core") > 0
+    for part in cells.layouts:
+        held, owner = cells.read(part), cells.owned(part, tasks)
+        core = cells.marks(part, "core") > 0
         first = cells.first_balls[part]
         np.minimum.at(lowest, first + held.balls[core], held.lowest[core])
         loads += [
@@ -430,12 +425,12 @@ def _finish(
     dense = lowest < LATEST
     clusters = int(numbers[dense].max(initial=-1)) + 1
     layouts = {}
-    for part, owner in owners.items():
-        held, core = cells.read(part), cores[part]
+    for part in cells.layouts:
+        held, core = cells.read(part), cells.marks(part, "core") > 0
         labels = np.full(len(core), -1, np.int32)
         labels[core] = numbers[cells.first_balls[part] + held.balls[core]]
         if part in nearest:
-            whose = _dealt_back(owner[~core], nearest[part])
+            whose = _dealt_back(cells.owned(part, tasks)[~core], nearest[part])
             labels[~core] = np.where(whose >= 0, numbers[whose], -1)
         (row,) = arrays.packed(part, 0, {"labels": labels, "core": core})
         told = row.to_pylist()[0]

@@ -46,6 +46,7 @@ __all__ = [
 
 MOST_BYTES = 40 << 20  # of a task's tables, before their pieces are handed on
 BUCKETS_A_TASK = 32  # small enough for a core's cache
+MOST_BUCKETS = 2_048  # each takes a task's memory and a row of its own
 TOGETHER = 1 << 17  # rows that are dealt out to buckets together
 CHUNK_BYTES = 64 << 20  # that the driver takes at once
 
@@ -165,7 +166,7 @@ def dictionary(
     from pyspark.sql.pandas.types import from_arrow_schema
 
     schema = from_arrow_schema(pieces.SCHEMA)
-    buckets = BUCKETS_A_TASK * tasks
+    buckets = max(tasks, min(BUCKETS_A_TASK * tasks, MOST_BUCKETS))
     gathered = source.frame(partial(_gather, snapping, buckets, within), schema, snapping.columns)
     # bucket by bucket, so that a task holds one at a time
     shuffled = gathered.repartition(tasks, "bucket").sortWithinPartitions("bucket")

@@ -19,7 +19,7 @@ from thresher.errors import DataError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["ADDED", "Labels", "labelled"]
+__all__ = ["ADDED", "Labels", "data_changed", "labelled"]
 
 ADDED = pa.schema(
     [
@@ -68,9 +68,14 @@ def looked_up(snapping: Snapping, labels: Labels, part: Part) -> Found:
         rows[themselves] = places[themselves]
     found = labels.table.look_up(rows)
     if found.missing.any():
-        raise DataError(
-            "A point lies in a cell that was not there when the points were read first.",
-            "Do not write to the data while they are clustered; a query that gives other rows each "
-            "time must be written out first.",
-        )
+        raise data_changed()
     return found
+
+
+def data_changed() -> DataError:
+    """What is said of rows that are no longer those that were read first."""
+    return DataError(
+        "The points are not those that were read first.",
+        "Do not write to the data while they are clustered; a query that gives other rows each "
+        "time must be written out first.",
+    )

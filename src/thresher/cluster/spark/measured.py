@@ -30,6 +30,14 @@ class Phases:
         self.failed_tasks = 0
         self._working: tuple[str, float] | None = None  # of the driver, and since when
 
+    def figures(self) -> dict[str, Any]:
+        """What Spark and the clock say of all phases so far, as statistics."""
+        return {
+            "shuffle_bytes": sum(self.shuffled.values()),
+            "failed_tasks": self.failed_tasks,
+            "seconds": self.seconds,
+        }
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """A phase, whose jobs are those that begin within it."""

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from thresher.cluster.kmedoids import check_whole, drawn_seed
 from thresher.cluster.medoid_space import code_of
+from thresher.cluster.metric import check_degrees
 from thresher.cluster.pamae import automatic_sample_size, find_medoids, k_medoids
 from thresher.cluster.points import ArrayPoints
 from thresher.cluster.spark.measured import Phases
@@ -34,7 +35,6 @@ from thresher.cluster.spark.medoid_rows import Reading, SparkRows, count_rows
 from thresher.cluster.spark.session import check_workers, session
 from thresher.cluster.spark.source import Source, check_added, open_source
 from thresher.cluster.threads import jobs_of
-from thresher.errors import ParameterError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -116,10 +116,7 @@ def kmedoids(
     check_whole("refine_rounds", refine_rounds, 0)
     if sample_size != "auto":
         check_whole("sample_size", sample_size, 1)
-    if degrees and metric != "haversine":
-        raise ParameterError(
-            f"degrees are of haversine, and the metric is {metric!r}.", "Leave degrees out."
-        )
+    check_degrees(metric, degrees=degrees)
     jobs = jobs_of(n_jobs)
     spark = data.sparkSession if hasattr(data, "sparkSession") else session()
     source = open_source(data, spark)
@@ -168,7 +165,7 @@ def cluster(
         rows = labelled(source, reading, None)
         statistics |= {"passes": 1, "gathered_bytes": 0, "seeding_inertia": 0.0}
         return SparkMedoids(
-            rows, nothing, np.empty(0, np.int64), 0.0, statistics | measured(phases)
+            rows, nothing, np.empty(0, np.int64), 0.0, statistics | phases.figures()
         )
     data = SparkRows(held.numbered(counted.rows), reading, counted, phases, jobs)
     found = find_medoids(data, **settings)
@@ -185,17 +182,8 @@ def cluster(
         assigned.medoids.coordinates,
         assigned.first_rows,
         assigned.inertia,
-        statistics | measured(phases),
+        statistics | phases.figures(),
     )
-
-
-def measured(phases: Phases) -> dict[str, Any]:
-    """What Spark and the clock say."""
-    return {
-        "shuffle_bytes": sum(phases.shuffled.values()),
-        "failed_tasks": phases.failed_tasks,
-        "seconds": phases.seconds,
-    }
 
 
 def compile_here(reading: Reading) -> None:

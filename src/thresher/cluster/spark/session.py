@@ -31,6 +31,7 @@ def session() -> SparkSession:
         RunError: there is no Java, or too old a one.
     """
     try:
+        from pyspark import SparkConf
         from pyspark.sql import SparkSession
     except ImportError:
         raise MissingPackageError("pyspark", "spark") from None
@@ -40,6 +41,10 @@ def session() -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     check_java()
     builder: Any = SparkSession.builder.appName("thresher")
+    if SparkConf().get("spark.master", "local").startswith("local"):
+        # its page asks nobody for a token: it is for this machine alone
+        for name in ("spark.driver.bindAddress", "spark.driver.host"):
+            builder = builder.config(name, SparkConf().get(name, "127.0.0.1"))
     # a bar of Spark's would write over our lines
     made: SparkSession = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     made.sparkContext.setLogLevel("ERROR")

@@ -6,6 +6,7 @@ rho = 0     cells → which of their points decide → these and the other cells
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from thresher.cluster.spark.dictionary import (
     counted,
     dictionary,
 )
-from thresher.cluster.spark.labelling import Labels
+from thresher.cluster.spark.labelling import Labels, data_changed
 from thresher.cluster.spark.measured import Phases
 from thresher.cluster.spark.row_tables import RowSet, ship
 from thresher.cluster.spark.source import Source
@@ -117,6 +118,9 @@ def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
     if needed.how_many:
         with job.phases.phase("fetching points"):
             points = gather(job, needed.cells)
+            if not math.isclose(points.weight, needed.weight, rel_tol=1e-9):
+                points.frame.unpersist()
+                raise data_changed()
             left = left_over(told.frame, job.snapping, needed.cells).persist()
     try:
         if needed.how_many:
@@ -144,7 +148,7 @@ def needed_of(job: Job, told: Counted) -> Needed:
     radius, side, dimension = snapping.radius, snapping.side, snapping.dimension
     bounds = bounds_of(radius, side, dimension, told.largest)
     if bounds.sure <= 0 or not told.rows:
-        return Needed(AllCells(), told.rows, told.rows)
+        return Needed(AllCells(), told.rows, told.weight, told.rows)
     if not fits(job, told.rows):
         cells = parted(job, told, bounds.sure)
         most = job.limit // BYTES_AN_EDGE
@@ -155,7 +159,8 @@ def needed_of(job: Job, told: Counted) -> Needed:
     weights = whole_where_they_can_be(cells_here.weights)
     needed, undecided = needed_cells(cells_here.rows, weights, bounds, job.min_samples, job.jobs)
     table = ship(spark, job.folder, cells_here.rows[needed])
-    return Needed(table, int(needed.sum()), undecided)
+    heavy = float(cells_here.weights[needed].sum())
+    return Needed(table, int(needed.sum()), heavy, undecided)
 
 
 def solve(job: Job, cells: Gathered) -> tuple[NDArray[np.int32], NDArray[np.bool_], dict[str, Any]]:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from thresher.cluster.dbscan import check_settings
+from thresher.cluster.metric import check_degrees
 from thresher.cluster.row_table import RowTable, empty_slots, find, slots_of
 from thresher.cluster.spark.dictionary import Counted, Snapping
 from thresher.cluster.spark.labelling import ADDED, labelled
@@ -37,7 +38,7 @@ from thresher.cluster.spark.session import check_workers, session
 from thresher.cluster.spark.solving import Job, gather, solved, solved_exactly
 from thresher.cluster.spark.source import check_added, open_source
 from thresher.cluster.threads import jobs_of
-from thresher.errors import DataError, ParameterError
+from thresher.errors import DataError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -96,11 +97,7 @@ def dbscan(
     """
     check_settings(eps, min_samples, metric, 0.0 if rho == "auto" else rho, "auto")
     finest = FINEST if rho in ("auto", 0) else float(rho)
-    if degrees and metric != "haversine":
-        raise ParameterError(
-            f'degrees=True is of metric="haversine", got metric="{metric}".',
-            "Leave it out: the coordinates are taken as they are.",
-        )
+    check_degrees(metric, degrees=degrees)
     spark = data.sparkSession if hasattr(data, "sparkSession") else session()
     source = open_source(data, spark)
     check_added(source.schema, ADDED.names)
@@ -139,9 +136,7 @@ def dbscan(
         "rho": 0.0 if exact else snapping.rho,
         "cell_diagonal": snapping.rho,
         "shuffled_cells": cells.found,
-        "shuffle_bytes": sum(phases.shuffled.values()),
-        "failed_tasks": phases.failed_tasks,
-        "seconds": phases.seconds,
+        **phases.figures(),
     }
     return SparkClustered(labelled(source, snapping, labels), statistics)
 

@@ -272,5 +272,6 @@ def in_order(held: list[pieces.Piece], radius: float) -> dict[str, Array]:
     name_balls(tree, radius * radius, balls)
     cells = tree.columns.T
     slots = slots_of(cells, empty_slots(len(weights)))
+    tree = tree._replace(rows=tree.rows[:0])  # in which order they came is of no use
     more = SubDictionary(tree, weights, node_weights, lowest, balls, slots)
     return {**tree._asdict(), **{name: getattr(more, name) for name in more._fields[1:]}}
