@@ -100,7 +100,7 @@ def needed_by_tasks(
     """
     for radius, name in ((bounds.sure, "sure"), (bounds.possible, "possible")):
         mark_core(spark, cells, radius, min_samples, folder, tasks, name)
-    linked = link_core(spark, cells, bounds.sure, tasks, "sure").persist()
+    linked = link_core(spark, cells, bounds.sure, tasks, "sure", nearest=False).persist()
     try:
         edges, _ = merged(linked, cells.balls, tasks, most_edges)
     finally:

@@ -120,7 +120,7 @@ def cluster_cells(
         most_edges: That the driver takes.
     """
     mark_core(spark, cells, radius, min_samples, folder, tasks, "core")
-    linked = link_core(spark, cells, radius, tasks, "core").persist()
+    linked = link_core(spark, cells, radius, tasks, "core", nearest=True).persist()
     try:
         edges, counts = merged(linked, cells.balls, tasks, most_edges)
         nearest: dict[int, dict[int, Array]] = defaultdict(dict)
@@ -133,9 +133,15 @@ def cluster_cells(
 
 
 def link_core(
-    spark: SparkSession, cells: SubDictionaries, radius: float, tasks: int, name: str
+    spark: SparkSession,
+    cells: SubDictionaries,
+    radius: float,
+    tasks: int,
+    name: str,
+    *,
+    nearest: bool,
 ) -> DataFrame:
-    """Forests of the links of core cells, and the nearest core ball of every other cell.
+    """Forests of the links of core cells, and perhaps the nearest core ball of every other cell.
 
     Args:
         spark: Its session.
@@ -143,8 +149,9 @@ def link_core(
         radius: Euclidean.
         tasks: Among which cells are dealt out.
         name: Of the marks of core cells.
+        nearest: Ask for the others as well.
     """
-    return ask(spark, tasks, partial(_link, cells, radius, tasks, name))
+    return ask(spark, tasks, partial(_link, cells, radius, tasks, name, nearest))
 
 
 def mark_core(
@@ -261,7 +268,7 @@ def _mark_core(
 
 # ---------------------------------------------------------------------- links
 def _link(
-    cells: SubDictionaries, radius: float, tasks: int, name: str, task: int
+    cells: SubDictionaries, radius: float, tasks: int, name: str, nearest: bool, task: int
 ) -> Iterator[pa.RecordBatch]:
     """A forest of the links of a task's core cells, and the nearest core ball of its others."""
     kind = np.int32 if cells.balls < 2**31 else np.int64
@@ -287,6 +294,8 @@ def _link(
                 there.tree, core, there.balls, same, first, asks.core_places, asks.core_balls,
                 radius * radius, parent, edges, count,
             )  # fmt: skip
+            if not nearest:
+                continue
             before = asks.found.copy()
             nearest_chosen(
                 there.tree, core, held, cells.firsts[other], asks.places, asks.least, asks.found,
@@ -297,7 +306,7 @@ def _link(
             asks.found_ball[nearer] = first + there.balls[at_home]
     yield from arrays.packed(EDGES, task, {"edges": edges[:count]})
     for part, asks in asking.items():
-        if asks is not None and len(asks.places):
+        if nearest and asks is not None and len(asks.places):
             yield from arrays.packed(part, task, {"nearest": asks.found_ball.astype(kind)})
 
 

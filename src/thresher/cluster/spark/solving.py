@@ -114,32 +114,39 @@ def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
     """Labels of the cells and of the points that decide."""
     with job.phases.phase("bounding"):
         needed = needed_of(job, told)
-    points = told._replace(rows=0, points=0, found=0)
+    fetched = 0
     if needed.how_many:
-        with job.phases.phase("fetching points"):
-            points = gather(job, needed.cells)
-            if not math.isclose(points.weight, needed.weight, rel_tol=1e-9):
-                points.frame.unpersist()
-                raise data_changed()
-            left = left_over(told.frame, job.snapping, needed.cells).persist()
-    try:
-        if needed.how_many:
-            rows = told.rows - needed.how_many + points.rows
-            both = told._replace(frame=left.union(points.frame), rows=rows)
-            labels, found = solved(job, both)
-            labels = labels._replace(by_points=needed.cells)
-        else:
-            labels, found = solved(job, told)
-    finally:
-        if needed.how_many:
-            points.frame.unpersist()
-            left.unpersist()
+        labels, found, fetched = solved_with_points(job, told, needed)
+    else:
+        labels, found = solved(job, told)
     return labels, found | {
         "undecided_cells": needed.undecided,
         "undecided_share": needed.undecided / max(1, told.rows),
-        "fetched_points": points.points,
-        "fetched_share": points.points / max(1, told.points),
+        "fetched_points": fetched,
+        "fetched_share": fetched / max(1, told.points),
     }
+
+
+def solved_with_points(
+    job: Job, told: Counted, needed: Needed
+) -> tuple[Labels, dict[str, Any], int]:
+    """Labels of points in the place of their cells, and of the other cells; how many points.
+
+    Raises:
+        DataError: the points are others than those that were counted.
+    """
+    with job.phases.phase("fetching points"):
+        points = gather(job, needed.cells)
+    left = left_over(told.frame, job.snapping, needed.cells).persist()
+    try:
+        if not math.isclose(points.weight, needed.weight, rel_tol=1e-9):
+            raise data_changed()
+        rows = told.rows - needed.how_many + points.rows
+        labels, found = solved(job, told._replace(frame=left.union(points.frame), rows=rows))
+    finally:
+        points.frame.unpersist()
+        left.unpersist()
+    return labels._replace(by_points=needed.cells), found, points.points
 
 
 def needed_of(job: Job, told: Counted) -> Needed:
