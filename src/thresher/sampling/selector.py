@@ -2,11 +2,11 @@
 
 A selector answers in one of two ways; the batch sampler (batch_sampler.py) asks, draws and listens.
 
-    kind      answers                                                  asked
-    ────────  ───────────────────────────────────────────────────────  ──────────────────────────────
-    Scored    a score u in [0, 1] for every sample, 0 = most wanted;   `refresh` when an epoch begins,
-              drawn with probability ∝ pressure^(-u)                   `rescore` after every step
-    Planned   the rows of the coming epoch, and what their losses      `plan` when an epoch begins
+    kind      answers                                                 asked
+    ────────  ─────────────────────────────────────────────────────   ──────────────────────────
+    Scored    a score u in [0, 1] for every sample, 0 = most wanted;  `refresh` before an epoch,
+              drawn with probability ∝ pressure^(-u)                  `rescore` after every step
+    Planned   the rows of the coming epoch, and what their losses     `plan` before an epoch
               are multiplied by
 
 Choosing within a batch by losses of that very step is neither: it decides what a step learns from,
