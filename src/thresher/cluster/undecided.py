@@ -154,7 +154,7 @@ def bounded(tree: Tree, components: NDArray[np.int64], possible: NDArray[np.bool
 
 def mark_needed(
     own: Bounded,
-    asking: NDArray[np.int64],
+    asking: NDArray[np.int32] | NDArray[np.int64],
     trees: Mapping[int, Bounded],
     needed: Mapping[int, NDArray[np.uint8]],
     at_home: int,

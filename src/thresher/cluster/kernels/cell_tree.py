@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
-from thresher.cluster.kernels.disjoint import find, unite
+from thresher.cluster.kernels.disjoint import find_sparse, unite_sparse
 from thresher.cluster.kernels.tree_build import Tree, diagonal_squared
 
 __all__ = [
@@ -337,12 +337,12 @@ def link(
         tree: Of n points.
         core: (n,) uint8 in tree order.
         balls: (n,) int32 of `name_balls`.
-        same: (nodes,) of `lift_same`, for the balls of core points.
+        same: (nodes,) int32 of `lift_same`, for the balls of core points.
         first: Number of the tree's first ball.
         places: (q, d) float64, of core points.
         own: (q,) int64 their balls.
         squared: Radius.
-        parent: (balls of all trees,) a forest.
+        parent: (balls of all trees,) unsigned, a sparse forest: at first 0.
         edges: (room for one less than all balls, 2), written: what united two.
         count: Edges so far.
 
@@ -359,12 +359,12 @@ def link(
                 node = tree.skip[node]
                 continue
             if here != MIXED:
-                root, other = find(parent, mine), find(parent, first + here)
+                root, other = find_sparse(parent, mine), find_sparse(parent, first + here)
                 if root == other:
                     node = tree.skip[node]
                     continue
                 if far_squared(tree.boxes, node, place) <= squared:
-                    unite(parent, root, other)
+                    unite_sparse(parent, root, other)
                     edges[count, 0], edges[count, 1] = mine, first + here
                     count += 1
                     node = tree.skip[node]
@@ -373,9 +373,9 @@ def link(
                 for p in range(tree.starts[node], tree.stops[node]):
                     if not core[p] or first + balls[p] >= mine:
                         continue
-                    root, other = find(parent, mine), find(parent, first + balls[p])
+                    root, other = find_sparse(parent, mine), find_sparse(parent, first + balls[p])
                     if root != other and distance_squared(tree.columns, p, place) <= squared:
-                        unite(parent, root, other)
+                        unite_sparse(parent, root, other)
                         edges[count, 0], edges[count, 1] = mine, first + balls[p]
                         count += 1
             node += 1

@@ -1,4 +1,8 @@
-"""Disjoint sets: every element has a parent of lower or equal number; a root is its own."""
+"""Disjoint sets: every element has a parent of lower or equal number; a root is its own.
+
+Sparse ones keep one more than the parent's number, and 0 of a root: whoever stands alone is written
+nowhere, so that of a large array of zeros only what is used takes memory.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["find", "flatten", "keep_forest", "unite"]
+__all__ = ["find", "find_sparse", "flatten", "keep_forest", "unite", "unite_sparse"]
 
 
 @kernel
@@ -29,6 +33,24 @@ def unite(parent: Any, one: int, other: int) -> int:
         return one
     parent[one] = other
     return other
+
+
+@kernel
+def find_sparse(parent: Any, element: int) -> int:
+    """The root of an element of sparse sets; shortens the way to it."""
+    e = np.uintp(element)
+    while parent[e] != 0:
+        above = np.uintp(parent[e]) - np.uintp(1)
+        if parent[above] != 0:
+            parent[e] = parent[above]
+        e = above
+    return np.int64(e)
+
+
+@kernel
+def unite_sparse(parent: Any, one: int, other: int) -> None:
+    """Join the sets of two roots of sparse sets; the lower of them is the root of both."""
+    parent[max(one, other)] = min(one, other) + 1
 
 
 @kernel

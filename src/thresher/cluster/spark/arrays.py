@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["SCHEMA", "Layout", "mapped", "packed", "unpacked", "write_packed"]
+__all__ = ["SCHEMA", "Layout", "mapped", "packed", "unpacked"]
 
 ALIGNED = 64  # bytes, as vector registers like it
 
@@ -79,13 +78,7 @@ def viewed(raw: Array, layout: Layout) -> Array:
     return raw[layout.start : layout.start + size].view(kind).reshape(layout.shape)
 
 
-def write_packed(path: Path, content: bytes) -> None:
-    """A file of a row's bytes."""
-    path.write_bytes(content or bytes(ALIGNED))  # an empty file cannot be mapped
-
-
-@lru_cache(maxsize=1 << 14)
-def mapped(path: Path, layout: str) -> dict[str, Array]:
-    """The arrays of a file, mapped: what a worker writes to them stays its own."""
-    raw: Array = np.asarray(np.memmap(path, np.uint8, mode="c"))
+def mapped(path: Path, layout: str, start: int, size: int) -> dict[str, Array]:
+    """The arrays of a run of a file's bytes, mapped: what a worker writes to them stays its own."""
+    raw: Array = np.asarray(np.memmap(path, np.uint8, mode="c", offset=start, shape=(size,)))
     return unpacked(layout, raw)

@@ -11,7 +11,7 @@ As `thresher.cluster.undecided.needed_cells` does where the driver holds all cel
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 from thresher.cluster.kernels.cell_tree import NONE
 from thresher.cluster.kernels.disjoint import flatten, keep_forest
 from thresher.cluster.spark import arrays, pieces
-from thresher.cluster.spark.cell_graph import ask, link_core, mark_core, merged, told_by_all
+from thresher.cluster.spark.bundles import Bundle
+from thresher.cluster.spark.cell_graph import (
+    ask,
+    link_core,
+    mark_core,
+    merged,
+    of_parts,
+    told_by_all,
+)
 from thresher.cluster.spark.dictionary import Snapping
 from thresher.cluster.spark.row_tables import Array, RowSet
 from thresher.cluster.spark.sub_dictionaries import SubDictionaries
@@ -50,15 +58,9 @@ class NeededCells(NamedTuple):
             if part in self.parts:
                 here = np.flatnonzero(parts == part)
                 numbers = self.cells.read(part).numbers(rows[here])
-                bits = _bits(self.cells.file(part, "needed"))
-                marked = bits[numbers >> 3] >> (7 - (numbers & 7)).astype(np.uint8) & 1
-                found[here] = (numbers >= 0) & (marked > 0)
+                marked = self.cells.told(part, "needed", np.bool_)[numbers]
+                found[here] = (numbers >= 0) & marked
         return found
-
-
-@lru_cache(maxsize=1 << 14)
-def _bits(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(np.memmap(path, np.uint8, mode="r"))
 
 
 class AllCells(NamedTuple):
@@ -100,75 +102,72 @@ def needed_by_tasks(
     """
     for radius, name in ((bounds.sure, "sure"), (bounds.possible, "possible")):
         mark_core(spark, cells, radius, min_samples, folder, tasks, name)
-    linked = link_core(spark, cells, bounds.sure, tasks, "sure", nearest=False).persist()
+    linked = link_core(spark, cells, bounds.sure, folder, tasks, "sure", nearest=False).persist()
     try:
-        edges, _ = merged(linked, cells.balls, tasks, most_edges)
+        edges, _ = merged(linked, tasks, most_edges)
     finally:
         linked.unpersist()
     parent = np.arange(cells.balls, dtype=np.int64)
     keep_forest(parent, edges, np.empty_like(edges))
     flatten(parent)
-    for part in cells.layouts:
-        first = cells.first_balls[part]
-        own = parent[first : first + int(cells.read(part).balls[-1]) + 1]
-        cells.carry(spark, folder, part, "components", own.tobytes())
+    cells.tell(spark, folder, "components", [parent])
 
-    marks = {part: np.zeros(len(cells.read(part).weights), np.uint8) for part in cells.layouts}
+    known = of_parts(spark, cells, folder, tasks, partial(_bounded, cells))
+
+    marks = {part: np.zeros(cells.count(part), np.bool_) for part in cells.parts}
     undecided = 0
-    asked = ask(spark, tasks, partial(_mark, cells, bounds, tasks))
-    for row in told_by_all(asked):
+    for row in told_by_all(ask(spark, tasks, partial(_mark, cells, known, bounds))):
         told = arrays.unpacked(row["layout"], row["bytes"])
-        mine = marks[row["number"]]
-        mine |= np.unpackbits(told["needed"], count=len(mine))
         undecided += int(told["undecided"][0])
-    count, weight = 0, 0.0
-    parts = []
-    for part, needed in marks.items():
-        if needed.any():
-            count += int(needed.sum())
-            weight += float(cells.read(part).weights[needed > 0].sum())
-            parts.append(part)
-            cells.carry(spark, folder, part, "needed", np.packbits(needed).tobytes())
-    return Needed(NeededCells(cells, frozenset(parts)), count, weight, undecided)
+        runs = np.split(told["cells"], told["ends"][:-1])
+        for part, needed in zip(told["parts"].tolist(), runs, strict=True):
+            marks[part][needed] = True
+    cells.tell(spark, folder, "needed", marks.values())
+    having = [part for part, needed in marks.items() if needed.any()]
+    count = sum(int(marks[part].sum()) for part in having)
+    weight = sum(float(cells.read(part).weights[marks[part]].sum()) for part in having)
+    return Needed(NeededCells(cells, frozenset(having)), count, weight, undecided)
+
+
+def _bounded(cells: SubDictionaries, part: int) -> dict[str, Array]:
+    """What the bounds say of a part's cells and nodes."""
+    held = cells.read(part)
+    of_ball = cells.told(part, "components", np.int64, of_balls=True)
+    components = np.where(cells.told(part, "sure", np.bool_), of_ball[held.balls], NONE)
+    found = bounded(held.tree, components, cells.told(part, "possible", np.bool_))
+    return {name: getattr(found, name) for name in Bounded._fields[1:]}
 
 
 def _mark(
-    cells: SubDictionaries, bounds: Bounds, tasks: int, task: int
+    cells: SubDictionaries, known: Bundle, bounds: Bounds, task: int
 ) -> Iterator[pa.RecordBatch]:
-    """What a task's own cells need."""
-    known: dict[int, Bounded] = {}
-    needed: dict[int, NDArray[np.uint8]] = {}
-    undecided: dict[int, int] = {}
-    for part in cells.layouts:
-        own = np.flatnonzero(cells.owned(part, tasks) == task)
+    """What a task's own cells need, part by part."""
+    for part in cells.parts:
+        own = cells.read(part).of_task(task)
+        if not len(own):
+            continue
+        mine = _known(cells, known, part)
+        needed: dict[int, NDArray[np.uint8]] = {}
         for start in range(0, len(own), BLOCK):
             here = own[start : start + BLOCK]
-            places = cells.read(part).tree.columns[:, here]
+            places = mine.tree.columns[:, here]
             near = cells.near(places.min(axis=1), places.max(axis=1), bounds.possible)
-            for other in {part, *near} - known.keys():
-                known[other] = _bounded(cells, other)
-                needed.setdefault(other, np.zeros(len(known[other].sure), np.uint8))
-            mine = known[part]
-            trees = {other: known[other] for other in near}
+            trees = {other: _known(cells, known, other) for other in near}
+            for other in trees.keys() - needed.keys():
+                needed[other] = np.zeros(cells.count(other), np.uint8)
             mark_needed(mine, here, trees, needed, part, bounds)
-            undecided[part] = undecided.get(part, 0) + int(mine.undecided[here].sum())
-        known.clear()  # parts lie by place, so that the next one has other neighbours
-    for part, marks in needed.items():
-        if marks.any():
-            told: dict[str, Array] = {
-                "needed": np.packbits(marks),
-                "undecided": np.array([undecided.get(part, 0)], np.int64),
-            }
-            yield from arrays.packed(part, task, told)
+        found = {other: np.flatnonzero(marks) for other, marks in needed.items()}
+        told: dict[str, Array] = {
+            "parts": np.array(list(found), np.int64),
+            "ends": np.cumsum([len(marked) for marked in found.values()]),
+            "cells": np.concatenate(list(found.values())).astype(np.int32),
+            "undecided": np.array([mine.undecided[own].sum()], np.int64),
+        }
+        yield from arrays.packed(part, task, told)
 
 
-def _bounded(cells: SubDictionaries, part: int) -> Bounded:
-    """What the bounds say of a part's cells."""
-    held = cells.read(part)
-    of_ball = np.fromfile(cells.file(part, "components"), np.int64)
-    sure = cells.marks(part, "sure") > 0
-    components = np.where(sure, of_ball[held.balls], NONE)
-    return bounded(held.tree, components, cells.marks(part, "possible") > 0)
+def _known(cells: SubDictionaries, known: Bundle, part: int) -> Bounded:
+    return Bounded(cells.read(part).tree, **known.read(part))
 
 
 def left_over(frame: DataFrame, snapping: Snapping, needed: RowSet) -> DataFrame:

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from thresher.cluster.kernels.cell_tree import (
     NONE,
-    lift_any,
     lift_same,
     link,
     nearest_chosen,
@@ -37,6 +36,7 @@ from thresher.cluster.kernels.disjoint import keep_forest
 from thresher.cluster.kernels.tree_build import route, top_tree
 from thresher.cluster.numbering import number_clusters
 from thresher.cluster.spark import arrays
+from thresher.cluster.spark.bundles import Bundle, bundled
 from thresher.cluster.spark.dictionary import Snapping
 from thresher.cluster.spark.pieces import Piece
 from thresher.cluster.spark.row_tables import Found
@@ -56,6 +56,7 @@ __all__ = [
     "link_core",
     "mark_core",
     "merged",
+    "of_parts",
     "told_by_all",
 ]
 
@@ -71,7 +72,6 @@ class CellLabels(NamedTuple):
     """Labels of cells in sub-dictionaries, for workers."""
 
     cells: SubDictionaries
-    layouts: dict[int, str]  # of the files of labels
 
     def look_up(self, rows: Array) -> Found:
         """Labels and core marks of some rows (b, d)."""
@@ -79,13 +79,13 @@ class CellLabels(NamedTuple):
         found = Found(np.full(len(rows), -1, np.int32), nothing, ~nothing)
         parts = self.cells.parting.parts_of(rows)
         for part in np.unique(parts).tolist():
-            if part not in self.layouts:
+            if part not in self.cells.firsts:
                 continue
             here = np.flatnonzero(parts == part)
             numbers = self.cells.read(part).numbers(rows[here])
             here, numbers = here[numbers >= 0], numbers[numbers >= 0]
-            held = arrays.mapped(self.cells.file(part, "labels"), self.layouts[part])
-            found.labels[here], found.core[here] = held["labels"][numbers], held["core"][numbers]
+            found.labels[here] = self.cells.told(part, "labels", np.int32)[numbers]
+            found.core[here] = self.cells.told(part, "core", np.bool_)[numbers]
             found.missing[here] = False
         return found
 
@@ -120,9 +120,9 @@ def cluster_cells(
         most_edges: That the driver takes.
     """
     mark_core(spark, cells, radius, min_samples, folder, tasks, "core")
-    linked = link_core(spark, cells, radius, tasks, "core", nearest=True).persist()
+    linked = link_core(spark, cells, radius, folder, tasks, "core", nearest=True).persist()
     try:
-        edges, counts = merged(linked, cells.balls, tasks, most_edges)
+        edges, counts = merged(linked, tasks, most_edges)
         nearest: dict[int, dict[int, Array]] = defaultdict(dict)
         for row in linked.where(f"number <> {EDGES}").toLocalIterator():
             whose = arrays.unpacked(row["layout"], row["bytes"])["nearest"]
@@ -130,28 +130,6 @@ def cluster_cells(
         return _finish(spark, cells, folder, edges, counts, nearest, tasks)
     finally:
         linked.unpersist()
-
-
-def link_core(
-    spark: SparkSession,
-    cells: SubDictionaries,
-    radius: float,
-    tasks: int,
-    name: str,
-    *,
-    nearest: bool,
-) -> DataFrame:
-    """Forests of the links of core cells, and perhaps the nearest core ball of every other cell.
-
-    Args:
-        spark: Its session.
-        cells: All.
-        radius: Euclidean.
-        tasks: Among which cells are dealt out.
-        name: Of the marks of core cells.
-        nearest: Ask for the others as well.
-    """
-    return ask(spark, tasks, partial(_link, cells, radius, tasks, name, nearest))
 
 
 def mark_core(
@@ -163,7 +141,7 @@ def mark_core(
     tasks: int,
     name: str,
 ) -> None:
-    """Mark the core cells, a bit for each, in files of a name that every machine gets.
+    """Mark the core cells: a figure of a name.
 
     Args:
         spark: Its session.
@@ -171,16 +149,72 @@ def mark_core(
         radius: Euclidean.
         min_samples: As of DBSCAN.
         folder: Of the job.
-        tasks: How many there are.
+        tasks: Among which cells are dealt out.
         name: Of the marks.
     """
-    marked = ask(spark, tasks, partial(_mark_core, cells, radius, min_samples, tasks))
+    marked = ask(spark, tasks, partial(_mark_core, cells, radius, min_samples))
     bits: dict[int, dict[int, Array]] = defaultdict(dict)
     for row in told_by_all(marked):
         bits[row["number"]][row["task"]] = arrays.unpacked(row["layout"], row["bytes"])["core"]
-    for part, told in bits.items():
-        core = _dealt_back(cells.owned(part, tasks), {t: np.unpackbits(b) for t, b in told.items()})
-        cells.carry(spark, folder, part, name, np.packbits(core).tobytes())
+
+    def core_of(part: int) -> Array:
+        told = {task: np.unpackbits(each) for task, each in bits[part].items()}
+        return cells.dealt_back(part, told)
+
+    cells.tell(spark, folder, name, map(core_of, cells.parts))
+
+
+def link_core(
+    spark: SparkSession,
+    cells: SubDictionaries,
+    radius: float,
+    folder: Path,
+    tasks: int,
+    name: str,
+    *,
+    nearest: bool,
+) -> DataFrame:
+    """Forests of the links of core cells, and perhaps the nearest core ball of every other cell.
+
+    Args:
+        spark: Its session.
+        cells: All.
+        radius: Euclidean.
+        folder: Of the job.
+        tasks: Among which cells are dealt out.
+        name: Of the marks of core cells.
+        nearest: Ask for the others as well.
+    """
+    nodes = of_parts(spark, cells, folder, tasks, partial(_lift, cells, name))
+    return ask(spark, tasks, partial(_link, cells, nodes, radius, name, nearest))
+
+
+def of_parts(
+    spark: SparkSession,
+    cells: SubDictionaries,
+    folder: Path,
+    tasks: int,
+    work: Callable[[int], dict[str, Array]],
+) -> Bundle:
+    """What work makes of every part, once, for all tasks that will read it.
+
+    Args:
+        spark: Its session.
+        cells: All.
+        folder: Of the job.
+        tasks: Among which parts are dealt out.
+        work: Of a part.
+    """
+    return bundled(
+        spark, folder, told_by_all(ask(spark, tasks, partial(_dealt, cells, tasks, work)))
+    )
+
+
+def _dealt(
+    cells: SubDictionaries, tasks: int, work: Callable[[int], dict[str, Array]], task: int
+) -> Iterator[pa.RecordBatch]:
+    for part in cells.parts[task::tasks]:
+        yield from arrays.packed(part, task, work(part))
 
 
 def ask(spark: SparkSession, tasks: int, work: Callable[[int], Any]) -> DataFrame:
@@ -211,22 +245,10 @@ def _each(
             yield from work(task)
 
 
-def _dealt_back(owners: Array, told: dict[int, Array]) -> Array:
-    """What tasks have told of their own cells, in the order of all."""
-    order = np.argsort(owners, kind="stable")
-    ends = np.cumsum(np.bincount(owners))
-    first = next(iter(told.values()))
-    found = np.empty(len(owners), first.dtype)
-    for task, values in told.items():
-        start = ends[task - 1] if task else 0
-        found[order[start : ends[task]]] = values[: ends[task] - start]
-    return found
-
-
 def compile_for_tasks(snapping: Snapping) -> None:
     """Compile the kernels of tasks once, in the driver: workers of this machine find them made."""
     row, one = np.zeros((1, snapping.dimension)), np.ones(1, snapping.weight_type)
-    held = subdictionary(in_order([Piece(row, one, np.zeros(1, np.int64))], 1.0))
+    held = subdictionary(in_order([Piece(row, one, np.zeros(1, np.int64))], 1.0, 0, 1))
     tree, core = held.tree, np.ones(1, np.uint8)
     held.numbers(row)
     route(row, *top_tree(row, 0), 0, np.empty(1, np.uint16), np.zeros(1, np.int64))
@@ -234,21 +256,23 @@ def compile_for_tasks(snapping: Snapping) -> None:
     known = bounded(tree, np.zeros(1, np.int64), core > 0)
     bounds, marks = Bounds(1.0, 1.0, 0.0), np.zeros(1, np.uint8)
     mark_needed(known, np.zeros(1, np.int64), {0: known}, {0: marks}, 0, bounds)
-    for kind in (np.int32, np.int64):
+    same, own = np.zeros(1, np.int32), np.zeros(1, np.int64)
+    lift_same(tree, np.zeros(1, np.int32), same)
+    for kind in (np.uint32, np.uint64):
         parent, edges = np.zeros(1, kind), np.zeros((1, 2), kind)
-        own = np.zeros(1, np.int64)
-        link(tree, core, held.balls, known.component_nodes, 0, row, own, 1.0, parent, edges, 0)
+        link(tree, core, held.balls, same, 0, row, own, 1.0, parent, edges, 0)
+    nearest_chosen(tree, core, core, 0, row, np.ones(1), own, row.copy())
     keep_forest(np.zeros(1, np.int64), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
 
 
 # ---------------------------------------------------------------------- core cells
 def _mark_core(
-    cells: SubDictionaries, radius: float, min_samples: float, tasks: int, task: int
+    cells: SubDictionaries, radius: float, min_samples: float, task: int
 ) -> Iterator[pa.RecordBatch]:
     """Which cells of a task are core, part by part."""
-    for part in cells.layouts:
-        own = np.flatnonzero(cells.owned(part, tasks) == task)
+    for part in cells.parts:
         held = cells.read(part)
+        own = held.of_task(task)
         core = np.empty(len(own), np.bool_)
         for start in range(0, len(own), BLOCK):
             here = own[start : start + BLOCK]
@@ -267,53 +291,55 @@ def _mark_core(
 
 
 # ---------------------------------------------------------------------- links
+def _lift(cells: SubDictionaries, name: str, part: int) -> dict[str, Array]:
+    """Of a part's nodes: the ball of its core cells, if it is one, and whether there is any."""
+    held = cells.read(part)
+    balls = np.where(cells.told(part, name, np.bool_), held.balls, np.int32(NONE))
+    same = np.empty(len(held.tree.skip), np.int32)
+    lift_same(held.tree, balls, same)
+    return {"same": same, "held": (same != NONE).astype(np.uint8)}
+
+
 def _link(
-    cells: SubDictionaries, radius: float, tasks: int, name: str, nearest: bool, task: int
+    cells: SubDictionaries, nodes: Bundle, radius: float, name: str, nearest: bool, task: int
 ) -> Iterator[pa.RecordBatch]:
     """A forest of the links of a task's core cells, and the nearest core ball of its others."""
-    kind = np.int32 if cells.balls < 2**31 else np.int64
-    parent = np.arange(cells.balls, dtype=kind)
-    edges = np.empty((cells.balls, 2), kind)
+    kind = np.uint32 if cells.balls < 2**32 else np.uint64
+    # of all balls, yet only pages that are written to take memory
+    parent, edges = np.zeros(cells.balls, kind), np.empty((cells.balls, 2), kind)
     count = 0
-    asking = {part: _Asking.of(cells, part, tasks, task, radius, name) for part in cells.layouts}
-    for other in cells.layouts:
-        there = cells.read(other)
-        core = cells.marks(other, name)
-        held = np.empty(len(there.tree.skip), np.uint8)
-        lift_any(there.tree, core, held)
-        if not held[0]:
+    asking = _asking(cells, task, radius, name)
+    for other, those in asking.items():
+        of_nodes = nodes.read(other)
+        if not of_nodes["held"][0]:
             continue
-        balls = np.where(core > 0, there.balls, np.int32(NONE))
-        same = np.empty(len(held), np.int64)
-        lift_same(there.tree, balls, same)
+        there, core = cells.read(other), cells.told(other, name, np.uint8)
         first = cells.first_balls[other]
-        for asks in asking.values():
-            if asks is None or other not in asks.near:
-                continue
+        for asks in those:
             count = link(
-                there.tree, core, there.balls, same, first, asks.core_places, asks.core_balls,
-                radius * radius, parent, edges, count,
+                there.tree, core, there.balls, of_nodes["same"], first, asks.core_places,
+                asks.core_balls, radius * radius, parent, edges, count,
             )  # fmt: skip
             if not nearest:
                 continue
             before = asks.found.copy()
             nearest_chosen(
-                there.tree, core, held, cells.firsts[other], asks.places, asks.least, asks.found,
-                asks.found_at,
+                there.tree, core, of_nodes["held"], cells.firsts[other], asks.places, asks.least,
+                asks.found, asks.found_at,
             )  # fmt: skip
             nearer = asks.found != before
             at_home = asks.found[nearer] - cells.firsts[other]
             asks.found_ball[nearer] = first + there.balls[at_home]
     yield from arrays.packed(EDGES, task, {"edges": edges[:count]})
-    for part, asks in asking.items():
-        if nearest and asks is not None and len(asks.places):
-            yield from arrays.packed(part, task, {"nearest": asks.found_ball.astype(kind)})
+    for asks in {asks.part: asks for those in asking.values() for asks in those}.values():
+        if nearest and len(asks.places):
+            yield from arrays.packed(asks.part, task, {"nearest": asks.found_ball})
 
 
 class _Asking(NamedTuple):
     """A task's cells of a part."""
 
-    near: frozenset[int]  # parts in reach
+    part: int
     core_places: Array  # (k, d)
     core_balls: NDArray[np.int64]  # (k,)
     places: Array  # (q, d) of the others
@@ -322,20 +348,22 @@ class _Asking(NamedTuple):
     found_at: Array  # (q, d)
     found_ball: NDArray[np.int64]  # (q,)
 
-    @classmethod
-    def of(
-        cls, cells: SubDictionaries, part: int, tasks: int, task: int, radius: float, name: str
-    ) -> _Asking | None:
-        """None where a part has no cell of the task."""
-        own = np.flatnonzero(cells.owned(part, tasks) == task)
-        if not len(own):
-            return None
+
+def _asking(
+    cells: SubDictionaries, task: int, radius: float, name: str
+) -> dict[int, list[_Asking]]:
+    """For every part, in their order, those cells of a task that have it within reach."""
+    found: dict[int, list[_Asking]] = {part: [] for part in cells.parts}
+    for part in cells.parts:
         held = cells.read(part)
-        core = cells.marks(part, name)[own] > 0
+        own = held.of_task(task)
+        if not len(own):
+            continue
+        core = cells.told(part, name, np.bool_)[own]
         places = np.ascontiguousarray(held.tree.columns[:, own].T)
         others = np.ascontiguousarray(places[~core])
-        return cls(
-            frozenset(cells.near(places.min(axis=0), places.max(axis=0), radius)),
+        asks = _Asking(
+            part,
             np.ascontiguousarray(places[core]),
             cells.first_balls[part] + held.balls[own[core]].astype(np.int64),
             others,
@@ -344,15 +372,17 @@ class _Asking(NamedTuple):
             np.empty_like(others),
             np.full(len(others), -1, np.int64),
         )
+        for other in cells.near(places.min(axis=0), places.max(axis=0), radius):
+            found[other].append(asks)
+    return found
 
 
 # ---------------------------------------------------------------------- forests
-def merged(told: DataFrame, balls: int, tasks: int, most: int) -> tuple[Array, list[int]]:
+def merged(told: DataFrame, tasks: int, most: int) -> tuple[Array, list[int]]:
     """One forest of the links that all tasks have found, and how many edges each round had.
 
     Args:
         told: Of `link_core`, persisted.
-        balls: How many there are.
         tasks: That have told.
         most: Edges that the driver takes.
     """
@@ -366,7 +396,7 @@ def merged(told: DataFrame, balls: int, tasks: int, most: int) -> tuple[Array, l
         tasks = -(-tasks // FAN)
         dealt = forests.withColumn("task", (f.col("task") / FAN).cast("int"))
         together = dealt.repartition(tasks, "task")
-        forests = together.mapInArrow(partial(_merge, balls), from_arrow_schema(arrays.SCHEMA))
+        forests = together.mapInArrow(_merge, from_arrow_schema(arrays.SCHEMA))
         held.append(forests.persist())
         counts.append(_edges_in(forests))
     found = [
@@ -374,7 +404,7 @@ def merged(told: DataFrame, balls: int, tasks: int, most: int) -> tuple[Array, l
     ]
     for each in held:
         each.unpersist()
-    last = _forest_of(found, balls)
+    last = _forest_of(found)
     return last, [*counts, len(last)]
 
 
@@ -385,25 +415,24 @@ def _edges_in(forests: DataFrame) -> int:
     return sum(loads(layout)[0][2][0] for layout in told)
 
 
-def _merge(balls: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _merge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """A task of a round."""
     found, tasks = [], [0]
     for batch in batches:
         for row in batch.to_pylist():
             found.append(arrays.unpacked(row["layout"], row["bytes"])["edges"])
             tasks.append(row["task"])
-    yield from arrays.packed(EDGES, max(tasks), {"edges": _forest_of(found, balls)})
+    yield from arrays.packed(EDGES, max(tasks), {"edges": _forest_of(found)})
 
 
-def _forest_of(found: list[Array], balls: int) -> NDArray[np.int64]:
+def _forest_of(found: list[Array]) -> NDArray[np.int64]:
     """The edges that join two sets, one after another."""
-    parent = np.arange(balls, dtype=np.int64)
-    kept = [np.empty((0, 2), np.int64)]
-    for each in found:
-        edges = np.array(each, np.int64)
-        new = np.empty_like(edges)
-        kept.append(new[: keep_forest(parent, edges, new)])
-    return np.concatenate(kept)
+    edges = np.concatenate([np.empty((0, 2), np.int64), *found]).astype(np.int64)
+    balls, ends = np.unique(edges, return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    kept = np.empty_like(ends)
+    parent = np.arange(len(balls), dtype=np.int64)
+    return balls[kept[: keep_forest(parent, ends, kept)]]
 
 
 # ---------------------------------------------------------------------- labels
@@ -421,30 +450,26 @@ def _finish(
     keep_forest(parent, edges, np.empty_like(edges))
     lowest = np.full(cells.balls, LATEST)
     loads = np.zeros((2, tasks))
-    for part in cells.layouts:
-        held, owner = cells.read(part), cells.owned(part, tasks)
-        core = cells.marks(part, "core") > 0
+    for part in cells.parts:
+        held, core = cells.read(part), cells.told(part, "core", np.bool_)
         first = cells.first_balls[part]
         np.minimum.at(lowest, first + held.balls[core], held.lowest[core])
-        loads += [
-            np.bincount(owner, minlength=tasks),
-            np.bincount(owner, weights=held.weights, minlength=tasks),
-        ]
+        loads[0] += np.diff(held.ends, prepend=0)
+        loads[1] += [float(held.weights[held.of_task(task)].sum()) for task in range(tasks)]
     numbers, _ = number_clusters(parent, lowest)
     dense = lowest < LATEST
     clusters = int(numbers[dense].max(initial=-1)) + 1
-    layouts = {}
-    for part in cells.layouts:
-        held, core = cells.read(part), cells.marks(part, "core") > 0
+
+    def labels_of(part: int) -> Array:
+        held, core = cells.read(part), cells.told(part, "core", np.bool_)
         labels = np.full(len(core), -1, np.int32)
         labels[core] = numbers[cells.first_balls[part] + held.balls[core]]
         if part in nearest:
-            whose = _dealt_back(cells.owned(part, tasks)[~core], nearest[part])
+            whose = cells.dealt_back(part, nearest[part], among=~core)[~core]
             labels[~core] = np.where(whose >= 0, numbers[whose], -1)
-        (row,) = arrays.packed(part, 0, {"labels": labels, "core": core})
-        told = row.to_pylist()[0]
-        cells.carry(spark, folder, part, "labels", told["bytes"])
-        layouts[part] = told["layout"]
+        return labels
+
+    cells.tell(spark, folder, "labels", map(labels_of, cells.parts))
     share = loads.max(axis=1) / np.maximum(loads.mean(axis=1), 1e-300)
     balance = {"cells": float(share[0]), "points": float(share[1])}
-    return Graph(CellLabels(cells, layouts), clusters, counts, balance)
+    return Graph(CellLabels(cells), clusters, counts, balance)

@@ -89,8 +89,8 @@ def solved_apart(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
     return Labels(graph.labels, None), {
         "engine": "tasks",
         "clusters": graph.clusters,
-        "sub_dictionaries": len(cells.layouts),
-        "dictionary_bytes": cells.size,
+        "sub_dictionaries": len(cells.parts),
+        "dictionary_bytes": cells.trees.size,
         "balls": cells.balls,
         "edges": graph.edges,
         "balance": graph.balance,
@@ -107,7 +107,7 @@ def parted(job: Job, told: Counted, radius: float) -> SubDictionaries:
     compile_for_tasks(job.snapping)
     most = SUB_BYTES // (8 * job.snapping.dimension + 16)
     parting = parting_of(told.frame, job.snapping, told.rows, most)
-    return split(told, job.snapping, parting, radius, job.folder)
+    return split(told, job.snapping, parting, radius, job.folder, tasks_of(job))
 
 
 def solved_exactly(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:

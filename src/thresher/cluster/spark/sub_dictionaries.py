@@ -3,8 +3,10 @@
     driver      a sample of the cells → a tree of medians: which part a place belongs to
     shuffle     of the pieces, by part
     tasks       the pieces of a part → a tree of its cells, and what is asked of it later
-    driver      a file for each part, which Spark carries to every machine
+    driver      one file of all trees, which Spark carries to every machine
     tasks       map what they need: one copy a machine, however many workers
+
+What is found out of cells is a file for each figure, in the order of the parts and of their cells.
 
 Source: the sub-dictionaries of Song & Lee, RP-DBSCAN, SIGMOD 2018: there cut where halves are most
 even, here at medians of a sample; a part out of reach is skipped by the box around all of it.
@@ -13,10 +15,9 @@ even, here at medians of a sample; a part out of reach is skipped by the box aro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,8 @@ from thresher.cluster.kernels.tree_build import Tree, route, top_tree
 from thresher.cluster.points import ArrayPoints
 from thresher.cluster.row_table import empty_slots, find, slots_of
 from thresher.cluster.spark import arrays, pieces
-from thresher.cluster.spark.carried import carry, folder_of_workers, place_of
+from thresher.cluster.spark.bundles import Bundle, bundled, mapped_figure, tell
+from thresher.cluster.spark.carried import place_of
 from thresher.cluster.spark.dictionary import Counted, Snapping, in_chunks
 from thresher.cluster.tree import SAMPLED, grow
 
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Parting", "SubDictionaries", "SubDictionary", "in_order", "parting_of", "split"]
 
 MOST_LEVELS = 14
-BYTES_A_CELL = 64  # of the files, about
+BYTES_A_CELL = 64  # of the file, about
+TOGETHER = 8  # bits of a cell's number in its part: balls that begin with one go to one task
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: Fibonacci hashing
 
 Array = NDArray[Any]
@@ -67,64 +70,84 @@ class SubDictionary(NamedTuple):
     lowest: NDArray[np.int64]  # (n,) the lowest number of a point
     balls: NDArray[np.int32]  # (n,) ascending: cells within eps of each other
     slots: NDArray[np.int32]  # of the cells' hashes
+    dealt: NDArray[np.int32]  # (n,) cells in the order of the tasks that are asked about them
+    ends: NDArray[np.int64]  # (tasks,) where each task's cells end
 
     def numbers(self, rows: Array) -> NDArray[np.int32]:
         """Which cell each row (b, d) is; -1 for none."""
         return find(rows, self.slots, self.tree.columns.T)
 
+    def of_task(self, task: int) -> NDArray[np.int32]:
+        """The cells that a task is asked about, ascending."""
+        return self.dealt[self.ends[task - 1] if task else 0 : self.ends[task]]
+
 
 class SubDictionaries(NamedTuple):
     """What a task must know to read them."""
 
-    name: str  # of the files
-    folder: str  # as `carried.folder_of_workers` has it
+    trees: Bundle
     parting: Parting
-    layouts: dict[int, str]  # of the parts that have cells
     firsts: dict[int, int]  # number of each one's first cell, of all
     first_balls: dict[int, int]
-    balls: int  # of all
+    cells: int  # of all
+    balls: int
     lows: Array  # (parts, d) the box around each
     highs: Array
-    size: int  # bytes of all files
+
+    @property
+    def parts(self) -> list[int]:
+        """Those that have cells, ascending."""
+        return list(self.firsts)
 
     def read(self, part: int) -> SubDictionary:
         """One of them, mapped into memory."""
-        return _read(place_of(self.folder, f"{self.name}-{part}"), self.layouts[part])
+        return subdictionary(self.trees.read(part))
 
-    def owned(self, part: int, tasks: int) -> NDArray[np.int64]:
-        """(n,) which of so many tasks is asked about each cell: by a hash of its ball's number."""
-        numbers = self.first_balls[part] + np.arange(self.read(part).balls[-1] + 1)
-        mixed = (numbers.astype(np.uint64) + np.uint64(1)) * GOLDEN >> np.uint64(33)
-        return (mixed % np.uint64(tasks)).astype(np.int64)[self.read(part).balls]
+    def count(self, part: int) -> int:
+        """How many cells a part has."""
+        return len(self.read(part).weights)
 
-    def carry(
-        self, spark: SparkSession, folder: Path, part: int, name: str, content: bytes
-    ) -> None:
-        """Have Spark carry a file of a part's figures to every machine."""
-        path = folder / f"{self.name}-{part}-{name}"
-        arrays.write_packed(path, content)
-        carry(spark, path)
+    # ---- figures of all cells, or of all balls
+    def tell(self, spark: SparkSession, folder: Path, name: str, figures: Iterable[Array]) -> None:
+        """Have Spark carry a figure to every machine.
 
-    def file(self, part: int, name: str) -> Path:
-        """Where a file that was carried lies on this machine."""
-        return place_of(self.folder, f"{self.name}-{part}-{name}")
+        Args:
+            spark: Its session.
+            folder: Of the job.
+            name: Of the figure.
+            figures: An array a part, in their order.
+        """
+        tell(spark, folder / f"{self.trees.name}-{name}", figures)
 
-    def marks(self, part: int, name: str) -> NDArray[np.uint8]:
-        """(n,) 1 or 0, of a file of a bit for each cell of a part."""
-        bits = np.fromfile(self.file(part, name), np.uint8)
-        return np.unpackbits(bits, count=len(self.read(part).weights))
+    def told(self, part: int, name: str, kind: Any, *, of_balls: bool = False) -> Array:
+        """A figure of a part's cells, or of its balls, mapped into memory."""
+        path = place_of(self.trees.folder, f"{self.trees.name}-{name}")
+        first = (self.first_balls if of_balls else self.firsts)[part]
+        count = int(self.read(part).balls[-1]) + 1 if of_balls else self.count(part)
+        return mapped_figure(path, np.dtype(kind).str)[first : first + count]
+
+    def dealt_back(self, part: int, told: dict[int, Array], among: Array | None = None) -> Array:
+        """What tasks have told of their own cells, in the order of all.
+
+        Args:
+            part: Of the cells.
+            told: By task.
+            among: (n,) bool, cells that were told of; None for all. The others are 0.
+        """
+        held = self.read(part)
+        found = np.zeros(self.count(part), next(iter(told.values())).dtype)
+        for task, values in told.items():
+            own = held.of_task(task)
+            own = own if among is None else own[among[own]]
+            found[own] = values[: len(own)]
+        return found
 
     def near(self, low: Array, high: Array, radius: float) -> list[int]:
         """Parts that have a cell within a radius of a box, perhaps."""
         gaps = np.maximum(0.0, np.maximum(self.lows - high, low - self.highs))
         reach = (radius * (1 + 1e-9)) ** 2
         found = (gaps * gaps).sum(axis=1) <= reach
-        return [part for part, here in zip(self.layouts, found, strict=True) if here]
-
-
-@lru_cache(maxsize=1 << 14)
-def _read(path: Path, layout: str) -> SubDictionary:
-    return subdictionary(arrays.mapped(path, layout))
+        return [part for part, here in zip(self.parts, found, strict=True) if here]
 
 
 def subdictionary(held: dict[str, Array]) -> SubDictionary:
@@ -174,9 +197,9 @@ def _arrows() -> Any:
 
 # ---------------------------------------------------------------------- the parts
 def split(
-    told: Counted, snapping: Snapping, parting: Parting, radius: float, folder: Path
+    told: Counted, snapping: Snapping, parting: Parting, radius: float, folder: Path, tasks: int
 ) -> SubDictionaries:
-    """Build all parts, write their files, and have Spark carry these to every machine.
+    """Build all parts, write their file, and have Spark carry it to every machine.
 
     Args:
         told: Of the dictionary.
@@ -184,6 +207,7 @@ def split(
         parting: Which cell belongs to which part.
         radius: Cells within it are neighbours.
         folder: Of the job.
+        tasks: That will be asked about the cells.
     """
     from pyspark import StorageLevel
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -193,40 +217,40 @@ def split(
     cells_only = told.frame.where("cells > 0")
     routed = cells_only.mapInArrow(partial(_route, snapping, parting), schema)
     ordered = routed.repartition(parts, "bucket").sortWithinPartitions("bucket")
-    built = ordered.mapInArrow(partial(_build, snapping, radius), _arrows())
+    built = ordered.mapInArrow(partial(_build, snapping, radius, tasks), _arrows())
     built = built.persist(StorageLevel.DISK_ONLY)
-    spark = told.frame.sparkSession
-    name = f"thresher-{uuid4().hex}"
-    found: dict[int, tuple[str, int, int, Array, Array]] = {}
-    size = 0
+    found: dict[int, _Told] = {}
+
+    def look(part: int, held: dict[str, Array]) -> None:
+        box = held["boxes"][0].reshape(2, -1).copy()
+        found[part] = _Told(held["columns"].shape[1], int(held["balls"][-1]) + 1, box)
+
     try:
         built.select("number").toArrow()  # all of them, side by side
-        for row in in_chunks(built, told.rows * BYTES_A_CELL):
-            held = arrays.unpacked(row["layout"], row["bytes"])
-            path = folder / f"{name}-{row['number']}"
-            arrays.write_packed(path, row["bytes"])
-            carry(spark, path)
-            box = held["boxes"][0].reshape(2, -1).copy()
-            sizes = held["columns"].shape[1], int(held["balls"][-1]) + 1
-            found[row["number"]] = (row["layout"], *sizes, box[0], box[1])
-            size += len(row["bytes"])
+        rows = in_chunks(built, told.rows * BYTES_A_CELL)
+        trees = bundled(told.frame.sparkSession, folder, rows, look)
     finally:
         built.unpersist()
-    order = sorted(found)
-    cells = {part: found[part][1] for part in order}
-    balls = {part: found[part][2] for part in order}
+    cells = {part: found[part].cells for part in trees.layouts}
+    balls = {part: found[part].balls for part in trees.layouts}
     return SubDictionaries(
-        name,
-        folder_of_workers(spark, folder),
+        trees,
         parting,
-        {part: found[part][0] for part in order},
         counted_up(cells),
         counted_up(balls),
+        sum(cells.values()),
         sum(balls.values()),
-        np.array([found[part][3] for part in order]),
-        np.array([found[part][4] for part in order]),
-        size,
+        np.array([found[part].box[0] for part in trees.layouts]),
+        np.array([found[part].box[1] for part in trees.layouts]),
     )
+
+
+class _Told(NamedTuple):
+    """What the driver keeps of a part."""
+
+    cells: int
+    balls: int
+    box: Array  # (2, d)
 
 
 def counted_up(sizes: dict[int, int]) -> dict[int, int]:
@@ -246,22 +270,22 @@ def _route(
 
 
 def _build(
-    snapping: Snapping, radius: float, batches: Iterable[pa.RecordBatch]
+    snapping: Snapping, radius: float, tasks: int, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """The parts of a task, one after another: their pieces come so."""
     held: list[pieces.Piece] = []
     part = -1
     for row in pieces.one_by_one(batches):
         if row["bucket"] != part and held:
-            yield from arrays.packed(part, 0, in_order(held, radius))
+            yield from arrays.packed(part, 0, in_order(held, radius, part, tasks))
             held = []
         part = row["bucket"]
         held.append(pieces.decoded(row, snapping.dimension, snapping.side))
     if held:
-        yield from arrays.packed(part, 0, in_order(held, radius))
+        yield from arrays.packed(part, 0, in_order(held, radius, part, tasks))
 
 
-def in_order(held: list[pieces.Piece], radius: float) -> dict[str, Array]:
+def in_order(held: list[pieces.Piece], radius: float, part: int, tasks: int) -> dict[str, Array]:
     """A tree of pieces' cells, and what is asked of it: the arrays of a sub-dictionary."""
     rows, weights, lowest = (np.concatenate(each) for each in zip(*held, strict=True))
     tree = grow(ArrayPoints(rows), 0.0, 1, lambda *_: None)
@@ -273,5 +297,25 @@ def in_order(held: list[pieces.Piece], radius: float) -> dict[str, Array]:
     cells = tree.columns.T
     slots = slots_of(cells, empty_slots(len(weights)))
     tree = tree._replace(rows=tree.rows[:0])  # in which order they came is of no use
-    more = SubDictionary(tree, weights, node_weights, lowest, balls, slots)
+    owners = owners_of(balls, part, tasks)
+    dealt = np.argsort(owners, kind="stable").astype(np.int32)
+    ends = np.cumsum(np.bincount(owners, minlength=tasks))
+    more = SubDictionary(tree, weights, node_weights, lowest, balls, slots, dealt, ends)
     return {**tree._asdict(), **{name: getattr(more, name) for name in more._fields[1:]}}
+
+
+def owners_of(balls: NDArray[np.int32], part: int, tasks: int) -> NDArray[np.uint16]:
+    """(n,) which of so many tasks is asked about each cell, by a hash.
+
+    A ball has one owner. Neighbours have the same where they lie in the same few hundred cells,
+    so that a task meets fewer others; what is dense is scattered all the same.
+
+    Args:
+        balls: (n,) ascending.
+        part: Of the cells.
+        tasks: At most 2¹⁶.
+    """
+    first = np.searchsorted(balls, balls)  # of the cell's ball
+    keys = (np.uint64(part) << np.uint64(32)) + (first >> TOGETHER).astype(np.uint64)
+    mixed = (keys + np.uint64(1)) * GOLDEN >> np.uint64(33)
+    return (mixed % np.uint64(tasks)).astype(np.uint16)
