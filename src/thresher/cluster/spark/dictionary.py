@@ -44,7 +44,7 @@ __all__ = [
     "in_chunks",
 ]
 
-MOST_BYTES = 40 << 20  # of a task's tables, before their pieces are handed on
+MOST_BYTES = 32 << 20  # of a task's tables, before their pieces are handed on
 BUCKETS_A_TASK = 32  # small enough for a core's cache
 MOST_BUCKETS = 2_048  # each takes a task's memory and a row of its own
 TOGETHER = 1 << 17  # rows that are dealt out to buckets together

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from thresher.errors import MissingPackageError, RunError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["check_workers", "session"]
+__all__ = ["batches_in_bounds", "check_workers", "session"]
 
 OLDEST_JAVA = 17  # that PySpark 4 runs on
+BATCH_BYTES = 4 << 20  # that a worker is handed at once; Spark's own bound is 64 MiB
+BATCH_SETTING = "spark.sql.execution.arrow.maxBytesPerBatch"  # Spark 4.0 does not look at it
 
 
 def session() -> SparkSession:
@@ -49,6 +52,23 @@ def session() -> SparkSession:
     made: SparkSession = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     made.sparkContext.setLogLevel("ERROR")
     return made
+
+
+@contextmanager
+def batches_in_bounds(spark: SparkSession) -> Iterator[None]:
+    """Have Spark hand its workers small batches of what is run meanwhile.
+
+    A batch of pieces, each of many cells, would be as large as all of a task's.
+    """
+    before = spark.conf.get(BATCH_SETTING, None)
+    spark.conf.set(BATCH_SETTING, str(BATCH_BYTES))
+    try:
+        yield
+    finally:
+        if before is None:
+            spark.conf.unset(BATCH_SETTING)
+        else:
+            spark.conf.set(BATCH_SETTING, before)
 
 
 def check_java() -> None:

@@ -34,7 +34,7 @@ from thresher.cluster.spark.dictionary import Counted, Snapping
 from thresher.cluster.spark.labelling import ADDED, labelled
 from thresher.cluster.spark.measured import Phases
 from thresher.cluster.spark.rho import FINEST, affordable
-from thresher.cluster.spark.session import check_workers, session
+from thresher.cluster.spark.session import batches_in_bounds, check_workers, session
 from thresher.cluster.spark.solving import Job, gather, solved, solved_exactly
 from thresher.cluster.spark.source import check_added, open_source
 from thresher.cluster.threads import jobs_of
@@ -53,6 +53,11 @@ class SparkClustered(NamedTuple):
 
     rows: DataFrame  # as given, with ``cluster`` int32 and ``is_core`` bool
     statistics: dict[str, Any]
+    files: Path  # of the driver, which workers look labels up in
+
+    def release(self) -> None:
+        """Remove the files before the process ends; the rows can no longer be asked for."""
+        shutil.rmtree(self.files, ignore_errors=True)
 
 
 def dbscan(
@@ -112,23 +117,25 @@ def dbscan(
     )
     exact = rho == 0
     phases = Phases(spark, tell)
-    with phases.phase("checking the workers"):
-        compile_here(snapping)
-        check_workers(spark)
-    if exact or rho == "auto":
-        with phases.phase("choosing rho"):
-            snapping = affordable(source, snapping, driver_limit, exact=exact)
     folder = Path(tempfile.mkdtemp(prefix="thresher-"))
     # executors fetch the tables when they first label: they must outlive this call
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    job = Job(source, snapping, float(min_samples), jobs_of(n_jobs), driver_limit, phases, folder)
-    with phases.phase("counting the cells"):
-        cells = gather(job)
-    try:
-        refuse_no_weight(cells, snapping)
-        labels, found = solved_exactly(job, cells) if exact else solved(job, cells)
-    finally:
-        cells.frame.unpersist()
+    with batches_in_bounds(spark):
+        with phases.phase("checking the workers"):
+            compile_here(snapping)
+            check_workers(spark)
+        if exact or rho == "auto":
+            with phases.phase("choosing rho"):
+                snapping = affordable(source, snapping, driver_limit, exact=exact)
+        threads = jobs_of(n_jobs)
+        job = Job(source, snapping, float(min_samples), threads, driver_limit, phases, folder)
+        with phases.phase("counting the cells"):
+            cells = gather(job)
+        try:
+            refuse_no_weight(cells, snapping)
+            labels, found = solved_exactly(job, cells) if exact else solved(job, cells)
+        finally:
+            cells.frame.unpersist()
     statistics = {
         **found,
         "points": cells.points,
@@ -138,7 +145,7 @@ def dbscan(
         "shuffled_cells": cells.found,
         **phases.figures(),
     }
-    return SparkClustered(labelled(source, snapping, labels), statistics)
+    return SparkClustered(labelled(source, snapping, labels), statistics, folder)
 
 
 def compile_here(snapping: Snapping) -> None:
