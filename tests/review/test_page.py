@@ -605,6 +605,29 @@ def test_a_decision_whose_answer_is_lost_is_undone_by_one_key(serve, mode):
     site.expected = "ERR_FAILED"
 
 
+def test_an_undo_whose_answer_is_lost_takes_back_one_decision(serve):
+    site = serve()
+    page = site.tab()
+    press(page, "k", "x")
+    wait_until_saved(page)
+    lost = []
+
+    def lose(route):
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().status)
+            route.abort()
+
+    page.route("**/api/undo", lose)
+    press(page, "z")
+    wait_for(page, "#said", "Undone: 1 sample.")
+    wait_until_saved(page)
+    playwright.expect(page.locator("#trouble")).to_be_hidden()
+    assert ([200], {0}) == (lost, set(site.current()))
+    site.expected = "ERR_FAILED"
+
+
 def test_a_full_disk_is_said_in_the_servers_words(serve):
     """Cause and fix, as long as it lasts; questions that are answered meanwhile do not hide it."""
     site = serve()

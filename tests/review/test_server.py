@@ -199,6 +199,17 @@ def test_a_decision_that_is_sent_again_is_applied_once(client, review):
     assert 0 == undone(client)["decided"]
 
 
+def test_an_undo_that_is_sent_again_takes_back_one_batch(client, review):
+    ids = [each["sample_id"] for each in first(client, 2)]
+    decide(client, "keep", ids[0])
+    decide(client, "keep", ids[1])
+    for _ in range(2):
+        answer = client.post("/api/undo", json={"request": "tab-2"}).json()
+        assert [ids[1]] == [each["sample_id"] for each in answer["changes"]]
+    assert [ids[0]] == list(review.log.current())
+    assert 400 == client.post("/api/undo", json={"request": ""}).status_code
+
+
 def test_decisions_without_a_name_are_all_applied(client, review):
     """So are equal ones with names of their own, and one that was refused at first."""
     (item,) = first(client)

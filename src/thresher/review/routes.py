@@ -6,8 +6,8 @@
     GET  /api/run, /api/items, /api/undecided, /api/pairs, /api/pair
 
 Samples are named by their identifier, never by a path. A decision may bear a name of its own,
-{"sample_id": …, "decision": …, "request": …}: when its answer is lost and it is sent again, it is
-applied once.
+{"sample_id": …, "decision": …, "request": …}, and an undo {"request": …}: when its answer is lost
+and it is sent again, it is applied once.
 """
 
 from __future__ import annotations
@@ -84,12 +84,7 @@ def routes(review: Review) -> Starlette:
         asked = await body(request)
         samples = asked.get("sample_ids", [asked.get("sample_id")])
         decision = asked.get("decision")
-        name = asked.get("request")
-        if name is not None and not (isinstance(name, str) and 1 <= len(name) <= LONGEST_NAME):
-            raise ParameterError(
-                f"The name of a request is a text of 1 to {LONGEST_NAME} characters.",
-                "Leave it out, or give each request a new one.",
-            )
+        name = name_of(asked)
         if (
             not isinstance(samples, list)
             or not all(isinstance(each, str) for each in samples)
@@ -102,8 +97,8 @@ def routes(review: Review) -> Starlette:
         return JSONResponse(await run_in_threadpool(review.decide, samples, decision, name))
 
     async def undo(request: Request) -> Response:
-        await body(request)
-        return JSONResponse(await run_in_threadpool(review.undo))
+        name = name_of(await body(request))
+        return JSONResponse(await run_in_threadpool(review.undo, name))
 
     async def changes(request: Request) -> Response:
         since = whole(request.query_params.get("since", "0"))
@@ -158,6 +153,21 @@ def whole(text: str) -> int:
         raise ParameterError(
             f'"{text[:40]}" is no whole number.', "Load the page again."
         ) from error
+
+
+def name_of(asked: dict[str, Any]) -> str | None:
+    """The name that a request bears, so that it can be sent again.
+
+    Raises:
+        ParameterError: it is no short text.
+    """
+    name = asked.get("request")
+    if name is None or (isinstance(name, str) and 1 <= len(name) <= LONGEST_NAME):
+        return name
+    raise ParameterError(
+        f"The name of a request is a text of 1 to {LONGEST_NAME} characters.",
+        "Leave it out, or give each request a new one.",
+    )
 
 
 async def body(request: Request) -> dict[str, Any]:

@@ -135,29 +135,27 @@ class Review:
             )
         with self._lock:
             if request is not None and request in self._answered:
-                self._take_over()
-                return self._changes(self._answered[request])
+                return self._again(request)
             seen = self._event
             decided = [self._decide(each, decision) for each in sample_ids]
             self.log.append(decided)
-            if request is not None:
-                self._answered[request] = seen
-                if len(self._answered) > REQUESTS_KEPT:
-                    self._answered.popitem(last=False)
-            self._take_over()
-            return self._changes(seen)
+            return self._done(request, seen)
 
-    def undo(self) -> dict[str, Any]:
+    def undo(self, request: str | None = None) -> dict[str, Any]:
         """Take back the last batch.
+
+        Args:
+            request: As of `decide`.
 
         Raises:
             RunError: it cannot be written.
         """
         with self._lock:
+            if request is not None and request in self._answered:
+                return self._again(request)
             seen = self._event
             self.log.undo()
-            self._take_over()
-            return self._changes(seen)
+            return self._done(request, seen)
 
     def changes(self, since: int) -> dict[str, Any]:
         """What was decided and undone since an event."""
@@ -172,6 +170,20 @@ class Review:
             return int(self._decided.sum())
 
     # ------------------------------------------------------------------ within the lock
+    def _done(self, request: str | None, seen: int) -> dict[str, Any]:
+        """What a request has changed since an event."""
+        if request is not None:
+            self._answered[request] = seen
+            if len(self._answered) > REQUESTS_KEPT:
+                self._answered.popitem(last=False)
+        self._take_over()
+        return self._changes(seen)
+
+    def _again(self, request: str) -> dict[str, Any]:
+        """The answer to a request whose first answer was lost."""
+        self._take_over()
+        return self._changes(self._answered[request])
+
     def _take_over(self) -> None:
         """Read what was written to the log, by this process or another one."""
         newest = self.log.last_event()

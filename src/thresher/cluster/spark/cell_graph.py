@@ -273,11 +273,12 @@ def _mark_core(
     for part in cells.parts:
         held = cells.read(part)
         own = held.of_task(task)
-        core = np.empty(len(own), np.bool_)
-        for start in range(0, len(own), BLOCK):
-            here = own[start : start + BLOCK]
-            places = np.ascontiguousarray(held.tree.columns[:, here].T)
-            totals = np.zeros(len(here), held.weights.dtype)
+        core = held.ball_weights[held.balls[own]] >= min_samples  # the cells of a ball are near
+        asking = np.flatnonzero(~core)
+        for start in range(0, len(asking), BLOCK):
+            block = asking[start : start + BLOCK]
+            places = np.ascontiguousarray(held.tree.columns[:, own[block]].T)
+            totals = np.zeros(len(block), held.weights.dtype)
             near = cells.near(places.min(axis=0), places.max(axis=0), radius)
             for other in sorted(near, key=lambda each: each != part):  # most of it is at home
                 there = cells.read(other)
@@ -285,7 +286,7 @@ def _mark_core(
                     there.tree, there.weights, there.node_weights, places, radius * radius,
                     min_samples, totals,
                 )  # fmt: skip
-            core[start : start + BLOCK] = totals >= min_samples
+            core[block] = totals >= min_samples
         if len(own):
             yield from arrays.packed(part, task, {"core": np.packbits(core)})
 

@@ -69,6 +69,7 @@ class SubDictionary(NamedTuple):
     node_weights: Array  # (nodes,)
     lowest: NDArray[np.int64]  # (n,) the lowest number of a point
     balls: NDArray[np.int32]  # (n,) ascending: cells within eps of each other
+    ball_weights: Array  # (balls,)
     slots: NDArray[np.int32]  # of the cells' hashes
     dealt: NDArray[np.int32]  # (n,) cells in the order of the tasks that are asked about them
     ends: NDArray[np.int64]  # (tasks,) where each task's cells end
@@ -300,7 +301,9 @@ def in_order(held: list[pieces.Piece], radius: float, part: int, tasks: int) -> 
     owners = owners_of(balls, part, tasks)
     dealt = np.argsort(owners, kind="stable").astype(np.int32)
     ends = np.cumsum(np.bincount(owners, minlength=tasks))
-    more = SubDictionary(tree, weights, node_weights, lowest, balls, slots, dealt, ends)
+    starts = np.flatnonzero(np.diff(balls, prepend=-1))
+    of_balls = np.add.reduceat(weights, starts)
+    more = SubDictionary(tree, weights, node_weights, lowest, balls, of_balls, slots, dealt, ends)
     return {**tree._asdict(), **{name: getattr(more, name) for name in more._fields[1:]}}
 
 

@@ -120,7 +120,7 @@ async function deliver() {
       wait = 250;
       parcel.settled(answer);
     } catch (error) {
-      if (error instanceof Refused || parcel.once) {
+      if (error instanceof Refused) {
         outbox.shift();
         trouble("refused", `${parcel.lost} ${error.message}`);
         parcel.failed();
@@ -217,9 +217,8 @@ function undo() {
   return meanwhile(() => new Promise((done) => {
     post({
       path: "/api/undo",
-      content: {},
-      once: true, // a second try might undo twice
-      lost: "The undo may not have been done.",
+      content: { request: `${page}-${posted}` },
+      lost: "Not undone.",
       failed: () => {
         keys.length = 0;
         done();
