@@ -68,3 +68,32 @@ def test_sparse_sets_are_those_of_parents(pairs):
             unite_sparse(sparse, *roots)
     touched = {each for pair in pairs for each in pair}
     assert all(sparse[each] == 0 for each in range(31) if each not in touched)
+
+
+def test_stages_that_spark_has_forgotten_count_nothing():
+    from types import SimpleNamespace as Plain
+
+    from py4j.protocol import Py4JJavaError
+
+    from thresher.cluster.spark.measured import Phases
+
+    class Store:
+        def lastStageAttempt(self, number):  # noqa: N802 - its name in Java
+            if number == 1:
+                raise Py4JJavaError("no such stage", Plain(_target_id="o1"))
+            return Plain(shuffleWriteBytes=lambda: 10 * number, numFailedTasks=lambda: number)
+
+    tracker = Plain(
+        getJobIdsForGroup=lambda group: [7], getJobInfo=lambda job: Plain(stageIds=[1, 2, 3])
+    )
+    context = Plain(
+        uiWebUrl=None,
+        setJobGroup=lambda group, name: None,
+        setLocalProperty=lambda name, value: None,
+        statusTracker=lambda: tracker,
+        _jsc=Plain(sc=lambda: Plain(statusStore=Store)),
+    )
+    phases = Phases(Plain(sparkContext=context))
+    with phases.phase("counting"):
+        pass
+    assert (50, 5) == (phases.figures()["shuffle_bytes"], phases.failed_tasks)

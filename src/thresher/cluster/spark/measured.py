@@ -77,7 +77,12 @@ class Phases:
         self.seconds[name] = round(passed, 3)
 
     def _stages(self, group: str) -> Iterator[Any]:
-        """Spark's own figures of the stages of a group of jobs."""
+        """Spark's own figures of the stages of a group of jobs.
+
+        A session that has run thousands of stages forgets the oldest: they count nothing.
+        """
+        from py4j.protocol import Py4JJavaError
+
         context = self.context
         tracker, store = context.statusTracker(), context._jsc.sc().statusStore()
         seen: set[int] = set()
@@ -85,4 +90,8 @@ class Phases:
             found = tracker.getJobInfo(job)
             seen.update(found.stageIds if found is not None else ())
         for number in sorted(seen):
-            yield store.lastStageAttempt(number)
+            try:
+                stage = store.lastStageAttempt(number)
+            except Py4JJavaError:
+                continue
+            yield stage
