@@ -31,7 +31,7 @@ def rank_scores(losses: Tensor) -> Tensor:
     """
     known = torch.nonzero(~losses.isnan()).flatten()
     order = known[losses[known].sort(descending=True, stable=True).indices]
-    scores = torch.full_like(losses, torch.nan)
+    scores = torch.full((len(losses),), torch.nan, device=losses.device)
     scores[order] = torch.arange(1, len(order) + 1, device=losses.device) / max(1, len(order))
     return scores
 
