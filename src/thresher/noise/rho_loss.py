@@ -125,7 +125,8 @@ class RhoLoss(Method):
 
     Cost: a batch costs (1 + 3 keep) / 3 of one that is learned from in full, and teaches as many
     samples as keep says: for as many learned from, 4.3 times as much at 0.1. Hurts when: batches
-    are small, the run is short, or the halves are too few to learn from.
+    are small, the run is short, or the halves are too few to learn from. Once the right labels are
+    learned, wrong ones are chosen about as often as they occur.
     Source: Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning,
     and Not Yet Learnt, ICML 2022. Deviations: in one run, the losses of the halves are those of the
     training-mode passes in the epoch with the smallest mean of them; samples are chosen over the
