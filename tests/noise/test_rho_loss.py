@@ -12,7 +12,7 @@ from thresher.data.corruption import corrupt, symmetric_transition
 from thresher.errors import ParameterError, RecordError
 from thresher.noise import Batch, Irreducible, RhoLoss, Standard
 from thresher.noise.criterion import no_stream
-from thresher.noise.rho_loss import largest_reducible, one_half
+from thresher.noise.rho_loss import kept_of, largest_reducible, one_half
 from thresher.training.snapshots import Snapshots
 
 N, D, K = 40, 4, 3
@@ -32,18 +32,29 @@ def network(seed=0):
 def test_what_others_cannot_learn_either_is_not_chosen():
     """A loss of 5 of which 4.9 remain is worth less than one of 1 of which nothing does."""
     losses, irreducible = torch.tensor([5.0, 1.0, 0.2, 2.0]), torch.tensor([4.9, 0.0, 0.3, 0.5])
-    assert largest_reducible(losses, irreducible, 0.5).tolist() == [False, True, False, True]
+    assert largest_reducible(losses, irreducible, 2).tolist() == [False, True, False, True]
 
 
-@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), st.floats(0.05, 1), st.floats(-5, 5))
-def test_a_shift_of_all_irreducible_losses_changes_nothing(losses, keep, shift):
-    """Only differences count; int(keep · n) are chosen, one at least."""
-    values = torch.tensor(losses, dtype=torch.float64).round(decimals=3)
-    zero = torch.zeros_like(values)
-    first = largest_reducible(values, zero, keep)
-    second = largest_reducible(values + 2**3, zero + 2**3, keep)
-    assert torch.equal(first, second)
-    assert int(first.sum()) == max(1, int(keep * len(losses) + 1e-9))
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(-50, 50), st.data())
+def test_a_shift_of_all_losses_changes_nothing(losses, shift, choice):
+    """Only differences count; so many are chosen."""
+    values, zero = torch.tensor(losses).double(), torch.zeros(len(losses)).double()
+    count = choice.draw(st.integers(1, len(losses)))
+    first = largest_reducible(values, zero, count)
+    assert torch.equal(first, largest_reducible(values, zero + shift, count))
+    assert int(first.sum()) == count
+
+
+@given(st.integers(1, 2000), st.none() | st.floats(0.01, 1))
+def test_how_many_are_kept(samples, keep):
+    """The share that is written; else the 32 of the paper, a tenth to a half of the batch."""
+    kept = kept_of(samples, keep)
+    assert 1 <= kept <= samples
+    if keep is None:
+        assert kept == 32 or 1 <= kept <= samples // 2 + (samples == 1)
+        assert kept >= min(32, samples // 2)
+    else:
+        assert abs(kept - keep * samples) <= 1
 
 
 def test_a_low_temperature_takes_the_largest_and_a_high_one_draws_alike():
@@ -55,7 +66,7 @@ def test_a_low_temperature_takes_the_largest_and_a_high_one_draws_alike():
         found = torch.zeros(3)
         for _ in range(draws):
             uniform = torch.rand(3, generator=generator)
-            found += largest_reducible(losses, zero, 0.3, temperature=temperature, uniform=uniform)
+            found += largest_reducible(losses, zero, 1, temperature=temperature, uniform=uniform)
         return found / draws
 
     assert shares(1e-3, draws=100).tolist() == [0, 0, 1]
@@ -68,7 +79,8 @@ def test_a_step_learns_from_the_largest_reducible_losses():
     """The mean loss of a tenth, at least one; every sample is observed."""
     batch, model = data(), network()
     irreducible = torch.rand(N, generator=torch.Generator().manual_seed(3))
-    criterion = RhoLoss(Irreducible(irreducible, batch.labels)).start(N, K, epochs=2)
+    method = RhoLoss(Irreducible(irreducible, batch.labels), keep=0.1)
+    criterion = method.start(N, K, epochs=2)
     parts = criterion.step(model, batch, no_stream)
     losses = F.cross_entropy(model(batch.inputs), batch.labels, reduction="none")
     rows = (losses.detach() - irreducible).argsort(descending=True)[: N // 10]
@@ -192,7 +204,7 @@ def test_wrong_labels_are_irreducible_and_are_not_what_is_learned_first():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
-    criterion = RhoLoss().start(2000, 10, epochs=18)
+    criterion = RhoLoss(keep=0.1).start(2000, 10, epochs=18)
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     snapshots = Snapshots(model, optimizer, criterion)
     chosen, largest = [], []
@@ -203,7 +215,7 @@ def test_wrong_labels_are_irreducible_and_are_not_what_is_learned_first():
                 with torch.no_grad():
                     losses = F.cross_entropy(model(inputs[index]), labels[index], reduction="none")
                 known = criterion.history["irreducible"][index]
-                chosen.append(wrong[index][largest_reducible(losses, known, 0.1)])
+                chosen.append(wrong[index][largest_reducible(losses, known, 20)])
                 largest.append(wrong[index][losses.argsort(descending=True)[:20]])
             optimizer.zero_grad()
             batch = Batch(index, inputs[index], labels[index])
@@ -220,7 +232,7 @@ def test_wrong_labels_are_irreducible_and_are_not_what_is_learned_first():
 def test_trusted_samples_are_always_learned_from():
     """Beside the largest; keep of all = 1 is standard training."""
     batch, trusted = data(), torch.arange(N) % 7 == 0
-    method = RhoLoss(Irreducible(torch.zeros(N), batch.labels))
+    method = RhoLoss(Irreducible(torch.zeros(N), batch.labels), keep=0.1)
     parts = method.start(N, K, epochs=2, trusted=trusted).step(network(), batch, no_stream)
     assert int(trusted.sum()) <= int(parts.totals) <= int(trusted.sum()) + N // 10
     whole = RhoLoss(Irreducible(torch.zeros(N), batch.labels), keep=1).start(N, K, epochs=2)

@@ -5,7 +5,7 @@ saw its label makes of it tells the two apart: the loss that remains there canno
 
     IL_i  = loss of sample i under a network trained on other samples
     RHO_i = loss_i - IL_i
-    learn from the keep · n samples of each batch with the largest RHO
+    learn from the samples of each batch with the largest RHO
 
 Without losses from elsewhere, the run is three trainings of equal length: one on each half of the
 samples, which give the IL of the other half, and then the one that learns by them.
@@ -29,9 +29,10 @@ from thresher.noise.criterion import Criterion
 from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
 from thresher.ranges import check_positive
 
-__all__ = ["Irreducible", "RhoLoss", "largest_reducible", "one_half"]
+__all__ = ["Irreducible", "RhoLoss", "kept_of", "largest_reducible", "one_half"]
 
 ROUNDS = 3  # two halves, and the training that learns by them
+PUBLISHED = 32  # samples learned from, of 320
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,36 @@ def one_half(samples: int, seed: int) -> Tensor:
     return half
 
 
+def kept_of(samples: int, keep: float | None) -> int:
+    """How many samples of a batch are learned from, at least one.
+
+    >>> [kept_of(n, None) for n in (1, 32, 100, 320, 1000)], kept_of(320, 0.25)
+    ([1, 16, 32, 32, 100], 80)
+
+    Args:
+        samples: n, in the batch.
+        keep: Share to keep, in (0, 1]; None = 32 as published, at least a tenth and at most half.
+    """
+    if keep is None:
+        return max(1, min(samples // 2, max(PUBLISHED, samples // 10)))
+    # a hair above, so that 0.3 · 10 = 2.999…9 keeps three
+    return max(1, int(keep * samples + 1e-9))
+
+
 def largest_reducible(
     losses: Tensor,
     irreducible: Tensor,
-    keep: float,
+    count: int,
     *,
     temperature: float | None = None,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Choose int(keep · n) of n rows, at least one, by RHO = loss - IL.
+    """Choose so many of n rows by RHO = loss - IL.
 
     Args:
         losses: (n,) float.
         irreducible: (n,) float.
-        keep: In (0, 1].
+        count: Rows to choose, in 1 … n.
         temperature: T > 0; rows are drawn one after the other in proportion to exp(RHO / T). None
             takes the largest.
         uniform: (n,) float in [0, 1), a number of its own for every row; only to draw.
@@ -101,8 +118,6 @@ def largest_reducible(
     if temperature is not None and uniform is not None:
         # the largest of RHO / T and Gumbel noise, and so on among the rest
         reducible = reducible / temperature - (-torch.log1p(-uniform.double())).log()
-    # a hair above, so that 0.3 · 10 = 2.999…9 keeps three
-    count = min(len(losses), max(1, int(keep * len(losses) + 1e-9)))
     chosen = torch.zeros(len(losses), dtype=torch.bool, device=losses.device)
     chosen[reducible.sort(descending=True, stable=True).indices[:count]] = True
     return chosen
@@ -114,8 +129,8 @@ class RhoLoss(Method):
     Args:
         irreducible: Losses under networks that did not learn from the samples. None makes them in
             the same run, whose epochs are then three trainings of equal length.
-        keep: Share of a batch that is learned from, in (0, 1]. Default 0.1 (Mindermann et al.
-            2022): of 320 samples, 32. It is the batch that has to be large.
+        keep: Share of a batch that is learned from, in (0, 1]. Default None: 32 samples, which are
+            a tenth of a batch of 320 (Mindermann et al. 2022), and at most half of a smaller batch.
         temperature: T > 0, to draw in proportion to exp(RHO / T). Default None: the largest.
 
     Raises:
@@ -125,8 +140,9 @@ class RhoLoss(Method):
 
     Cost: a batch costs (1 + 3 keep) / 3 of one that is learned from in full, and teaches as many
     samples as keep says: for as many learned from, 4.3 times as much at 0.1. Hurts when: batches
-    are small, the run is short, or the halves are too few to learn from. Once the right labels are
-    learned, wrong ones are chosen about as often as they occur.
+    are small and keep is too (steps by a few samples with the largest losses diverge), the run is
+    short, or the halves are too few to learn from. Once the right labels are learned, wrong ones
+    are chosen about as often as they occur.
     Source: Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning,
     and Not Yet Learnt, ICML 2022. Deviations: in one run, the losses of the halves are those of the
     training-mode passes in the epoch with the smallest mean of them; samples are chosen over the
@@ -141,7 +157,7 @@ class RhoLoss(Method):
         self,
         irreducible: Irreducible | None = None,
         *,
-        keep: float = 0.1,
+        keep: float | None = None,
         temperature: float | None = None,
     ) -> None:
         check_positive("keep", keep, below=1)
@@ -224,7 +240,7 @@ class RhoLoss(Method):
             chosen[trained] = largest_reducible(
                 seen.losses[0][trained],
                 known[seen.index[trained]],
-                self.keep,
+                kept_of(int(trained.sum()), self.keep),
                 temperature=self.temperature,
                 uniform=uniform[trained],
             )
