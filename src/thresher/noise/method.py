@@ -16,8 +16,8 @@ A method is a rule and its hyper-parameters. It overrides one to three of the fi
 `begin` runs once before all of them and says what has to be remembered. The history is observed
 after `decide`, or before it where `observe_first` is set. A method with a `step` of its own makes
 its forward passes itself, and calls `Criterion.gather`, `observe` and `weigh` as `parts` does;
-`chosen_rows.py` is such a step for methods that learn from a part of each batch. A template to start
-from is `docs/template_method.py`.
+`chosen_rows.py` is such a step for methods that learn from a part of each batch. A template to
+start from is `docs/template_method.py`.
 """
 
 from __future__ import annotations
