@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from thresher.errors import LabelError, ParameterError, RecordError
 from thresher.history import (
     AUDIT,
+    BOUNDARY_DISTANCE,
+    LAST_LOSS,
     Column,
     SampleHistory,
 )
@@ -47,6 +49,8 @@ def counted_slowly(seen, samples, classes):
     found = {name: np.zeros(samples) for name in names}
     found["probability_sum"] = np.zeros((samples, classes))
     found["last_prediction"] = np.full(samples, -1)
+    found["last_loss"] = np.full(samples, np.nan)
+    found["boundary_distance"] = np.full(samples, np.nan)
     for i, logits, label in seen:
         z = logits.double().numpy()
         p = np.exp(z - z.max())
@@ -61,6 +65,9 @@ def counted_slowly(seen, samples, classes):
         found["given_square_sum"][i] += p[label] ** 2
         found["probability_sum"][i] += p
         found["last_prediction"][i] = prediction
+        found["last_loss"][i] = -math.log(p[label])
+        largest = math.sqrt(classes - 1) / classes
+        found["boundary_distance"][i] = p.std() / largest * (1 if prediction == label else -1)
     return found
 
 
@@ -69,7 +76,7 @@ def counted_slowly(seen, samples, classes):
 def test_columns_equal_a_count_one_visit_at_a_time(repeat, block):
     """Whatever the block size, and with samples drawn twice in a batch."""
     history = SampleHistory(11, 4)
-    history.declare(*AUDIT)
+    history.declare(*AUDIT, LAST_LOSS, BOUNDARY_DISTANCE)
     history._block_rows = block
     seen = observe_randomly(history, 30, repeat=repeat)
     for name, expected in counted_slowly(seen, 11, 4).items():
@@ -146,6 +153,29 @@ def test_ring_counts_the_last_predictions_and_run_length_the_unanimous_ones(stre
         assert int(mode[sample]) == latest
         unanimous = len(last) == window and len(set(last)) == 1
         assert bool(history["run_length"][sample] >= window) == unanimous
+
+
+@given(
+    stream=st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=25),
+    window=st.integers(1, 6),
+    longer=st.integers(0, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_ring_that_is_longer_for_another_reader_tells_each_the_same(stream, window, longer):
+    """Whoever declares first; the last q of more than q predictions are those of a ring of q."""
+    index, found = torch.arange(5), []
+    for widths in ([window], [window, window + longer], [window + longer, window]):
+        history = SampleHistory(5, 4)
+        for width in widths:
+            history.declare(Column("predictions", "class", width=width))
+        history.declare(Column("pushes", torch.int32))
+        for predictions in stream:
+            logits = torch.nn.functional.one_hot(torch.tensor(predictions), 4).float()
+            history.observe(index, logits, torch.zeros(5, dtype=torch.int64))
+        found.append(prediction_counts(history["predictions"], history["pushes"], 4, window))
+    for counts, mode in found[1:]:
+        assert torch.equal(found[0][0], counts)
+        assert torch.equal(found[0][1], mode)
 
 
 @pytest.mark.parametrize(

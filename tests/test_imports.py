@@ -39,6 +39,8 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
     **dict.fromkeys(
         (
             "history",
+            "boundary_distance",
+            "phases",
             "held_out_average",
             "label_history",
             "ranges",

@@ -22,10 +22,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thresher.boundary_distance import signed_deviation
 from thresher.errors import LabelError, ParameterError, RecordError
 from thresher.held_out_average import HeldOutAverage
 
-__all__ = ["AUDIT", "TRACE", "Column", "SampleHistory", "missing_index"]
+__all__ = [
+    "AUDIT",
+    "BOUNDARY_DISTANCE",
+    "LAST_LOSS",
+    "TRACE",
+    "Column",
+    "SampleHistory",
+    "missing_index",
+]
 
 TOP = 8  # classes a sample keeps in the compact form of its mean probability
 DENSE_BYTES = 128 * 2**20  # above this, the (N, k) sums give way to the compact form
@@ -50,6 +59,12 @@ class Column:
     fill: float = 0
 
 
+#: Cross-entropy against the given label at the last visit; NaN before the first.
+LAST_LOSS = Column("last_loss", fill=math.nan)
+
+#: Signed distance of the last prediction from the uniform one; NaN before the first visit.
+BOUNDARY_DISTANCE = Column("boundary_distance", fill=math.nan)
+
 #: The probability of the given label in every epoch, in steps of 1/255; one byte an epoch.
 TRACE = "given_trace"
 
@@ -59,6 +74,8 @@ DIGESTED = frozenset(
         "given",
         "visits",
         "last_prediction",
+        "last_loss",
+        "boundary_distance",
         "correct",
         "forgetting",
         "loss_sum",
@@ -99,6 +116,8 @@ class SampleHistory:
     ==================== =================================================================
     visits               training-mode forward passes of the sample
     last_prediction      most probable class at the last visit; -1 before the first
+    last_loss            cross-entropy against the given label at the last visit
+    boundary_distance    deviation of the probabilities at the last visit (boundary_distance.py)
     correct, forgetting  visits that predicted the given label; right → wrong transitions
     loss_sum             cross-entropy against the given label, summed over visits
     margin_sum           logit of the given label minus the best other one (AUM, Pleiss 2020)
@@ -107,7 +126,8 @@ class SampleHistory:
                          where N·k is large, the eight largest: `top_classes`, `top_sums`, and
                          `given_window_sum` exactly
     given_trace          probability of the given label in each epoch, (N, epochs) uint8
-    predictions, pushes  ring of the last predictions, and how many were ever pushed
+    predictions, pushes  ring of the last predictions, and how many were ever pushed; as long as
+                         the longest of those declared, so readers say how many they want
     run_label, …length   the last prediction and for how many visits it has been the same
     ==================== =================================================================
 
@@ -154,6 +174,8 @@ class SampleHistory:
     def declare(self, *columns: Column) -> None:
         """Add columns; a name that is there already must have the same shape and dtype.
 
+        The ring of predictions alone may be declared with several widths: the widest serves all.
+
         Raises:
             RecordError: the first batch has been observed already, or two declarations differ.
         """
@@ -176,6 +198,10 @@ class SampleHistory:
         width = self.classes if column.width == "classes" else column.width
         shape = (self.samples,) if width is None else (self.samples, width)
         there = self._columns.get(column.name)
+        if there is not None and column.name == "predictions" and not self._started:
+            if width is None or there.shape[1] >= width:
+                return
+            there = None
         if there is not None:
             if there.shape != shape or there.dtype != dtype:
                 raise RecordError(
@@ -314,6 +340,10 @@ class SampleHistory:
         add("visits", torch.ones_like(index))
         add("correct", hit)
         add("loss_sum", -log_given)
+        if "last_loss" in columns:
+            columns["last_loss"][index] = -log_given
+        if "boundary_distance" in columns:
+            columns["boundary_distance"][index] = signed_deviation(probability, labels)
         add("given_sum", given)
         add("given_square_sum", given.square())
         if "margin_sum" in columns:

@@ -7,28 +7,43 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["prediction_counts", "uncertainty"]
+__all__ = ["prediction_counts", "slot_ages", "uncertainty"]
 
 
-def prediction_counts(ring: Tensor, pushes: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """How often each class stands in the filled slots of a prediction ring, and the mode.
+def slot_ages(pushes: Tensor, slots: int) -> Tensor:
+    """How old each slot of a prediction ring is, (B, slots) integer; 0 = the latest prediction.
+
+    Slots that were never filled are as old as `pushes`, or older.
+
+    >>> slot_ages(torch.tensor([2, 5]), 4)
+    tensor([[1, 0, 3, 2],
+            [0, 3, 2, 1]])
+    """
+    return (pushes[:, None] - 1 - torch.arange(slots, device=pushes.device)) % slots
+
+
+def prediction_counts(
+    ring: Tensor, pushes: Tensor, classes: int, window: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """How often each class stands among the last predictions of a ring, and the mode.
 
     Args:
         ring: (B, q) integer, the last predictions; slot n mod q holds the n-th.
         pushes: (B,) integer, predictions ever pushed.
         classes: k.
+        window: Count the last so many, <= q; None = all of the ring, which others may have wanted
+            longer.
 
     Returns:
         counts (B, k) float32; mode (B,) int64, of equally frequent classes the most recent one,
         -1 where nothing was pushed.
     """
     slots = ring.shape[1]
-    place = torch.arange(slots, device=ring.device)
-    filled = place < pushes[:, None]  # (B, q)
+    age = slot_ages(pushes, slots)
+    filled = age < pushes.clamp(max=slots if window is None else window)[:, None]  # (B, q)
     labels = ring.long().clamp(min=0)
     counts = torch.zeros(len(ring), classes, device=ring.device)
     counts.scatter_add_(1, labels, filled.float())
-    age = (pushes[:, None] - 1 - place) % slots  # 0 = the latest
     votes = counts.gather(1, labels) - age / (slots + 1)
     best = votes.masked_fill(~filled, -math.inf).argmax(1, keepdim=True)
     mode = labels.gather(1, best).squeeze(1)

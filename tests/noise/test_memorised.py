@@ -5,7 +5,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from thresher.history import SampleHistory
+from thresher.history import Column, SampleHistory
+from thresher.noise import MORPH, SELFIE, Prestopping
 from thresher.noise.memorised import label_history, memorised, memorised_share, safest
 
 
@@ -93,3 +94,29 @@ def test_of_equally_firm_samples_the_easier_ones_are_kept():
     losses = torch.tensor([0.3, 0.1, 0.2, 0.1])
     assert safest(known, firm, losses, 2).tolist() == [False, True, False, True]
     assert safest(known, firm, torch.ones(4), 2).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [MORPH(0.2, window=4), Prestopping(0.2, window=4), SELFIE(0.2, threshold=0.6, warmup=4)],
+    ids=lambda each: each.name,
+)
+def test_a_ring_that_is_longer_for_another_reader_changes_no_decision(method):
+    """A selector may want more predictions of the same ring: sums and history are the same."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(30) % 3
+    runs = [method.start(30, 3, epochs=16, labels=labels) for _ in range(2)]
+    runs[1].history.declare(Column("predictions", "class", width=9))
+    assert runs[0].history["predictions"].shape[1] == 4
+    for epoch in range(16):
+        for index in torch.randperm(30, generator=generator).split(10):
+            logits = torch.randn(10, 3, generator=generator)
+            logits[torch.arange(10), labels[index]] += epoch / 8
+            first, second = (run.parts(index, logits, labels[index]) for run in runs)
+            assert torch.equal(first.sums, second.sums)
+            assert torch.equal(first.totals, second.totals)
+        for run in runs:
+            run.applied(run.end_epoch())
+    assert [getattr(runs[0].method, each) for each in method.state] == [
+        getattr(runs[1].method, each) for each in method.state
+    ]

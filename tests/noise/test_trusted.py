@@ -11,7 +11,7 @@ from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Plan, Step
 
 N, K = 24, 3
-OWN_PASSES = {"mixup"}  # no decision of its own: every label counts
+OWN_PASSES = {"mixup", "selective-backprop", "rho-loss"}  # they start from inputs, not from outputs
 
 
 def batches(method, trusted, epochs=6):

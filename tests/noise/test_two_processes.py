@@ -23,6 +23,8 @@ ALONE = {
     "jocor": [whole],
     "morph": [whole],
     "prestopping": [whole],
+    "selective-backprop": [whole],
+    "rho-loss": [whole],
     "mixup": HALVES,  # each process mixes its own rows
 }
 

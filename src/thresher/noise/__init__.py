@@ -3,7 +3,7 @@
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
 ['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
-'prestopping', 'sce', 'selfie', 'standard']
+'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from thresher.noise.mixup import Mixup
     from thresher.noise.morph import MORPH
     from thresher.noise.prestopping import Prestopping
+    from thresher.noise.rho_loss import Irreducible, RhoLoss
     from thresher.noise.sce import SCE
+    from thresher.noise.selective_backprop import SelectiveBackprop
     from thresher.noise.selfie import SELFIE
     from thresher.noise.standard import Standard
 
@@ -42,6 +44,7 @@ __all__ = [
     "CoTeaching",
     "Criterion",
     "Decision",
+    "Irreducible",
     "JoCoR",
     "LabelSmoothing",
     "Method",
@@ -49,6 +52,8 @@ __all__ = [
     "Parts",
     "Plan",
     "Prestopping",
+    "RhoLoss",
+    "SelectiveBackprop",
     "Standard",
     "Step",
     "make_method",
@@ -69,6 +74,8 @@ METHODS = {
     "selfie": "SELFIE",
     "prestopping": "Prestopping",
     "morph": "MORPH",
+    "selective-backprop": "SelectiveBackprop",
+    "rho-loss": "RhoLoss",
 }
 
 _MODULES = {
@@ -78,13 +85,16 @@ _MODULES = {
     "Criterion": "criterion",
     "ELR": "elr",
     "GCE": "gce",
+    "Irreducible": "rho_loss",
     "JoCoR": "jocor",
     "LabelSmoothing": "label_smoothing",
     "MORPH": "morph",
     "Mixup": "mixup",
     "Prestopping": "prestopping",
+    "RhoLoss": "rho_loss",
     "SCE": "sce",
     "SELFIE": "selfie",
+    "SelectiveBackprop": "selective_backprop",
     "Standard": "standard",
     **dict.fromkeys(("Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step"), "method"),
 }

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from thresher.history import Column
-from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
+from thresher.noise.method import Change, Decision, Method, Plan, Step
 from thresher.noise.rate import RATE_COLUMNS, estimate_rate
 from thresher.noise.small_loss import small_loss
+from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive, check_rate
 
 __all__ = ["CoTeaching"]

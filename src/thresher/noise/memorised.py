@@ -33,33 +33,40 @@ def label_history(window: int) -> tuple[Column, Column]:
     return Column("predictions", "class", width=window), Column("pushes", torch.int32)
 
 
-def memorised(history: SampleHistory, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def memorised(
+    history: SampleHistory, index: Tensor, labels: Tensor, window: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Which of these samples are memorised, and how firmly; over as many predictions as there are.
 
     Args:
         history: With the columns of `label_history`.
         index: (B,) int64 stable sample indices.
         labels: (B,) int64 given labels.
+        window: q, predictions that count; None = all of the ring, which another reader may have
+            wanted longer.
 
     Returns:
         (B,) bool; and h(given), (B,) float in [0, 1]. False and 0 before the first prediction.
     """
     pushes = history["pushes"][index]
-    counts, mode = prediction_counts(history["predictions"][index], pushes, history.classes)
+    ring = history["predictions"][index]
+    counts, mode = prediction_counts(ring, pushes, history.classes, window)
     votes = counts.gather(1, labels[:, None]).squeeze(1)
     return mode == labels, votes / counts.sum(1).clamp(min=1)
 
 
-def memorised_share(history: SampleHistory) -> float:
+def memorised_share(history: SampleHistory, window: int | None = None) -> float:
     """|M| over the number of samples that may be trained and were seen; between two epochs."""
     rows = torch.nonzero(history["eligible"] & (history["pushes"] > 0)).flatten()
     given, found = history["given"], 0
     for block in torch.split(rows, max(1, BLOCK_COUNTS // history.classes)):
-        found += int(memorised(history, block, given[block].long())[0].sum())
+        found += int(memorised(history, block, given[block].long(), window)[0].sum())
     return found / max(1, len(rows))
 
 
-def safe_set(history: SampleHistory, step: Step, cap: float | None = None) -> Tensor:
+def safe_set(
+    history: SampleHistory, step: Step, cap: float | None = None, window: int | None = None
+) -> Tensor:
     """The memorised samples of a step that may be trained; with a cap the safest of them alone.
 
     Args:
@@ -67,11 +74,12 @@ def safe_set(history: SampleHistory, step: Step, cap: float | None = None) -> Te
         step: The step.
         cap: Largest share of the batch's trained samples, in (0, 1], rounded down but at least
             one; None = no limit.
+        window: As of `memorised`.
 
     Returns:
         (G,) bool.
     """
-    known, confidence = memorised(history, step.index, step.labels)
+    known, confidence = memorised(history, step.index, step.labels, window)
     trained = len(known)
     if step.eligible is not None:
         known, trained = known & step.eligible, int(step.eligible.sum())

@@ -15,14 +15,14 @@ A method is a rule and its hyper-parameters. It overrides one to three of the fi
 
 `begin` runs once before all of them and says what has to be remembered. The history is observed
 after `decide`, or before it where `observe_first` is set. A method with a `step` of its own makes
-its forward passes itself, and calls `Criterion.gather`, `observe` and `weigh` as `parts` does. A
-template to start from is `docs/template_method.py`.
+its forward passes itself, and calls `Criterion.gather`, `observe` and `weigh` as `parts` does;
+`chosen_rows.py` is such a step for methods that learn from a part of each batch. A template to
+start from is `docs/template_method.py`.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -37,7 +37,7 @@ from thresher.history import Column, SampleHistory
 if TYPE_CHECKING:
     from thresher.noise.criterion import Criterion
 
-__all__ = ["Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step", "given", "shortened"]
+__all__ = ["Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step", "given"]
 
 
 @dataclass(frozen=True)
@@ -253,19 +253,3 @@ def given(values: Tensor, targets: Tensor) -> Tensor:
     if targets.dim() == values.dim():
         return (values * targets).sum(-1)
     return values.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-
-
-def shortened(written: int | None, paper: int, limit: int | None) -> int:
-    """Length of a phase: as the user wrote it, else the paper's, shortened to a short run.
-
-    >>> shortened(None, 25, 15), shortened(None, 25, None), shortened(40, 25, 15)
-    (15, 25, 40)
-    """
-    if written is not None:
-        return written
-    return paper if limit is None else max(1, min(paper, limit))
-
-
-def quarter(epochs: int | None) -> int | None:
-    """A quarter of the run, rounded up; None when its length is unknown."""
-    return None if epochs is None else math.ceil(epochs / 4)

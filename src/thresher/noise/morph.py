@@ -21,8 +21,9 @@ from torch import Tensor
 from thresher.errors import ParameterError
 from thresher.history import Column
 from thresher.noise.memorised import label_history, memorised_share, safe_set
-from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
+from thresher.noise.method import Change, Decision, Method, Plan, Step
 from thresher.noise.rate import MIXTURE_COLUMNS, RATE_COLUMNS, SETTLED, estimate_rate, mixture_rate
+from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive, check_rate
 
 __all__ = ["MORPH", "ramp_up", "squared_distance"]
@@ -124,7 +125,7 @@ class MORPH(Method):
         """Every sample while seeding; then the safe set, and consistency for the whole batch."""
         if self.switched_at < 0:
             return Decision()
-        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None)
+        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None, self.window)
         weights = safe.to(step.losses.dtype)
         if step.rest is None or not self.consistency:
             return Decision(weights)
@@ -148,7 +149,7 @@ class MORPH(Method):
         if self.noise_rate is None:
             self.rate = self.estimated_rate()
         half = math.inf if self.plan.epochs is None else SEEDING_SHARE * self.plan.epochs
-        crossed = memorised_share(self.history) >= 1 - self.rate - self.margin
+        crossed = memorised_share(self.history, self.window) >= 1 - self.rate - self.margin
         if crossed or (done >= half and self.rate > 0):
             self.switched_at = done
         return None

@@ -18,8 +18,9 @@ from typing import Literal
 
 from thresher.history import Column
 from thresher.noise.memorised import label_history, safe_set
-from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
+from thresher.noise.method import Change, Decision, Method, Plan, Step
 from thresher.noise.rate import RATE_COLUMNS, estimate_rate
+from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive, check_rate
 
 __all__ = ["Prestopping", "stop_rule"]
@@ -118,7 +119,7 @@ class Prestopping(Method):
         """Every sample in phase I; the firmest memorised ones in phase II."""
         if self.stopped_at < 0:
             return Decision()
-        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None)
+        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None, self.window)
         return Decision(safe.to(step.losses.dtype))
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:

@@ -20,9 +20,10 @@ from torch import Tensor
 from thresher.errors import ParameterError
 from thresher.history import Column
 from thresher.label_history import prediction_counts, uncertainty
-from thresher.noise.method import Change, Decision, Method, Plan, Step, quarter, shortened
+from thresher.noise.method import Change, Decision, Method, Plan, Step
 from thresher.noise.rate import RATE_COLUMNS, SETTLED, estimate_rate
 from thresher.noise.small_loss import small_loss
+from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive, check_rate
 
 __all__ = ["SELFIE", "one_dissent"]
@@ -129,7 +130,9 @@ class SELFIE(Method):
                 index
             ].long()
         pushes = history["pushes"][index]
-        counts, mode = prediction_counts(history["predictions"][index], pushes, self.plan.classes)
+        counts, mode = prediction_counts(
+            history["predictions"][index], pushes, self.plan.classes, self.window_epochs
+        )
         return (pushes >= self.window_epochs) & (uncertainty(counts) <= self.threshold), mode
 
     def decide(self, step: Step) -> Decision:

@@ -18,7 +18,11 @@ and stands with the methods in `noise/`.
 
 A selector is a rule and its hyper-parameters. What it knows of the samples lies in the history, so
 that one record serves it, the noise methods and the audit; the same history and epoch give the same
-answer.
+answer. `begin` resolves what depends on the run: whoever starts a run begins a copy, as
+`Method.start` does.
+
+Rows that are kept out of training (`eligible`) are scored like the others and stay in every plan:
+what is predicted of them is what they are there for, and the criterion gives them no weight.
 """
 
 from __future__ import annotations
@@ -29,9 +33,11 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from thresher.errors import ParameterError
 from thresher.history import Column, SampleHistory
+from thresher.phases import quarter, shortened
 
-__all__ = ["Observed", "Planned", "Rows", "Scored", "Selector"]
+__all__ = ["Observed", "Planned", "Rows", "Scored", "Selector", "warmup_epochs"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Scored(Selector):
 
     Attributes:
         warmup: Epochs of shuffled batches before the first drawn ones; scores move meanwhile.
+            Known after `begin`.
     """
 
     warmup: int = 0
@@ -103,7 +110,10 @@ class Scored(Selector):
         return None
 
     def rescore(self, observed: Observed) -> Tensor | None:
-        """Score the rows of a step anew, (G,) float32 in [0, 1]; None = not before `refresh`."""
+        """Score the rows of a step anew, (G,) float32 in [0, 1]; None = not before `refresh`.
+
+        NaN leaves a row's score as it was.
+        """
         return None
 
 
@@ -119,3 +129,27 @@ class Planned(Selector):
             generator: Belongs to (seed, epoch): the only source of randomness.
         """
         raise NotImplementedError
+
+
+def warmup_epochs(written: int | None, paper: int, epochs: int | None) -> int:
+    """Epochs of shuffled batches: as written, else the paper's or a quarter of a shorter run.
+
+    >>> warmup_epochs(None, 15, 20), warmup_epochs(None, 15, None), warmup_epochs(8, 15, 10)
+    (5, 15, 8)
+
+    Args:
+        written: What the user asked for, >= 0, or None.
+        paper: The literature's.
+        epochs: Planned epochs, or None.
+
+    Raises:
+        ParameterError: a written warm-up is negative, or leaves no epoch to draw.
+    """
+    if written is not None and written < 0:
+        raise ParameterError(f"warmup must be 0 or more, got {written}.", "Use 0 for none.")
+    if written is not None and epochs is not None and written >= epochs:
+        raise ParameterError(
+            f"warmup ({written}) leaves none of {epochs} epochs to choose samples in.",
+            "Lower it, or leave it out: it shrinks with the run.",
+        )
+    return shortened(written, paper, quarter(epochs))

@@ -1,15 +1,35 @@
-"""Shuffled batches: every row once an epoch, in an order that belongs to (seed, epoch)."""
+"""Shuffled batches: every row once an epoch, in an order that belongs to (seed, epoch).
+
+`shuffled_batches` yields them; `Shuffled` is the selector that plans such epochs, for a batch
+sampler: the baseline of every comparison of selectors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
+from thresher.sampling.selector import Planned, Rows
 
-__all__ = ["batches_per_epoch", "shuffled_batches"]
+__all__ = ["Shuffled", "batches_per_epoch", "shuffled_batches"]
+
+
+class Shuffled(Planned):
+    """Every sample once an epoch.
+
+    Cost: none. Hurts when: most samples have nothing left to teach.
+    """
+
+    name = "shuffled"
+    source = "the baseline"
+
+    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> Rows:
+        """All rows."""
+        return Rows(torch.arange(history.samples))
 
 
 def batches_per_epoch(rows: int, batch_size: int) -> int:
