@@ -234,7 +234,9 @@ class BinnedThinning:
         live = self._bin[index] == chosen
         accept = live & (random[2] * (self._envelope[chosen] * UNIT) < weight)
         # these two are accepted whatever their level: their envelope is their weight
-        return index[accept | (live & (chosen == INELIGIBLE)) | (chosen == MIXED)]
+        accept |= (live & (chosen == INELIGIBLE)) | (chosen == MIXED)
+        accepted: NDArray[np.int64] = index[accept]
+        return accepted
 
     def _race(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """The `count` smallest of Exp(1) / weight: a successive sample in O(N)."""
