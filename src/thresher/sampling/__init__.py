@@ -1,5 +1,16 @@
-"""Which rows come next: plans over row numbers that never look at the data."""
+"""Which rows come next: shuffled, or chosen by what was seen of them."""
 
+from thresher.sampling.batch_sampler import AdaptiveBatchSampler
+from thresher.sampling.selector import Observed, Planned, Rows, Scored
 from thresher.sampling.shuffled import shuffled_batches
+from thresher.sampling.visits import Report
 
-__all__ = ["shuffled_batches"]
+__all__ = [
+    "AdaptiveBatchSampler",
+    "Observed",
+    "Planned",
+    "Report",
+    "Rows",
+    "Scored",
+    "shuffled_batches",
+]

@@ -135,11 +135,23 @@ class BinnedThinning:
         """Probability of each sample in a single draw, (n,) float64."""
         return self.weights(index) / self._whole()
 
+    def whole_weights(self) -> NDArray[np.int64]:
+        """All weights in whole units, as `systematic_rows` takes them: (N,) int64 >= 0. O(N)."""
+        weight = self._weight[self._level]
+        weight += round(self._mix() * UNIT)
+        weight[self._bin == INELIGIBLE] = round(self._ineligible_weight() * UNIT)
+        return weight
+
+    def digest(self) -> str:
+        """A text that differs between engines that have come apart: sums and 1,024 levels."""
+        probed = self._level[:: max(1, self.samples // 1024)]
+        return f"{self._total} {self._size[OVERFLOW]} {self.rebuilds} {probed.tobytes().hex()}"
+
     def spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The distribution in O(levels): probabilities that occur, and of how many samples each."""
         weight = np.append(self._weight / UNIT + self._mix(), self._ineligible_weight())
         count = np.append(self._count, self._size[INELIGIBLE])
-        there = count > 0
+        there = (count > 0) & (weight > 0)
         return weight[there] / self._whole(), count[there]
 
     def effective_sample_size(self) -> float:

@@ -79,7 +79,7 @@ def separate(
     rows = rows.copy()
     batches = [rows[start:stop] for start, stop in pairwise(bounds.tolist())]  # views
     batches.append(rows[bounds[-1] :])  # not visited: may hold anything
-    for here, batch in enumerate(batches[:-1]):
+    for batch in batches[:-1]:
         for place in _repetitions(batch):
             row = batch[place]
             for partner in _partners(len(rows), generator):
