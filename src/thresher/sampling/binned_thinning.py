@@ -30,7 +30,7 @@ Letters, 2006). The bins, the overflow and the exact sums are ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,15 @@ BINS = 68
 FEW = 4096  # samples among which a race is as cheap as anything
 BLOCK = 2**20  # rows sorted at a time: bounds what a rebuild needs beside the result
 MOST_OVERFLOW = 16  # rebuild when one sample of so many has outgrown its bin
+
+
+class _Trial(NamedTuple):
+    """What is equal for all trials between two changes."""
+
+    bounds: NDArray[np.float64]  # (BINS,) running sums of count × envelope
+    last: int  # the last bin that holds anything
+    acceptance: float
+    heaviest: float  # a bound of the largest weight
 
 
 class BinnedThinning:
@@ -107,6 +116,7 @@ class BinnedThinning:
         self._order: NDArray[Any] = np.empty(self.samples, wide)
         self._overflow: NDArray[Any] = np.empty(64, wide)
         self._weight = weight_table(pressure)
+        self._trial: _Trial | None = None
         self.rebuild(eligible=np.ones(self.samples, bool) if eligible is None else eligible)
 
     # ------------------------------------------------------------------ what is known exactly
@@ -123,7 +133,7 @@ class BinnedThinning:
     @property
     def acceptance(self) -> float:
         """Share of trials that succeed."""
-        return self._whole() / float(self._masses().sum())
+        return self._present_trial().acceptance
 
     def weights(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Unnormalised weights: pressure^(-score), plus the uniform mix; (n,) float64 >= 0."""
@@ -171,16 +181,19 @@ class BinnedThinning:
         eligible = self._total / UNIT / (1 - self.uniform_mix)
         return eligible + int(self._size[INELIGIBLE]) * self._ineligible_weight()
 
-    def _masses(self) -> NDArray[np.float64]:
-        """Count × envelope of every bin, (BINS,)."""
-        self._envelope[INELIGIBLE] = self._ineligible_weight()
-        self._envelope[MIXED] = self._mix()
-        return self._size * self._envelope
-
-    def _heaviest(self) -> float:
-        """A bound of the largest weight."""
-        single = self._envelope[: SLOTTED + 1][self._masses()[: SLOTTED + 1] > 0]
-        return float(single.max()) + self._mix()
+    def _present_trial(self) -> _Trial:
+        """What trials look like until the next change."""
+        if self._trial is None:
+            self._envelope[INELIGIBLE] = self._ineligible_weight()
+            self._envelope[MIXED] = self._mix()
+            masses = self._size * self._envelope
+            there = np.flatnonzero(masses)
+            bounds = np.cumsum(masses)
+            heaviest = self._envelope[there[there != MIXED]].max() + self._mix()
+            self._trial = _Trial(
+                bounds, int(there[-1]), self._whole() / float(bounds[-1]), float(heaviest)
+            )
+        return self._trial
 
     # ------------------------------------------------------------------ drawing
     def draw(
@@ -208,7 +221,7 @@ class BinnedThinning:
                 f"{count} distinct samples are asked for, {drawable} can be drawn.",
                 "Ask for smaller batches, or draw with replacement.",
             )
-        if self.samples < FEW or count > self._whole() / (2 * self._heaviest()):
+        if self.samples < FEW or count > self._whole() / (2 * self._present_trial().heaviest):
             return self._race(count, generator)
         chosen = np.empty(0, np.int64)
         while len(chosen) < count:
@@ -218,37 +231,41 @@ class BinnedThinning:
 
     def _accepted(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """At least `count` independent draws."""
-        bounds = np.cumsum(self._masses())
-        acceptance = self._whole() / float(bounds[-1])
+        acceptance = self._present_trial().acceptance
         found: list[NDArray[np.int64]] = []
         missing = count
         while missing > 0:
-            found.append(self._trial(int(1.05 * missing / acceptance) + 16, bounds, generator))
+            found.append(self._attempt(int(1.05 * missing / acceptance) + 16, generator))
             missing -= len(found[-1])
+        if len(found) == 1:
+            return found[0]
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _trial(
-        self, count: int, bounds: NDArray[np.float64], generator: np.random.Generator
-    ) -> NDArray[np.int64]:
+    def _attempt(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """Propose `count` slots; return the samples of those that are accepted, in order."""
         self.proposals += count
-        random = generator.random((3, count))
-        # rounding may reach the sum itself, which belongs to the last bin that holds anything
-        last = int(np.flatnonzero(np.diff(bounds, prepend=0) > 0)[-1])
-        chosen = np.minimum(np.searchsorted(bounds, random[0] * bounds[-1], side="right"), last)
-        slot = (random[1] * self._size[chosen]).astype(np.int64)
-        sorted_slot = self._first[chosen] + slot
-        beyond = chosen == OVERFLOW
-        sorted_slot[beyond] = 0
-        index: NDArray[np.int64] = self._order[sorted_slot].astype(np.int64)
-        index[beyond] = self._overflow[slot[beyond]]
-        weight = self._weight[self._level[index]]
+        trial = self._present_trial()
+        choice, place, chance = generator.random((3, count))
+        chosen = np.searchsorted(trial.bounds, choice * trial.bounds[-1], side="right")
+        # rounding may reach the whole mass, which belongs to the last bin that holds anything
+        np.minimum(chosen, trial.last, out=chosen)
+        slot = (place * self._size[chosen]).astype(np.int64)
+        index: NDArray[np.int64]
+        if self._size[OVERFLOW]:
+            beyond = chosen == OVERFLOW
+            index = self._order[np.where(beyond, 0, self._first[chosen] + slot)].astype(np.int64)
+            index[beyond] = self._overflow[slot[beyond]]
+        else:
+            index = self._order[self._first[chosen] + slot].astype(np.int64)
+        chance *= self._envelope[chosen] * UNIT
         live = self._bin[index] == chosen
-        accept = live & (random[2] * (self._envelope[chosen] * UNIT) < weight)
-        # these two are accepted whatever their level: their envelope is their weight
-        accept |= (live & (chosen == INELIGIBLE)) | (chosen == MIXED)
-        accepted: NDArray[np.int64] = index[accept]
-        return accepted
+        accept = live & (chance < self._weight[self._level[index]])
+        # these two are accepted whatever the level: their envelope is their weight
+        if self._size[INELIGIBLE]:
+            accept |= live & (chosen == INELIGIBLE)
+        if self.uniform_mix:
+            accept |= chosen == MIXED
+        return index[accept]
 
     def _race(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """The `count` smallest of Exp(1) / weight: a successive sample in O(N)."""
@@ -281,6 +298,7 @@ class BinnedThinning:
         self._total += int(self._weight[after].sum() - self._weight[before].sum())
         self._level[index] = levels
         self._append(index[levels < self._best[here]])
+        self._trial = None
         if self.acceptance < 0.5 or int(self._size[OVERFLOW]) > max(
             64, self.samples // MOST_OVERFLOW
         ):
@@ -380,6 +398,7 @@ class BinnedThinning:
         self._weight[UNKNOWN] = self._weight[self._median]
         self._envelope = self._weight[self._best] / UNIT
         self._total = int((self._count * self._weight).sum())
+        self._trial = None
 
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Any]:
@@ -448,4 +467,7 @@ def _median_level(count: NDArray[np.int64]) -> int:
 
 def _first_occurrences(index: NDArray[np.int64]) -> NDArray[np.int64]:
     """Every value once, in order of first appearance."""
+    ordered = np.sort(index)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return index
     return index[np.sort(np.unique(index, return_index=True)[1])]
