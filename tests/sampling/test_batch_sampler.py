@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from small_selectors import CLASSES, Frozen, Half, Learner, answer, report_back, run_epoch
 from thresher.data import Indexed
 from thresher.errors import ParameterError, RunError
-from thresher.history import AUDIT, SampleHistory
+from thresher.history import AUDIT, Column, SampleHistory
 from thresher.sampling import AdaptiveBatchSampler, Scored, shuffled_batches
 from thresher.sampling.binned_thinning import BinnedThinning
 from thresher.sampling.levels import UNKNOWN, levels_of
@@ -63,13 +63,14 @@ def test_rows_come_as_often_as_their_scores_say(replacement):
 
 
 def test_independent_draws_may_repeat_a_row_and_both_visits_count():
-    history = make(Frozen(pressure=100), 20, replacement="iid").history
-    assert "visits" not in history  # the selector asked for nothing
-    sampler = make(Frozen(pressure=100, columns=AUDIT), 20, replacement="iid")
+    """In sums and in the ring, also within one batch."""
+    ring = (Column("predictions", "class", width=3, fill=-1), Column("pushes", torch.int32))
+    sampler = make(Frozen(pressure=100, columns=(*AUDIT, *ring)), 20, replacement="iid")
     batches = run(sampler, 2)
     assert any(len(set(batch)) < 10 for batch in batches)
     visits = np.bincount(np.concatenate(batches), minlength=20)
     assert visits.tolist() == sampler.history["visits"].tolist()
+    assert visits.tolist() == sampler.history["pushes"].tolist()
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_one_others():
@@ -171,6 +172,19 @@ def by_hand(samples, size, lag, seed):
 def test_feedback_counts_exactly_lag_steps_later(lag):
     sampler = make(Learner(warmup=0), 200, lag=lag, seed=3)
     assert by_hand(200, 10, lag, 3) == run_epoch(sampler)
+
+
+@pytest.mark.parametrize("replacement", ["batch", "epoch"])
+def test_an_epoch_begins_with_all_that_was_learned_before(replacement):
+    """Whatever the lag; rows that have not come yet weigh as the median."""
+    sampler = make(Learner(warmup=0), 200, lag=30, replacement=replacement)
+    seen = np.unique(np.concatenate(run_epoch(sampler)))
+    levels = np.full(200, UNKNOWN, np.uint16)
+    levels[seen] = levels_of(answer(seen, 0).logits[:, 0].numpy())
+    next(iter(sampler))
+    expected = BinnedThinning(levels, pressure=sampler.selector.pressure(1))
+    everyone = np.arange(200)
+    assert expected.weights(everyone).tolist() == sampler.engine.weights(everyone).tolist()
 
 
 def test_what_was_not_observed_in_time_is_an_error_with_the_lag_that_is_needed():

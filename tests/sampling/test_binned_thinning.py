@@ -263,6 +263,8 @@ def test_the_bins_are_made_anew_before_half_of_the_trials_fail():
     for _ in range(300):
         engine.update(generator.integers(0, 20_000, 128), levels_of(generator.random(128)))
         assert engine.acceptance >= 0.5
+        # no sample weighs more than its bin allows: what a draw cannot show, and would be biased by
+        assert (engine._level >= engine._best[engine._bin]).all()
         assert engine.state_dict()["overflow"].size <= 20_000 // 16
     assert 1 < engine.rebuilds < 100
 

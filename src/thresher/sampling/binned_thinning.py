@@ -104,11 +104,8 @@ class BinnedThinning:
     ) -> None:
         _check(levels, revisit, uniform_mix)
         self.samples = len(levels)
-        self.pressure, self.revisit, self.uniform_mix = (
-            check_pressure(pressure),
-            revisit,
-            uniform_mix,
-        )
+        self.pressure = check_pressure(pressure)
+        self.revisit, self.uniform_mix = revisit, uniform_mix
         self.proposals = self.rebuilds = 0
         self._level = levels.copy()
         self._bin = np.zeros(self.samples, np.uint8)
@@ -155,7 +152,7 @@ class BinnedThinning:
     def digest(self) -> str:
         """A text that differs between engines that have come apart: sums and 1,024 levels."""
         probed = self._level[:: max(1, self.samples // 1024)]
-        return f"{self._total} {self._size[OVERFLOW]} {self.rebuilds} {probed.tobytes().hex()}"
+        return f"{self._total} {self._size[OVERFLOW]} {probed.tobytes().hex()}"
 
     def spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The distribution in O(levels): probabilities that occur, and of how many samples each."""
@@ -265,7 +262,8 @@ class BinnedThinning:
             accept |= live & (chosen == INELIGIBLE)
         if self.uniform_mix:
             accept |= chosen == MIXED
-        return index[accept]
+        accepted: NDArray[np.int64] = index[accept]
+        return accepted
 
     def _race(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """The `count` smallest of Exp(1) / weight: a successive sample in O(N)."""
