@@ -11,7 +11,7 @@ from small_selectors import CLASSES, Frozen, Half, Learner, answer, report_back,
 from thresher.data import Indexed
 from thresher.errors import ParameterError, RunError
 from thresher.history import AUDIT, Column, SampleHistory
-from thresher.sampling import AdaptiveBatchSampler, Scored, shuffled_batches
+from thresher.sampling import AdaptiveBatchSampler, Planned, Rows, Scored, shuffled_batches
 from thresher.sampling.binned_thinning import BinnedThinning
 from thresher.sampling.levels import UNKNOWN, levels_of
 
@@ -27,11 +27,15 @@ def run(sampler, epochs):
 
 # ---------------------------------------------------------------------- what it yields
 @pytest.mark.parametrize("drop_last", [True, False])
-def test_a_warm_up_is_the_shuffled_epoch_bit_for_bit(drop_last):
-    sampler = make(Frozen(warmup=2), 43, drop_last=drop_last, seed=5)
+@pytest.mark.parametrize(
+    "samples", [43, 41]
+)  # a smaller last batch; one that joins the last but one
+def test_a_warm_up_is_the_shuffled_epoch_bit_for_bit(drop_last, samples):
+    sampler = make(Frozen(warmup=2), samples, drop_last=drop_last, seed=5)
     for epoch in range(2):
-        shuffled = list(shuffled_batches(torch.arange(43), 10, seed=5, epoch=epoch))
-        shuffled = shuffled if not drop_last else shuffled[:4]
+        shuffled = list(shuffled_batches(torch.arange(samples), 10, seed=5, epoch=epoch))
+        shuffled = [each[:10] if drop_last else each for each in shuffled]
+        shuffled = shuffled[:4] if drop_last else shuffled
         assert [each.tolist() for each in shuffled] == run_epoch(sampler)
         assert epoch == sampler.epoch
 
@@ -404,7 +408,7 @@ def test_the_state_of_another_sampler_is_refused():
 
 
 # ---------------------------------------------------------------------- loaders with workers
-class Rows(torch.utils.data.Dataset):
+class Numbers(torch.utils.data.Dataset):
     """Rows that say their number."""
 
     def __len__(self):
@@ -416,7 +420,7 @@ class Rows(torch.utils.data.Dataset):
 
 def loader_epoch(sampler, workers, stop=None):
     """Batches of an epoch as a loader with workers hands them out; may be left after `stop`."""
-    loader = DataLoader(Indexed(Rows()), batch_sampler=sampler, num_workers=workers)
+    loader = DataLoader(Indexed(Numbers()), batch_sampler=sampler, num_workers=workers)
     batches = []
     for index, _, targets in loader:
         batches.append(index.tolist())
@@ -457,7 +461,7 @@ def test_accelerate_prepares_a_loader_of_one_process():
     from accelerate import Accelerator
 
     sampler = make(Learner(warmup=0), 240, lag=2)
-    loader = Accelerator(cpu=True).prepare(DataLoader(Indexed(Rows()), batch_sampler=sampler))
+    loader = Accelerator(cpu=True).prepare(DataLoader(Indexed(Numbers()), batch_sampler=sampler))
     assert 24 == len(loader)
     batches = []
     for index, _, targets in loader:
@@ -514,6 +518,23 @@ def test_the_effective_sample_size_is_one_over_the_sum_of_squares():
 def test_contradictions_are_refused(settings, message):
     with pytest.raises(ParameterError, match=message):
         make(**{"selector": Frozen(), **settings})
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (Rows(torch.arange(101)), "row 100 of 100 samples"),
+        (Rows(torch.arange(50.0)), "float32"),
+        (Rows(torch.arange(50), torch.ones(49)), "49 weights for 50 rows"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(rows, message):
+    class Wrong(Planned):
+        def plan(self, history, epoch, generator):
+            return rows
+
+    with pytest.raises(ParameterError, match=message):
+        len(make(Wrong()))
 
 
 def test_scores_of_the_wrong_length_are_refused():

@@ -44,7 +44,7 @@ from thresher.sampling.importance import check_beta, expected_correction, import
 from thresher.sampling.levels import UNKNOWN, levels_of
 from thresher.sampling.returned import Shard, apart, find_batch, stranger
 from thresher.sampling.sampler_state import pack_feedback, pack_plan, unpack_feedback, unpack_plan
-from thresher.sampling.selector import Observed, Planned, Scored
+from thresher.sampling.selector import Observed, Planned, Rows, Scored
 from thresher.sampling.systematic import separate, systematic_rows
 from thresher.sampling.visits import Report, Visits
 
@@ -268,6 +268,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         if isinstance(self.selector, Planned):
             generator = torch.Generator().manual_seed(keyed_seed(self.seed, "plan", number))
             rows = self.selector.plan(self.history, number, generator)
+            _check_plan(rows, self.history.samples)
             order = self._order(len(rows.index), number)
             weights = None if rows.weights is None else rows.weights.cpu().float().numpy()[order]
             index = rows.index.cpu().numpy()[order]
@@ -606,6 +607,22 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
             "Number the processes from 0.",
         )
     return rank, world_size
+
+
+def _check_plan(rows: Rows, samples: int) -> None:
+    index, weights = rows.index, rows.weights
+    if index.dtype != torch.int64 or index.dim() != 1 or not len(index):
+        problem = f"an index that is {tuple(index.shape)} {index.dtype}"
+    elif int(index.min()) < 0 or int(index.max()) >= samples:
+        problem = f"row {int(index[(index < 0) | (index >= samples)][0])} of {samples} samples"
+    elif weights is not None and len(weights) != len(index):
+        problem = f"{len(weights)} weights for {len(index)} rows"
+    else:
+        return
+    raise ParameterError(
+        f"The plan of an epoch has {problem}.",
+        "Return Rows with an (M,) int64 index of 0 … N - 1, M >= 1, and as many weights or None.",
+    )
 
 
 def _occurrences(index: NDArray[np.int64]) -> NDArray[np.int64]:
