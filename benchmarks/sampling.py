@@ -58,15 +58,16 @@ def draw(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def against_numpy(samples: int, size: int, rounds: int) -> dict[str, Any]:
     """A batch of the engine, with and without new scores for it, over one of Generator.choice."""
     engine, ours = drawing(samples, size)
+    learner, _ = drawing(samples, size)
     probability = engine.probabilities(np.arange(samples))
     probability /= probability.sum()
     generator = np.random.default_rng(1)
 
     def learning() -> None:
         """Draw, and write the scores of the batch anew."""
-        index = engine.draw(size, generator)
+        index = learner.draw(size, generator)
         score = generator.random(size)
-        engine.update(index, levels_of(np.where(score < 0.9, 1 - 0.1 * score, score)))
+        learner.update(index, levels_of(np.where(score < 0.9, 1 - 0.1 * score, score)))
 
     pairs = alternate(
         {

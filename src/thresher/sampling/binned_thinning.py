@@ -7,15 +7,16 @@
 One trial hits a given slot with probability envelope / mass and accepts it with weight / envelope,
 so a sample comes with weight / mass whatever bin it lies in: **exact**, though bins go stale
 between rebuilds. A sample whose weight fell stays where it is and is refused more often; one whose
-weight rose above its bin's envelope gets a slot in the overflow, whose envelope is 1, and its old
-slot is dead. Every sample has exactly one live slot. When fewer than half of the trials would be
-accepted (known beforehand, for all sums are kept exactly), the bins are made anew.
+weight rose above its bin's envelope gets a slot in an overflow bin, and its old slot is dead (it
+may rise again, to a better overflow bin, never back). Every sample has exactly one live slot. When
+fewer than half of the trials would be accepted (known beforehand, for all sums are kept exactly),
+or too many samples have outgrown their bins, these are made anew.
 
     kind of bin   members                                    envelope
     0 … 63        known scores, 1,024 levels each            the weight of the best level at rebuild
     unknown       no score yet                               the weight of the median known level
     ineligible    flagged by a noise method or held out      their weight: revisit × mean
-    overflow      outgrew their bin since the rebuild        1
+    8 overflow    outgrew their bin since the rebuild        the weight of the best of 8,192 levels
     mixed         every eligible sample once more            its share of the uniform mix
 
 A batch of distinct samples is a successive sample: draws go on, and samples that are in the batch
@@ -47,9 +48,10 @@ from thresher.sampling.levels import (
 __all__ = ["BinnedThinning"]
 
 LEVEL_BITS = 10  # levels of a bin, as a power of two
-NOT_KNOWN, INELIGIBLE, OVERFLOW, MIXED = 64, 65, 66, 67
+NOT_KNOWN, INELIGIBLE, OVERFLOW, MIXED = 64, 65, 66, 74
 SLOTTED = 66  # bins whose slots lie in the sorted order
-BINS = 68
+SPILL_BITS = 13  # levels of an overflow bin, as a power of two
+BINS = 75
 FEW = 4096  # samples among which a race is as cheap as anything
 BLOCK = 2**20  # rows sorted at a time: bounds what a rebuild needs beside the result
 MOST_OVERFLOW = 16  # rebuild when one sample of so many has outgrown its bin
@@ -67,7 +69,7 @@ class _Trial(NamedTuple):
 class BinnedThinning:
     """Samples with weights pressure^(-score), drawn exactly, updated in O(1) each.
 
-    Memory: 7 bytes a sample (level 2, order 4, bin 1; order takes 8 from 2³¹ samples on), up to 1/4
+    Memory: 7 bytes a sample (level 2, order 4, bin 1; order takes 8 from 2³¹ samples on), up to 1/3
     byte more for the overflow, and 1 MiB for tables over the levels. Cost: a draw of b samples and
     an update of b samples O(b); a new pressure O(levels); a rebuild O(N).
 
@@ -111,7 +113,10 @@ class BinnedThinning:
         self._bin = np.zeros(self.samples, np.uint8)
         wide = np.int64 if self.samples >= 2**31 else np.int32
         self._order: NDArray[Any] = np.empty(self.samples, wide)
-        self._overflow: NDArray[Any] = np.empty(64, wide)
+        self._overflow: NDArray[Any] = np.empty(0, wide)  # a run of slots for each overflow bin
+        self._first = np.zeros(BINS, np.int64)  # where a bin's slots begin, in either of the two
+        self._size = np.zeros(BINS, np.int64)
+        self._room = np.zeros(BINS, np.int64)
         self._weight = weight_table(pressure)
         self._trial: _Trial | None = None
         self.rebuild(eligible=np.ones(self.samples, bool) if eligible is None else eligible)
@@ -121,6 +126,11 @@ class BinnedThinning:
     def eligible_count(self) -> int:
         """Samples that are not flagged."""
         return self.samples - int(self._size[INELIGIBLE])
+
+    @property
+    def overflow_count(self) -> int:
+        """Slots of samples that have outgrown a bin since the last rebuild."""
+        return int(self._size[OVERFLOW:MIXED].sum())
 
     @property
     def mean_weight(self) -> float:
@@ -152,7 +162,7 @@ class BinnedThinning:
     def digest(self) -> str:
         """A text that differs between engines that have come apart: sums and 1,024 levels."""
         probed = self._level[:: max(1, self.samples // 1024)]
-        return f"{self._total} {self._size[OVERFLOW]} {probed.tobytes().hex()}"
+        return f"{self._total} {self.overflow_count} {probed.tobytes().hex()}"
 
     def spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The distribution in O(levels): probabilities that occur, and of how many samples each."""
@@ -247,13 +257,14 @@ class BinnedThinning:
         # rounding may reach the whole mass, which belongs to the last bin that holds anything
         np.minimum(chosen, trial.last, out=chosen)
         slot = (place * self._size[chosen]).astype(np.int64)
+        slot += self._first[chosen]
         index: NDArray[np.int64]
-        if self._size[OVERFLOW]:
-            beyond = chosen == OVERFLOW
-            index = self._order[np.where(beyond, 0, self._first[chosen] + slot)].astype(np.int64)
+        if self.overflow_count:
+            beyond = (chosen >= OVERFLOW) & (chosen < MIXED)
+            index = self._order[np.where(beyond, 0, slot)].astype(np.int64)
             index[beyond] = self._overflow[slot[beyond]]
         else:
-            index = self._order[self._first[chosen] + slot].astype(np.int64)
+            index = self._order[slot].astype(np.int64)
         chance *= self._envelope[chosen] * UNIT
         live = self._bin[index] == chosen
         accept = live & (chance < self._weight[self._level[index]])
@@ -295,23 +306,35 @@ class BinnedThinning:
         np.add.at(self._count, after, 1)
         self._total += int(self._weight[after].sum() - self._weight[before].sum())
         self._level[index] = levels
-        self._append(index[levels < self._best[here]])
+        risen = levels < self._best[here]
+        if risen.any():
+            self._append(index[risen], OVERFLOW + (levels[risen] >> SPILL_BITS).astype(np.int64))
         self._trial = None
-        if self.acceptance < 0.5 or int(self._size[OVERFLOW]) > max(
-            64, self.samples // MOST_OVERFLOW
-        ):
+        if self.acceptance < 0.5 or self.overflow_count > max(64, self.samples // MOST_OVERFLOW):
             self.rebuild()
 
-    def _append(self, index: NDArray[np.int64]) -> None:
-        start = int(self._size[OVERFLOW])
-        stop = start + len(index)
-        if stop > len(self._overflow):
-            longer = np.empty(max(stop, len(self._overflow) * 5 // 4), self._overflow.dtype)
-            longer[:start] = self._overflow[:start]
-            self._overflow = longer
-        self._overflow[start:stop] = index
-        self._bin[index] = OVERFLOW
-        self._size[OVERFLOW] = stop
+    def _append(self, index: NDArray[np.int64], bins: NDArray[np.int64]) -> None:
+        """Give samples slots in overflow bins."""
+        order = np.argsort(bins, kind="stable")
+        index, bins = index[order], bins[order]
+        added = np.bincount(bins, minlength=BINS)
+        if (self._size + added > self._room).any():
+            self._make_room(self._size + added)
+        within = np.arange(len(bins)) - (np.cumsum(added) - added)[bins]
+        self._overflow[self._first[bins] + self._size[bins] + within] = index
+        self._bin[index] = bins
+        self._size += added
+
+    def _make_room(self, needed: NDArray[np.int64]) -> None:
+        """Lay the overflow bins out with room for so many slots, and a fourth more."""
+        room = np.where(needed > self._room, 16 + needed * 5 // 4, self._room)
+        first = self._first.copy()
+        first[OVERFLOW:MIXED] = np.cumsum(room[OVERFLOW:MIXED]) - room[OVERFLOW:MIXED]
+        overflow = np.empty(int(room[OVERFLOW:MIXED].sum()), self._order.dtype)
+        for each in range(OVERFLOW, MIXED):
+            old, new, size = self._first[each], first[each], self._size[each]
+            overflow[new : new + size] = self._overflow[old : old + size]
+        self._first, self._room, self._overflow = first, room, overflow
 
     def set_pressure(self, pressure: float) -> None:
         """Change the pressure; nothing that grows with the number of samples is touched.
@@ -361,12 +384,12 @@ class BinnedThinning:
             bins[~keep] = INELIGIBLE
             self._bin[part] = bins
         self._median = _median_level(self._count)
-        self._best = np.zeros(BINS, np.uint16)  # the best level of a bin; in the overflow, any is
+        self._best = np.zeros(BINS, np.uint16)  # the best level that a bin has or may have
+        self._best[OVERFLOW:MIXED] = np.arange(MIXED - OVERFLOW) << SPILL_BITS
         levels_there = np.flatnonzero(self._count[:UNKNOWN])
         where, which = np.unique(levels_there >> LEVEL_BITS, return_index=True)
         self._best[where] = levels_there[which]
         self._best[NOT_KNOWN] = self._median
-        self._overflow = self._overflow[:64].copy()
         self._lay_out(self._bin)
         self.rebuilds += 1
         self._weigh()
@@ -388,6 +411,9 @@ class BinnedThinning:
                 self._order[free[each] : free[each] + sizes[each]] = members
                 self._order[free[each] : free[each] + sizes[each]] += start
             free += sizes
+        self._room = np.full(BINS, self.samples, np.int64)  # only overflow bins grow
+        self._room[OVERFLOW:MIXED] = self._first[OVERFLOW:MIXED] = 0
+        self._overflow = np.empty(0, self._order.dtype)
         # the eligible samples come before the ineligible ones, so that the mix is a run from 0
         self._size[MIXED], self._first[MIXED] = self.samples - self._size[INELIGIBLE], 0
 
@@ -411,7 +437,13 @@ class BinnedThinning:
             "slots": slots,
             "best": self._best.copy(),
             "median": self._median,
-            "overflow": self._overflow[: int(self._size[OVERFLOW])].astype(np.int64),
+            "overflow": np.concatenate(
+                [
+                    self._overflow[self._first[each] : self._first[each] + self._size[each]]
+                    for each in range(OVERFLOW, MIXED)
+                ]
+            ).astype(np.int64),
+            "overflow_sizes": self._size[OVERFLOW:MIXED].copy(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -436,7 +468,11 @@ class BinnedThinning:
         for start in range(0, len(eligible), BLOCK):
             members = eligible[start : start + BLOCK]
             self._count += np.bincount(self._level[members], minlength=LEVELS)
-        self._append(state["overflow"])
+        sizes = state["overflow_sizes"]
+        spilled = np.split(state["overflow"], np.cumsum(sizes)[:-1])
+        # from the worst to the best: a sample's live slot is that of the best bin it rose to
+        for number in reversed(range(len(sizes))):
+            self._append(spilled[number], np.full(sizes[number], OVERFLOW + number))
         self._weigh()
 
 
