@@ -428,7 +428,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
                 "Make it after torch.distributed or the Accelerator is initialised, or pass rank "
                 "and world_size.",
             )
-        numbers, _ = gather_rows(torch.stack([index, targets], 1).to(logits.device))  # (G, 2)
+        numbers = torch.stack([each.to(logits.device) for each in (index, targets)], 1)
+        numbers, _ = gather_rows(numbers)  # (G, 2) int64: a float would round a large index
         gathered, _ = gather_rows(logits.float())  # (G, k)
         self.observe_gathered(Observed(numbers[:, 0], gathered, numbers[:, 1], self.epoch))
 
