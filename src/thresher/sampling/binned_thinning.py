@@ -280,8 +280,8 @@ class BinnedThinning:
         """The `count` smallest of Exp(1) / weight: a successive sample in O(N)."""
         weight = self._weight[self._level] / UNIT + self._mix()
         weight[self._bin == INELIGIBLE] = self._ineligible_weight()
-        # its logarithms may differ in the last bit between machines: an order changes only where two
-        # arrivals agree to that bit
+        # its logarithms may differ in the last bit between machines: that changes an order only
+        # where two arrivals agree to that bit
         arrival = generator.standard_exponential(self.samples)
         with np.errstate(divide="ignore"):
             arrival /= weight
