@@ -1,4 +1,4 @@
-"""Which rows come next: selectors, one a file, all on the contract of `selector.py`.
+"""Which rows come next: selectors, one a file, and the sampler that draws by them.
 
 >>> from thresher.sampling import SELECTORS
 >>> sorted(SELECTORS)
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thresher.sampling.active_bias import ActiveBias
     from thresher.sampling.ada_boundary import AdaBoundary
+    from thresher.sampling.batch_sampler import AdaptiveBatchSampler
     from thresher.sampling.info_batch import InfoBatch
     from thresher.sampling.online_batch import OnlineBatch
     from thresher.sampling.pressure import Pressure
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     from thresher.sampling.self_paced import SelfPaced
     from thresher.sampling.shuffled import Shuffled, shuffled_batches
     from thresher.sampling.static_weights import StaticWeights
+    from thresher.sampling.visits import Report
 
 __all__ = [
     "RS2",
     "SELECTORS",
     "ActiveBias",
     "AdaBoundary",
+    "AdaptiveBatchSampler",
     "InfoBatch",
     "Observed",
     "OnlineBatch",
     "Planned",
     "Pressure",
     "RecencyBias",
+    "Report",
     "Rows",
     "Scored",
     "Selector",
@@ -61,11 +65,13 @@ SELECTORS = {
 _MODULES = {
     "ActiveBias": "active_bias",
     "AdaBoundary": "ada_boundary",
+    "AdaptiveBatchSampler": "batch_sampler",
     "InfoBatch": "info_batch",
     "OnlineBatch": "online_batch",
     "Pressure": "pressure",
     "RS2": "rs2",
     "RecencyBias": "recency_bias",
+    "Report": "visits",
     "SelfPaced": "self_paced",
     "Shuffled": "shuffled",
     "StaticWeights": "static_weights",

@@ -102,17 +102,22 @@ class Scored(Selector):
     warmup: int = 0
 
     def pressure(self, epoch: int) -> float:
-        """Selection pressure s_e >= 1: how much likelier a sample of score 0 is than one of 1."""
+        """Selection pressure s_e in [1, 1e6]: how much likelier score 0 is drawn than score 1."""
         return 1.0
 
     def refresh(self, history: SampleHistory, epoch: int) -> Tensor | None:
-        """Score every sample, (N,) float32 in [0, 1]; NaN = not known yet. None = as they are."""
+        """Score every sample, (N,) float32 in [0, 1]; NaN = not known yet. None = as they are.
+
+        Asked before every epoch after the warm-up. A sample whose score is not known is drawn as
+        the median of those that are.
+        """
         return None
 
     def rescore(self, observed: Observed) -> Tensor | None:
         """Score the rows of a step anew, (G,) float32 in [0, 1]; None = not before `refresh`.
 
-        NaN leaves a row's score as it was.
+        NaN leaves a sample's score as it is; of a row that comes twice, the last score counts. A
+        selector that does not override this is not waited for (`AdaptiveBatchSampler`, lag).
         """
         return None
 
