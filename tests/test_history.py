@@ -85,6 +85,26 @@ def test_columns_equal_a_count_one_visit_at_a_time(repeat, block):
         )
 
 
+def test_a_sample_twice_in_a_batch_is_two_predictions():
+    """As when the two come one after the other."""
+    index, labels = torch.tensor([1, 0, 1, 1, 2]), torch.tensor([0, 0, 0, 0, 0])
+    logits = torch.eye(4)[[3, 2, 1, 1, 0]]
+    together, alone = (SampleHistory(3, 4, repeats=True) for _ in range(2))
+    for history in (together, alone):
+        history.declare(
+            Column("predictions", "class", width=4, fill=-1),
+            Column("pushes", torch.int32),
+            Column("run_label", "class", fill=-1),
+            Column("run_length", torch.int16),
+        )
+    together.observe(index, logits, labels)
+    for row in range(5):
+        alone.observe(index[row : row + 1], logits[row : row + 1], labels[row : row + 1])
+    for name in ("predictions", "pushes", "run_label", "run_length"):
+        assert together[name].tolist() == alone[name].tolist()
+    assert [1, 3, 1] == together["pushes"].tolist()
+
+
 def test_probabilities_are_averaged_from_the_window_on():
     """Visits before the window count as visits only."""
     history = SampleHistory(2, 2, window_start=1)

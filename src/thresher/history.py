@@ -136,6 +136,7 @@ class SampleHistory:
         classes: Number of classes k, >= 2.
         device: Where the columns live.
         window_start: Epoch (from 0) from which probabilities are averaged.
+        repeats: A sample may stand more than once in one batch; each is a visit.
 
     Raises:
         ParameterError: samples or classes out of range.
@@ -148,6 +149,7 @@ class SampleHistory:
         *,
         device: torch.device | str = "cpu",
         window_start: int = 0,
+        repeats: bool = False,
     ) -> None:
         if samples < 1:
             raise ParameterError(
@@ -160,6 +162,7 @@ class SampleHistory:
         self.samples, self.classes = samples, classes
         self.device = torch.device(device)
         self.window_start = window_start
+        self.repeats = repeats
         self.epoch = 0
         self._columns: dict[str, Tensor] = {}
         self._held_out: HeldOutAverage | None = None
@@ -281,7 +284,9 @@ class SampleHistory:
             return
         logits = logits.detach().float()
         if "predictions" in columns or "run_label" in columns:
-            self._push(index, logits.argmax(1))
+            prediction = logits.argmax(1)
+            for rows in _turns(index) if self.repeats else (slice(None),):
+                self._push(index[rows], prediction[rows])
         self._pending.append((index, logits, labels))
         self._pending_rows += len(index)
         if self._pending_rows >= self._block_rows:
@@ -293,14 +298,7 @@ class SampleHistory:
             return
         index, logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
         self._pending, self._pending_rows = [], 0
-        # a sampler may draw a sample twice in a block: its visits are digested in their order
-        occurrence = _occurrence(index)
-        turns = int(occurrence.max()) + 1
-        if turns == 1:
-            self._digest(index, logits, labels)
-            return
-        for turn in range(turns):
-            rows = occurrence == turn
+        for rows in _turns(index):
             self._digest(index[rows], logits[rows], labels[rows])
 
     def _push(self, index: Tensor, prediction: Tensor) -> None:
@@ -540,6 +538,19 @@ def _largest(values: Tensor, count: int) -> Tensor:
     packed |= torch.arange(columns, dtype=torch.int32)
     packed.numpy().partition(columns - count, axis=1)  # in place
     return (packed[:, columns - count :] & last).long()
+
+
+def _turns(index: Tensor) -> list[Tensor | slice]:
+    """Parts of a batch in which no sample stands twice, in the order of a sample's visits.
+
+    >>> [rows.tolist() for rows in _turns(torch.tensor([5, 3, 5, 5]))]
+    [[0, 1], [2], [3]]
+    """
+    occurrence = _occurrence(index)
+    turns = int(occurrence.max()) + 1 if len(index) else 0
+    if turns == 1:
+        return [slice(None)]
+    return [torch.nonzero(occurrence == turn).flatten() for turn in range(turns)]
 
 
 def _occurrence(index: Tensor) -> Tensor:

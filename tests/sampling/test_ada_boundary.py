@@ -165,7 +165,7 @@ def test_uniform_draws_every_bin_that_holds_samples_alike():
 def test_a_distance_of_zero_has_a_bin():
     """The first above the middle, where tiny positive ones lie too."""
     signed = torch.tensor([0.0, 1e-6, -1e-6, 1.0, -1.0, math.nan])
-    scores = uniform_scores(signed, 40)
+    scores = uniform_scores(signed, 40, float(len(signed)))
     assert scores[0] == scores[1] == pytest.approx(math.log(2) / math.log(6))
     assert scores[2:5].tolist() == [0, 0, 0]
     assert scores[5].isnan()

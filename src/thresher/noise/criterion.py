@@ -63,7 +63,9 @@ class Criterion:
         self.method, self.plan = method, plan
         self.numbers = RowNumbers(plan.samples, repeats=repeats)
         skip = 0 if plan.epochs is None else math.floor(WINDOW_SKIP * plan.epochs)
-        self.history = SampleHistory(plan.samples, plan.classes, device=device, window_start=skip)
+        self.history = SampleHistory(
+            plan.samples, plan.classes, device=device, window_start=skip, repeats=repeats
+        )
         method.history, method.plan = self.history, plan
         self.history.declare(*method.begin(plan))
         if audit:

@@ -21,8 +21,10 @@ from thresher.boundary_distance import logit_margin, probability_margin, signed_
 from thresher.errors import ParameterError
 from thresher.history import BOUNDARY_DISTANCE, Column, SampleHistory
 from thresher.ranges import check_positive
+from thresher.sampling.levels import MAX_PRESSURE
 from thresher.sampling.pressure import Decay, Pressure
 from thresher.sampling.selector import Observed, Scored, warmup_epochs
+from thresher.sampling.weights import weight_scores
 
 __all__ = ["AdaBoundary", "Distance", "Variant", "ada_scores", "uniform_scores"]
 
@@ -45,23 +47,22 @@ def ada_scores(signed: Tensor, variant: Literal["boundary", "easy", "hard"]) -> 
     return (1 - signed) / 2 if variant == "easy" else (1 + signed) / 2
 
 
-def uniform_scores(signed: Tensor, bins: int) -> Tensor:
-    """Scores under which every bin that holds samples is drawn alike, at a pressure of N.
-
-        u = ln(samples in the bin) / ln N,    N^(-u) = 1 / (samples in the bin)
+def uniform_scores(signed: Tensor, bins: int, pressure: float) -> Tensor:
+    """Scores under which every bin that holds samples is drawn alike, each of its samples too.
 
     Args:
         signed: (N,) float distances in [-1, 1], N >= 1; NaN = unknown, and so is its score.
         bins: Equal bins of [-1, 1], >= 1; 0 lies in the first above the middle.
+        pressure: At which they are drawn; at least as many times as the fullest bin holds more
+            than the emptiest.
 
     Returns:
         (N,) float in [0, 1].
     """
     known = ~signed.isnan()
     place = ((signed.nan_to_num() + 1) / 2 * bins).long().clamp(0, bins - 1)
-    population = torch.bincount(place[known], minlength=bins)[place]
-    scores = population.clamp(min=1).log() / math.log(max(2, len(signed)))
-    return scores.masked_fill(~known, math.nan)
+    population = torch.bincount(place[known], minlength=bins)[place].double()
+    return weight_scores((1 / population).masked_fill(~known, math.nan), pressure)
 
 
 class AdaBoundary(Scored):
@@ -150,16 +151,16 @@ class AdaBoundary(Scored):
         return (BOUNDARY_DISTANCE,) if self.variant == "uniform" else ()
 
     def pressure(self, epoch: int) -> float:
-        """s_e of this epoch; N for the uniform variant, see `uniform_scores`."""
+        """s_e of this epoch; N for the uniform variant, which no bin can exceed."""
         if self.variant == "uniform":
-            return float(max(2, self.samples))
+            return float(min(max(2, self.samples), MAX_PRESSURE))
         return self.selection(epoch, warmup=self.warmup, epochs=self.epochs)
 
     def refresh(self, history: SampleHistory, epoch: int) -> Tensor | None:
         """Count the bins of the uniform variant; the others are scored step by step."""
         if self.variant != "uniform":
             return None
-        return uniform_scores(history["boundary_distance"], self.bins)
+        return uniform_scores(history["boundary_distance"], self.bins, self.pressure(epoch))
 
     def rescore(self, observed: Observed) -> Tensor | None:
         """Scores of the rows of a step, (G,); NaN where the network answered with none."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from thresher.errors import ParameterError
 from thresher.history import Column, SampleHistory
+from thresher.sampling.levels import MAX_PRESSURE
 from thresher.sampling.selector import Scored
 from thresher.sampling.weights import weight_scores
 
@@ -26,7 +27,8 @@ class StaticWeights(Scored):
     """Draw samples in proportion to fixed weights, from the first epoch on.
 
     Args:
-        weights: (N,) positive finite numbers; their scale does not matter.
+        weights: (N,) positive finite numbers; their scale does not matter. One below a millionth of
+            the largest is drawn as if it were that much.
 
     Raises:
         ParameterError: a weight that is not positive and finite, or another number of weights than
@@ -50,7 +52,7 @@ class StaticWeights(Scored):
                 "Leave samples that are never drawn out of the data.",
             )
         self.weights = values
-        self.ratio = float(values.max() / values.min())
+        self.ratio = min(float(values.max() / values.min()), MAX_PRESSURE)
 
     def begin(self, samples: int, classes: int, epochs: int | None) -> tuple[Column, ...]:
         """Nothing to record."""
@@ -62,7 +64,7 @@ class StaticWeights(Scored):
         return ()
 
     def pressure(self, epoch: int) -> float:
-        """The largest weight over the smallest."""
+        """The largest weight over the smallest, a million at most."""
         return self.ratio
 
     def refresh(self, history: SampleHistory, epoch: int) -> Tensor:
