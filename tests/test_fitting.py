@@ -31,8 +31,9 @@ def working_directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def checkpoints(monkeypatch):
-    """A checkpoint after every epoch, whatever it costs."""
+    """A checkpoint after every step, whatever it costs."""
     monkeypatch.setattr(thresher.training.checkpoint, "SAVING_SHARE", 1e9)
+    monkeypatch.setattr(thresher.training.checkpoint, "LEAST_SECONDS", 0)
 
 
 class Heard:
@@ -217,8 +218,8 @@ def test_a_loss_that_is_no_number_leaves_no_run(monkeypatch):
     """Though there is a checkpoint: the same would come again."""
     run = thresher.job.Training.run
 
-    def until_the_third(self, measure=None):
-        for epoch in run(self, measure):
+    def until_the_third(self, *arguments):
+        for epoch in run(self, *arguments):
             if epoch.epoch == 2:
                 raise ModelError("The loss became nan in epoch 3.", "Lower the learning rate.")
             yield epoch

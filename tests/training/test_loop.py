@@ -70,8 +70,9 @@ def test_standard_gives_bit_equal_weights_to_the_loop_without_thresher(audit):
     steps, step = 4 * 7, 0
     plain.train()
     for epoch in range(4):
-        torch.manual_seed(keyed_seed(0, "epoch", epoch))
-        for index in shuffled_batches(torch.arange(N), 16, seed=0, epoch=epoch):
+        batches = shuffled_batches(torch.arange(N), 16, seed=0, epoch=epoch)
+        for number, index in enumerate(batches):
+            torch.manual_seed(keyed_seed(0, "step", epoch, number))
             optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 0.05)
             step += 1
             optimizer.zero_grad()
