@@ -113,7 +113,7 @@ def test_a_run_that_nobody_reviewed_is_refused():
     assert ["first"] == [each.name for each in shipped.Path().iterdir()]
 
 
-def test_a_resumed_run_uses_what_was_decided_when_it_began(monkeypatch):
+def test_a_resumed_run_uses_what_was_decided_when_it_began():
     """However the review went on: bit for bit the run that was not interrupted."""
     table().to_csv("iris.csv", index=False)
     first = thresher.fit("iris.csv", label="species", out="first", epochs=2)
