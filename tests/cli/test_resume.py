@@ -66,6 +66,7 @@ def test_a_resumed_run_comes_to_the_numbers_of_an_uninterrupted_one(
     assert resumed.code == 0
     assert f"Going on after epoch {epoch} of 6." in resumed.err
     whole = call("fit", *iris_csv, "--epochs", 6, *options, "--out", "whole", "--json")
+    assert whole.code == 0, whole.err
     shipped.assert_same_run("whole", "run")
     differing = {"run", "seconds", "peak_mib"}
     first, second = (json.loads(each.out) for each in (whole, resumed))
