@@ -172,6 +172,13 @@ def test_numbers_that_the_format_does_not_know_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_no_json_is_refused(tmp_path):
+    """Such as an object that a user's own module keeps; training goes on without the file."""
+    with pytest.raises(RunError, match=r"Cannot write .*state: Object of type object"):
+        save_tensors(tmp_path / "state", {"odd": object()})
+    assert not list(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------------- two of them
 def position(path):
     return load_tensors(path)["position"]

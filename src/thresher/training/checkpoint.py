@@ -225,7 +225,8 @@ class Saver:
         except (OSError, RunError) as error:
             if not self.failed:
                 cause = getattr(error, "cause", f"Cannot write {self.path}: {error}.")
-                self.note(f"{cause} The training goes on; the checkpoint before it stays.")
+                kept = "; the checkpoint before stays" if self.before.is_file() else " without one"
+                self.note(f"{cause} The training goes on{kept}.")
             self.failed = True
         ended = time.monotonic()
         self.due = ended + self._pause(ended - begun)
@@ -244,7 +245,12 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     plain = _split(state, "", tensors)
-    document = json.dumps({"version": VERSION, "state": plain})
+    try:
+        document = json.dumps({"version": VERSION, "state": plain})
+    except (TypeError, ValueError) as error:  # what a user's own module or optimiser keeps
+        raise RunError(
+            f"Cannot write {path}: {error}.", "Keep tensors, numbers, texts and lists of them."
+        ) from error
     with whole_file(path) as aside, aside.open("wb") as file:
         for content in _contents(tensors, document):
             file.write(content)
