@@ -31,6 +31,7 @@ from thresher.cli import main as command_line
 from thresher.fitting import fit
 from thresher.job import Job
 from thresher.trained_model import TrainedModel
+from thresher.training import checkpoint
 
 MIB = 2**20
 SAMPLING_SECONDS = 0.005
@@ -72,10 +73,11 @@ class Phases:
         """Put the phases of a run between the job and what it calls."""
         fitting.read = self.timed("read", fitting.read)
         Job.plan = staticmethod(self.timed("plan", Job.plan))  # type: ignore[method-assign]
-        Job._train = self.timed("train", Job._train)  # type: ignore[method-assign]
+        Job.train = self.timed("train", Job.train)  # type: ignore[method-assign]
         TrainedModel.save = self.timed("model", TrainedModel.save)  # type: ignore[method-assign]
+        saving = self.timed("checkpoints, within train", checkpoint.save_checkpoint)
+        checkpoint.save_checkpoint = saving
         for name, phase in (
-            ("save_checkpoint", "checkpoints, within train"),
             ("save_file", "history"),
             ("judge", "audit.parquet"),
             ("build_table", "audit.parquet"),

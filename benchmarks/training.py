@@ -4,6 +4,7 @@
     python benchmarks/training.py loop        our loop and the shortest plain one; loading alone
     python benchmarks/training.py audit       `fit` with the audit and without (THRESHER_DATA)
     python benchmarks/training.py scale       10⁶ × 64 embeddings, 100 classes: time and memory
+    python benchmarks/training.py checkpoint  part of the time that saving takes, at its default
     python benchmarks/training.py table       results/training.jsonl → results/training.md
 
 Every call measures anew and appends its lines; the newest line of a case counts. Times are medians
@@ -18,7 +19,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +41,7 @@ from thresher.keyed_random import keyed_seed
 from thresher.models import Preparation, build_model
 from thresher.noise import make_method
 from thresher.sampling import shuffled_batches
+from thresher.training.checkpoint import Saver
 from thresher.training.loop import Rows, Settings, Training
 
 RESULTS = Path(__file__).parent / "results" / "training.jsonl"
@@ -316,6 +320,58 @@ def write_embeddings(path: Path) -> None:
     np.savez(path, X=inputs, y=np.where(wrong, (true + other) % SCALE_CLASSES, true))
 
 
+# ---------------------------------------------------------------------- checkpoints
+class TimedSaver(Saver):
+    """A saver that notes when it began and how long it took."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.begun: list[float] = []
+        self.seconds: list[float] = []
+
+    def save(self) -> None:
+        self.begun.append(time.perf_counter())
+        super().save()
+        self.seconds.append(time.perf_counter() - self.begun[-1])
+
+
+def checkpoint(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """From one save to the next, at the default interval: the part in which no step is taken."""
+    for net in (MLP_WIDE, MLP_MANY, CNN, RESNET):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = Path(folder) / "checkpoint", Path(folder) / "before"
+            training = prepared(net, audit=True)
+            saver = TimedSaver(*paths, training, [], note=lambda said: sys.exit(said))
+            wanted = options.rounds or 2
+            step_with(training, saver, wanted + 1)
+            size = paths[0].stat().st_size
+        pauses = np.diff(saver.begun)
+        yield {
+            "case": net.title,
+            "mib": round(size / 2**20, 2),
+            "seconds": [round(each, 4) for each in saver.seconds],
+            "seconds_between": [round(each, 2) for each in pauses],
+            "share": round(float(sum(saver.seconds[:-1]) / pauses.sum()), 6),
+            "bar": 0.01,
+        }
+
+
+def step_with(training: Training, saver: TimedSaver, saves: int) -> None:
+    """Train, from a first save after the first step until there are so many."""
+
+    def after_step() -> None:
+        if saver.begun:
+            saver()
+        else:
+            saver.save()
+        if len(saver.begun) == saves:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        for _ in training.run(after_step=after_step):
+            pass
+
+
 # ---------------------------------------------------------------------- the command
 def rounds(net: Net, options: argparse.Namespace) -> int:
     """As asked for, or as the network's cost allows."""
@@ -338,7 +394,13 @@ def quotients(pairs: Pairs, above: str, below: str) -> dict[str, list[float]]:
     return {clock: pairs.quotient(above, below, clock).to_json() for clock in ("wall", "cpu")}
 
 
-TASKS = {"recording": recording, "loop": loop, "audit": audit, "scale": scale}
+TASKS = {
+    "recording": recording,
+    "loop": loop,
+    "audit": audit,
+    "scale": scale,
+    "checkpoint": checkpoint,
+}
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ def write_table(results: Path) -> None:
             ("loop", loop),
             ("audit", audit),
             ("scale", scale),
+            ("checkpoint", checkpoint),
         )
         if of(lines, task)
     ]
@@ -184,6 +185,32 @@ def scale(lines: list[Line]) -> str:
         ),
         "Most memory resident in each phase, MiB above imports (the mapped input counts).",
         markdown("data; " + "; ".join(PHASES), peaks),
+    )
+
+
+def checkpoint(lines: list[Line]) -> str:
+    """What saving costs."""
+    rows = [
+        [
+            line["case"],
+            f"{line['mib']:.1f}",
+            f"{1000 * max(line['seconds']):.0f}",
+            f"{sum(line['seconds_between']) / len(line['seconds_between']):.0f}",
+            f"{100 * line['share']:.2f} %",
+            f"≤ {100 * line['bar']:.0f} %",
+            verdict(line["share"] <= line["bar"]),
+            threads(line["threads"]),
+        ]
+        for line in lines
+    ]
+    return text(
+        "## Checkpoints",
+        "`python benchmarks/training.py checkpoint`: the training stands still while it is saved "
+        "(bytes, digest, sync to the disk); the part of the wall clock that this takes from one "
+        "save to the next, as often as it is saved by default. The slowest of the saves is shown.",
+        markdown(
+            "network; MiB; ms a save; s between saves; part of the time; bar; met; setting", rows
+        ),
     )
 
 

@@ -9,7 +9,6 @@ import pytest
 
 import shipped
 import thresher
-import thresher.training.checkpoint
 from thresher.data import open_data
 from thresher.decided import apply_decided, keep_decided, kept_decided, read_decided
 from thresher.decisions import Decided, DecisionLog
@@ -114,9 +113,8 @@ def test_a_run_that_nobody_reviewed_is_refused():
     assert ["first"] == [each.name for each in shipped.Path().iterdir()]
 
 
-def test_a_resumed_run_uses_what_was_decided_when_it_began(monkeypatch):
+def test_a_resumed_run_uses_what_was_decided_when_it_began():
     """However the review went on: bit for bit the run that was not interrupted."""
-    monkeypatch.setattr(thresher.training.checkpoint, "SAVING_SHARE", 1e9)
     table().to_csv("iris.csv", index=False)
     first = thresher.fit("iris.csv", label="species", out="first", epochs=2)
     with DecisionLog(first.run.decisions) as log:

@@ -31,8 +31,9 @@ def working_directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def checkpoints(monkeypatch):
-    """A checkpoint after every epoch, whatever it costs."""
+    """A checkpoint after every step, whatever it costs."""
     monkeypatch.setattr(thresher.training.checkpoint, "SAVING_SHARE", 1e9)
+    monkeypatch.setattr(thresher.training.checkpoint, "LEAST_SECONDS", 0)
 
 
 class Heard:
@@ -170,7 +171,6 @@ def test_a_run_changes_no_state_of_the_process():
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-@pytest.mark.usefixtures("checkpoints")
 def test_every_method_resumes_to_the_same_numbers_from_memory(method):
     """Stopped in the fourth of six epochs; the arrays are given again."""
     data, options = arrays(), {"method": method, "epochs": 6, "seed": 5}
@@ -187,7 +187,6 @@ def test_every_method_resumes_to_the_same_numbers_from_memory(method):
     shipped.assert_same_run("whole", "run")
 
 
-@pytest.mark.usefixtures("checkpoints")
 def test_two_networks_of_images_resume_to_the_same_numbers():
     """With views, batch norm and the exchange of small losses."""
     data = shipped.digits(150)
@@ -199,7 +198,6 @@ def test_two_networks_of_images_resume_to_the_same_numbers():
     shipped.assert_same_run("whole", "run")
 
 
-@pytest.mark.usefixtures("checkpoints")
 def test_other_arrays_than_a_run_began_with_are_refused():
     """One label is enough."""
     X, y = arrays()
@@ -217,8 +215,8 @@ def test_a_loss_that_is_no_number_leaves_no_run(monkeypatch):
     """Though there is a checkpoint: the same would come again."""
     run = thresher.job.Training.run
 
-    def until_the_third(self, measure=None):
-        for epoch in run(self, measure):
+    def until_the_third(self, *arguments):
+        for epoch in run(self, *arguments):
             if epoch.epoch == 2:
                 raise ModelError("The loss became nan in epoch 3.", "Lower the learning rate.")
             yield epoch
@@ -267,7 +265,6 @@ def test_the_old_run_survives_a_new_one_that_fails():
     assert ["run"] == [each.name for each in Path().iterdir()]
 
 
-@pytest.mark.usefixtures("checkpoints")
 def test_the_old_run_waits_for_a_new_one_that_is_interrupted():
     """Resumed, the new one takes its place."""
     thresher.fit(arrays(), epochs=1, out="run")

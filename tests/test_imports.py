@@ -54,6 +54,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "distributed",
             "decisions",
             "run_folder",
+            "stop_signals",
             "whole_file",
             "memory",
             "errors",

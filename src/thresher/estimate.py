@@ -14,6 +14,7 @@ import torch
 
 from thresher.job import Job
 from thresher.memory import peak_mib
+from thresher.training.checkpoint import stored_bytes, training_state
 
 __all__ = ["estimate_job"]
 
@@ -65,9 +66,20 @@ def estimate_job(job: Job) -> dict[str, Any]:
         "seconds": round(settings.epochs * (steps * step + predicting), 3),
         "memory_mib": round(peak_mib() + untouched / MIB, 1),
         "history_mib": round(history / MIB, 1),
-        # the model, the history, some 200 bytes a row of the audit; while training, the checkpoint
-        "disk_mib": round((4 * weights + 2 * history + 200 * len(samples)) / MIB, 1),
+        # the model, the history, some 200 bytes a row of the audit; until then two checkpoints
+        "disk_mib": round(
+            (2 * checkpoint_bytes(job) + weights + history + 200 * len(samples)) / MIB, 1
+        ),
     }
+
+
+def checkpoint_bytes(job: Job) -> int:
+    """What a checkpoint holds once a step is taken, and the copy that a method may go back to."""
+    state = training_state(job.training)
+    size = stored_bytes(state)
+    if "held_out" in job.method.needs:  # such methods go back to the epoch with the best accuracy
+        size += stored_bytes(state["model"]) + stored_bytes(state["optimizer"])
+    return size
 
 
 def seconds_a_row(job: Job) -> float:

@@ -1,7 +1,7 @@
 """fit: one training run, two results: a classifier, and the audit of its labels.
 
 fit     RunFolder.create → open_data → Job.plan → Job.run
-resume  RunFolder.open → open_data → Job.plan → load_checkpoint → Job.run
+resume  RunFolder.open → open_data → Job.plan → load_last_checkpoint → Job.run
 
 The folder comes first, because copies of large inputs are mapped from its state/.
 """
@@ -32,7 +32,7 @@ from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
-from thresher.training.checkpoint import load_checkpoint
+from thresher.training.checkpoint import load_last_checkpoint
 from thresher.training.tracking import require_trackers
 
 __all__ = ["FitResult", "Listener", "estimate", "fit", "resume"]
@@ -78,6 +78,7 @@ def fit(
     precision: Literal["fp32", "bf16"] = "fp32",
     features: bool = False,
     track: str | None = None,
+    save_every: float | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     audit: bool = True,
@@ -126,6 +127,7 @@ def fit(
         precision=precision,
         features=features,
         track=track,
+        save_every=save_every,
     )
     if data is None:
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
@@ -229,9 +231,12 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
     job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
     folder.write_settings(job.described(folder))
     epochs: list[dict[str, Any]] = []
-    if folder.checkpoint.is_file():
-        epochs = load_checkpoint(folder.checkpoint, job.training)["epochs"]
-        listener.note(f"Going on after epoch {len(epochs)} of {job.training.settings.epochs}.")
+    saved = load_last_checkpoint(
+        folder.checkpoint, folder.checkpoint_before, job.training, listener.note
+    )
+    if saved is not None:
+        epochs = saved["epochs"]
+        listener.note(f"Going on after {job.training.place()}.")
     else:
         listener.note("The run was stopped before its first checkpoint; it starts over.")
     with kept(folder, listener, how_to_go_on(folder, settings)):
@@ -388,7 +393,7 @@ def kept(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
         listener.note(f"Interrupted. Go on with: {command}")
         raise
     except Exception as error:
-        if folder.checkpoint.is_file() and not isinstance(error, ModelError):
+        if folder.resumable and not isinstance(error, ModelError):
             listener.note(f"What was trained is kept. Go on with: {command}")
         raise
 
@@ -401,6 +406,6 @@ def kept_or_removed(folder: RunFolder, listener: Listener, command: str) -> Iter
             yield
     except Exception as error:
         # of a loss that is no number, the same would come again
-        if isinstance(error, ModelError) or not folder.checkpoint.is_file():
+        if isinstance(error, ModelError) or not folder.resumable:
             folder.remove()
         raise

@@ -91,6 +91,9 @@ DIGESTED = frozenset(
     }
 )
 
+#: What `running_state` holds of the rows that are not digested yet: index, logits, labels.
+PENDING = ("pending_index", "pending_logits", "pending_labels")
+
 OBSERVED = (DIGESTED - {"given"}) | {"predictions", "run_label"}
 
 #: What the label audit reads: 38 bytes a sample, and the mean probabilities.
@@ -452,6 +455,18 @@ class SampleHistory:
         self.flush()
         return {**self._columns, **self._apart()}
 
+    def running_state(self) -> dict[str, Tensor]:
+        """As `state_dict`, with the rows of the block that is not full yet beside the columns.
+
+        Nothing is digested by asking: where a block is cut may show in the last bit of its
+        logarithms, and a training must not differ by whether it was saved.
+        """
+        state = {**self._columns, **self._apart()}
+        if self._pending:
+            rows = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+            state |= zip(PENDING, rows, strict=True)
+        return state
+
     def _apart(self) -> dict[str, Tensor]:
         return {} if self._held_out is None else self._held_out.state
 
@@ -461,12 +476,14 @@ class SampleHistory:
         return dict(self._columns)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the columns of `state_dict`.
+        """Take over the columns of `state_dict`, or of `running_state`.
 
         Raises:
             RecordError: names or shapes differ from what is declared here.
         """
         here = {**self._columns, **self._apart()}
+        pending = [state[name] for name in PENDING if name in state]
+        state = {name: values for name, values in state.items() if name not in PENDING}
         if set(state) != set(here) or any(
             state[name].shape != values.shape for name, values in here.items()
         ):
@@ -476,6 +493,9 @@ class SampleHistory:
                 "Resume with the data and the method that the run was started with.",
             )
         self._pending, self._pending_rows = [], 0
+        if pending:
+            index, logits, labels = (values.to(self.device, copy=True) for values in pending)
+            self._pending, self._pending_rows = [(index, logits, labels)], len(index)
         self._started = True
         for name, values in here.items():
             values.copy_(state[name])

@@ -39,6 +39,7 @@ from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Method, Plan
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
+from thresher.stop_signals import stopping_between_steps
 from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import Saver
@@ -247,13 +248,32 @@ class Job:
             self.settings.track, folder.tracking, folder.path.name, self.listener.note
         )
         tracking.start(self.settings.to_table(folder.path))
-        saver = Saver(folder.checkpoint, self.training)
+        epochs = [] if epochs is None else epochs
+        saver = Saver(
+            folder.checkpoint,
+            folder.checkpoint_before,
+            self.training,
+            epochs,
+            every=self.settings.save_every,
+            note=self.listener.note,
+        )
+        try:
+            with stopping_between_steps(self.training.interrupt):
+                self.train(
+                    epochs,
+                    after_epoch=lambda: tracking.log(epochs[-1], step=len(epochs)),
+                    after_step=saver,
+                )
+            return self._finish(folder, started, epochs, tracking)
+        except KeyboardInterrupt:
+            if folder.state.is_dir():
+                saver.save()
+            raise
 
-        def after_epoch(epochs: list[dict[str, Any]]) -> None:
-            tracking.log(epochs[-1], step=len(epochs))
-            saver(epochs)
-
-        epochs = self.train(epochs, after_epoch)
+    def _finish(
+        self, folder: RunFolder, started: float, epochs: list[dict[str, Any]], tracking: Tracking
+    ) -> FitResult:
+        """Write what the training came to, and the audit."""
         folder.write_metrics(epochs)
         if len(self.samples.skipped):
             write_table(self.samples.skipped, folder.skipped)
@@ -300,17 +320,21 @@ class Job:
     def train(
         self,
         epochs: list[dict[str, Any]] | None = None,
-        after_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+        after_epoch: Callable[[], None] | None = None,
+        after_step: Callable[[], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Train to the last epoch and give the metrics of every epoch; nothing is written.
 
         Args:
-            epochs: Metrics of the epochs before, of a run that is resumed.
-            after_epoch: Called with all metrics so far when an epoch has ended.
+            epochs: Metrics of the epochs before, of a run that is resumed; those that follow are
+                added to them.
+            after_epoch: Called when an epoch has ended and its metrics are added.
+            after_step: Called between steps, where the training may be saved.
         """
         epochs = [] if epochs is None else epochs
         total = self.training.settings.epochs
-        for epoch in self.training.run(self._measure if self.tested is not None else None):
+        measure = self._measure if self.tested is not None else None
+        for epoch in self.training.run(measure, after_step):
             metrics = {
                 "epoch": epoch.epoch + 1,
                 "loss": epoch.loss,
@@ -324,9 +348,10 @@ class Job:
                 "seconds": round(epoch.seconds, 4),
             }
             epochs.append(metrics)
-            self.listener.epoch(epoch.epoch + 1, total, metrics)
             if after_epoch is not None:
-                after_epoch(epochs)
+                after_epoch()
+            self.training.rest()
+            self.listener.epoch(epoch.epoch + 1, total, metrics)
         return epochs
 
     def _validation(self) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"
         self.checkpoint = self.state / "checkpoint.safetensors"
+        self.checkpoint_before = self.state / "checkpoint-before.safetensors"
         self.tracking = self.path / "tracking"
         self._parents: list[Path] = []  # made for it, the innermost first
 
@@ -149,6 +150,11 @@ class RunFolder:
         """Whether the training has finished and everything is written."""
         weights = self.model / "model.safetensors"
         return self.summary.is_file() and weights.is_file() and not self.state.exists()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint to go on from; without one, resuming starts over."""
+        return self.checkpoint.is_file() or self.checkpoint_before.is_file()
 
     @property
     def command(self) -> str:

@@ -58,6 +58,8 @@ class FitSettings:
         precision: "fp32", or "bf16" for the forward pass.
         features: Keep what the last layer sees of every sample, for the audit and the review.
         track: Where metrics are sent as well, of tensorboard, mlflow, wandb, joined by commas.
+        save_every: Seconds between two checkpoints, > 0; None = a minute, or as much longer as
+            keeps saving at a hundredth of the time.
     """
 
     data: str | None = None
@@ -85,6 +87,7 @@ class FitSettings:
     precision: Literal["fp32", "bf16"] = "fp32"
     features: bool = False
     track: str | None = None
+    save_every: float | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -102,6 +105,7 @@ class FitSettings:
             )
         self._at_least("weight_decay", 0)
         check_positive("learning_rate", self.learning_rate)
+        check_positive("save_every", self.save_every)
         if self.validation is not None and not 0 <= self.validation <= 0.5:
             raise ParameterError(
                 f"validation must be in [0, 0.5], got {self.validation:g}.",

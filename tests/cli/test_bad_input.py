@@ -317,13 +317,18 @@ def test_a_disk_too_small_for_a_run_is_left_empty(size, small_disk, call, tmp_pa
 
 
 def test_a_disk_that_fills_up_later_keeps_what_can_be_resumed(small_disk, call, tmp_path):
-    """With the command that goes on; and it does, once there is space, with the same numbers."""
+    """A checkpoint that finds no room stops nothing, results that find none end the run.
+
+    With the command that goes on; and it does, once there is space, with the same numbers.
+    """
     disk = small_disk("4m")  # a checkpoint is 3 MiB, the model half of it
     images, labels = shipped.digits(100)
     np.savez(tmp_path / "data.npz", X=images, y=labels)
-    done = call("fit", "data.npz", "--epochs", 3, "--out", "disk/run")
+    done = call("fit", "data.npz", "--epochs", 3, "--out", "disk/run", "--save-every", 1e-9)
     assert done.code == 2
     assert "No space left on device" in done.complaint[0]
+    said = [line for line in done.err.splitlines() if "The training goes on" in line]
+    assert len(said) == 1
     assert "note: What was trained is kept. Go on with: thresher fit --resume disk/run" in done.err
     subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
     assert call("fit", "--resume", "disk/run").code == 0

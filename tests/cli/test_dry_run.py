@@ -45,6 +45,35 @@ def test_json_agrees_with_the_run_it_foresees(call, table, tmp_path):
     assert 0.5 * ran["peak_mib"] < seen["memory_mib"] < 1.5 * ran["peak_mib"]
 
 
+@pytest.mark.parametrize("method", ["standard", "prestopping"])
+def test_the_disk_has_room_for_two_checkpoints_and_what_stays(method, call, table, tmp_path):
+    """With the copy that a method goes back to; of the report, which is not reckoned, nothing."""
+
+    def size(*patterns):
+        found = (each for pattern in patterns for each in (tmp_path / "run").glob(pattern))
+        return sum(each.stat().st_size for each in found) / 2**20
+
+    def told(self, number, epochs, metrics):
+        if number == 5:  # by then prestopping has saved what it may go back to
+            raise KeyboardInterrupt
+
+    options = [*table, "--method", method, "--epochs", 6]
+    seen = json.loads(call("fit", *options, "--dry-run", "--json").out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thresher.cli.output.Narrator.epoch", told)
+        assert call("fit", *options, "--out", "run", "--save-every", 1e-9).code == 130
+    assert len(list((tmp_path / "run/state").iterdir())) == 2
+    checkpoints = size("state/*")
+    assert call("fit", "--resume", "run").code == 0
+    stays = size("model/*.safetensors", "history.safetensors")
+    rounding, headers = (
+        0.05,
+        0.02,
+    )  # the estimate has one decimal; names and JSON beside the tensors
+    assert checkpoints + stays <= seen["disk_mib"] + rounding + headers
+    assert seen["disk_mib"] - rounding <= checkpoints + stays + size("audit.parquet") + 200e-6 * 150
+
+
 def test_more_epochs_take_longer_in_proportion(call, tmp_path):
     """Of one measurement a step, to the noise of a loaded machine."""
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 
 import shipped
 import thresher.fitting
-import thresher.training.checkpoint
+from thresher.training.loop import Training
 
 
 @pytest.fixture
@@ -18,11 +18,8 @@ def iris_csv(tmp_path):
 
 
 @pytest.fixture
-def stopped(call, monkeypatch, iris_csv):
+def stopped(call, iris_csv):
     """Stop a training of six epochs on iris while an epoch is reported."""
-    monkeypatch.setattr(
-        thresher.training.checkpoint, "SAVING_SHARE", 1e9
-    )  # a checkpoint after every epoch
 
     def stop(epoch, *options, error=KeyboardInterrupt):
         def told(self, number, epochs, metrics):
@@ -67,8 +64,9 @@ def test_a_resumed_run_comes_to_the_numbers_of_an_uninterrupted_one(
     assert stopped(epoch, *options).code == 130
     resumed = call("fit", "--resume", "run", "--json")
     assert resumed.code == 0
-    assert f"Going on after epoch {epoch - 1} of 6." in resumed.err
+    assert f"Going on after epoch {epoch} of 6." in resumed.err
     whole = call("fit", *iris_csv, "--epochs", 6, *options, "--out", "whole", "--json")
+    assert whole.code == 0, whole.err
     shipped.assert_same_run("whole", "run")
     differing = {"run", "seconds", "peak_mib"}
     first, second = (json.loads(each.out) for each in (whole, resumed))
@@ -77,11 +75,10 @@ def test_a_resumed_run_comes_to_the_numbers_of_an_uninterrupted_one(
     assert set(shipped.contents("whole")) == set(shipped.contents("run"))
 
 
-def test_a_resumed_run_of_images_comes_to_the_same_numbers(call, monkeypatch, tmp_path):
+def test_a_resumed_run_of_images_comes_to_the_same_numbers(call, tmp_path):
     """Augmentation and the order of rows belong to the epoch, not to the process."""
     images, labels = shipped.digits(200)
     np.savez(tmp_path / "digits.npz", X=images, y=labels)
-    monkeypatch.setattr(thresher.training.checkpoint, "SAVING_SHARE", 1e9)
     command = ["fit", "digits.npz", "--epochs", 4, "--augment", "crop,flip"]
 
     def told(self, number, epochs, metrics):
@@ -96,7 +93,7 @@ def test_a_resumed_run_of_images_comes_to_the_same_numbers(call, monkeypatch, tm
     shipped.assert_same_run("whole", "run")
 
 
-def test_a_run_may_be_stopped_again_and_again(stopped, call, iris_csv, monkeypatch):
+def test_a_run_may_be_stopped_again_and_again(stopped, call, iris_csv):
     """Each time it goes on from where it was."""
     assert stopped(2).code == 130
     for epoch in (3, 4, 5):
@@ -133,13 +130,81 @@ def test_a_run_stopped_while_the_audit_is_written_goes_on(call, monkeypatch, iri
     shipped.assert_same_run("whole", "run")
 
 
-def test_a_run_stopped_before_its_first_checkpoint_starts_over(stopped, call, iris_csv):
-    """And says so."""
-    assert stopped(1).code == 130
+@pytest.fixture
+def signalled(call, iris_csv):
+    """Send signals to a training of three epochs of ten steps in the middle of a step."""
+
+    def send(*signals, step, resume=False):
+        taken, take = [], Training._step
+
+        def step_with_signals(self, *arguments):
+            taken.append(arguments)
+            if len(taken) == step:
+                for each in signals:
+                    signal.raise_signal(each)
+            return take(self, *arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Training, "_step", step_with_signals)
+            if resume:
+                return call("fit", "--resume", "run")
+            return call("fit", *iris_csv, "--epochs", 3, "--out", "run")
+
+    return send
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_run_after_the_step_and_saves_it(number, code, signalled, call, iris_csv):
+    """In the second epoch, and again in what is left of it; what was there before is put back."""
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    done = signalled(number, step=13)
+    assert done.code == code
+    assert "note: Interrupted. Go on with: thresher fit --resume run" in done.err.splitlines()
+    again = signalled(number, step=4, resume=True)
+    assert again.code == code
+    assert "Going on after batch 3 of 10 in epoch 2 of 3." in again.err
+    assert before == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     resumed = call("fit", "--resume", "run")
+    assert "Going on after batch 7 of 10 in epoch 2 of 3." in resumed.err
     assert resumed.code == 0
+    assert call("fit", *iris_csv, "--epochs", 3, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ((signal.SIGINT, signal.SIGINT), 130),
+        ((signal.SIGINT, signal.SIGTERM), 143),
+        ((signal.SIGTERM, signal.SIGINT), 143),
+    ],
+)
+def test_a_second_signal_leaves_at_once(signals, code, signalled, call, iris_csv):
+    """Within the step, where nothing can be saved; resuming starts over, and says so."""
+    assert signalled(*signals, step=13).code == code
+    resumed = call("fit", "--resume", "run")
     assert "The run was stopped before its first checkpoint; it starts over." in resumed.err
-    assert call("fit", *iris_csv, "--epochs", 6, "--out", "whole").code == 0
+    assert resumed.code == 0
+    assert call("fit", *iris_csv, "--epochs", 3, "--out", "whole").code == 0
+    shipped.assert_same_run("whole", "run")
+
+
+def test_a_signal_while_the_test_data_are_measured_does_not_wait(call, iris_csv):
+    """No step is taken meanwhile: all that the epoch was is saved."""
+    measure = thresher.job.Job._measure
+    options = [*iris_csv, "--epochs", 3, "--test", "iris.csv"]
+
+    def measured(self, network):
+        if self.training.position["epoch"] == 1:
+            signal.raise_signal(signal.SIGINT)
+        return measure(self, network)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thresher.job.Job, "_measure", measured)
+        assert call("fit", *options, "--out", "run").code == 130
+    resumed = call("fit", "--resume", "run")
+    assert "Going on after batch 10 of 10 in epoch 2 of 3." in resumed.err
+    assert call("fit", *options, "--out", "whole").code == 0
     shipped.assert_same_run("whole", "run")
 
 
@@ -237,7 +302,7 @@ def test_a_checkpoint_of_another_training_is_refused(stopped, call, tmp_path, ir
     (tmp_path / "run/state/checkpoint.safetensors").write_bytes(torn)
     done = call("fit", "--resume", "run")
     assert done.code == 2
-    assert "does not fit this training" in done.complaint[0]
+    assert "is of another training: its method is co-teaching, here auto." in done.complaint[0]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +327,7 @@ def test_settings_of_a_run_that_cannot_be_read_are_refused(text, cause, stopped,
 
 def test_a_failed_run_is_kept_if_it_can_go_on(stopped, call, iris_csv):
     """A defect on the way is no reason to lose what was trained."""
-    done = stopped(4, error=RuntimeError("lightning"))
+    done = stopped(4, "--save-every", 1e-9, error=RuntimeError("lightning"))
     assert done.code == 2
     assert "note: What was trained is kept. Go on with: thresher fit --resume run" in done.err
     assert call("fit", "--resume", "run").code == 0
@@ -271,8 +336,9 @@ def test_a_failed_run_is_kept_if_it_can_go_on(stopped, call, iris_csv):
 
 
 def test_a_resumed_run_that_fails_is_not_removed(stopped, call, monkeypatch, tmp_path):
-    """Even before its first checkpoint: it was there before."""
+    """Even without a checkpoint: it was there before."""
     stopped(1)
+    (tmp_path / "run/state/checkpoint.safetensors").unlink()
 
     def fail(self, number, epochs, metrics):
         raise RuntimeError("lightning")
@@ -294,15 +360,15 @@ def stop_process(process, signal_number, epoch=3, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+    ("signal_number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_a_process_that_is_stopped_goes_on(signal_number, code, process, call, iris_csv):
-    """Ctrl+C leaves word how; a kill does not, but the run goes on all the same."""
-    options = [*iris_csv, "--epochs", 80]
+    """What can be caught leaves word how; a kill does not, but the run goes on all the same."""
+    options = [*iris_csv, "--epochs", 80, "--save-every", 0.02]
     found, said = stop_process(process, signal_number, 3, *options, "--out", "run")
     assert code == found
     assert "epoch 80/80" not in said
-    if signal_number == signal.SIGINT:
+    if signal_number == signal.SIGTERM:
         assert "Go on with: thresher fit --resume run" in said
         assert "Traceback" not in said
     assert call("fit", "--resume", "run").code == 0

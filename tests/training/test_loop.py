@@ -70,8 +70,9 @@ def test_standard_gives_bit_equal_weights_to_the_loop_without_thresher(audit):
     steps, step = 4 * 7, 0
     plain.train()
     for epoch in range(4):
-        torch.manual_seed(keyed_seed(0, "epoch", epoch))
-        for index in shuffled_batches(torch.arange(N), 16, seed=0, epoch=epoch):
+        batches = shuffled_batches(torch.arange(N), 16, seed=0, epoch=epoch)
+        for number, index in enumerate(batches):
+            torch.manual_seed(keyed_seed(0, "step", epoch, number))
             optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 0.05)
             step += 1
             optimizer.zero_grad()
@@ -102,28 +103,112 @@ def test_the_criterion_in_a_users_own_loop_gives_the_same_bits():
     assert_equal(weights(first), weights(second))
 
 
+def trained_to(trainer, steps):
+    """Train until so many steps are taken in all."""
+    taken = 7 * trainer.position["epoch"] + trainer.position["batches"]
+
+    def after_step():
+        nonlocal taken
+        taken += 1
+        if taken == steps:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(trainer.run(after_step=after_step))
+
+
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_a_run_resumed_from_a_checkpoint_equals_the_whole(name, tmp_path):
-    """Bit for bit: weights, history and the method's numbers."""
+    """Bit for bit: losses, weights, history and the method's numbers; cut twice in one epoch.
+
+    Seven steps are an epoch: it is cut after its first step, in its middle, and at its end.
+    """
     settings = Settings(epochs=8, batch_size=16)
     whole = training(make_method(name), settings)
-    list(whole.run())
+    losses = [epoch.loss for epoch in whole.run()]
 
     cut = training(make_method(name), settings)
-    for epoch in cut.run():
-        if epoch.epoch == 4:
-            save_checkpoint(tmp_path / "checkpoint", cut, {"seen": epoch.epoch})
-            break
-    resumed = training(
-        make_method(name), settings, network(seed=9, networks=whole.criterion.method.networks)
-    )
-    assert load_checkpoint(tmp_path / "checkpoint", resumed) == {"seen": 4}
-    list(resumed.run())
+    for steps in (4 * 7 + 1, 4 * 7 + 4, 5 * 7):
+        trained_to(cut, steps)
+        save_checkpoint(tmp_path / "checkpoint", cut, {"seen": steps})
+        counted = cut.criterion.numbers.state_dict()
+        networks = whole.criterion.method.networks
+        cut = training(make_method(name), settings, network(seed=9, networks=networks))
+        assert load_checkpoint(tmp_path / "checkpoint", cut) == {"seen": steps}
+        assert counted == cut.criterion.numbers.state_dict()
+    assert losses[4:] == [epoch.loss for epoch in cut.run()]
 
-    assert_equal(weights(whole.snapshots.model), weights(resumed.snapshots.model))
-    first, second = whole.criterion.state_dict(), resumed.criterion.state_dict()
+    assert_equal(weights(whole.snapshots.model), weights(cut.snapshots.model))
+    first, second = whole.criterion.state_dict(), cut.criterion.state_dict()
     assert first["method"] == second["method"]
     assert_equal(first["history"], second["history"])
+    kept = {name: value for name, value in vars(whole.criterion.method).items() if plain(value)}
+    assert kept == {name: getattr(cut.criterion.method, name) for name in kept}
+
+
+def plain(value):
+    return isinstance(value, int | float | str | tuple)
+
+
+def test_saving_changes_nothing_that_comes_after(tmp_path):
+    """The block of the history that is not full yet stays as it is."""
+    quiet = training(Standard())
+    watched = training(Standard())
+    saved = []
+
+    def save():
+        before = len(watched.criterion.history._pending)
+        save_checkpoint(tmp_path / "checkpoint", watched, {})
+        saved.append(before and before == len(watched.criterion.history._pending))
+
+    assert [each.loss for each in quiet.run()] == [each.loss for each in watched.run(None, save)]
+    assert all(saved)
+    assert_equal(weights(quiet.snapshots.model), weights(watched.snapshots.model))
+    assert_equal(quiet.criterion.state_dict()["history"], watched.criterion.state_dict()["history"])
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_which_batches_is_an_object_of_its_own(accumulate, tmp_path):
+    """Asked for what is left of an epoch; its own state is saved and loaded first."""
+
+    class Counted:
+        """The first rows again and again, and how often they were drawn."""
+
+        def __init__(self):
+            self.drawn, self.asked = 0, []
+
+        def epoch(self, number, skip=0):
+            self.asked.append((number, skip, self.drawn))
+            for _ in range(skip, 7):
+                self.drawn += 1
+                yield torch.arange(16) + number
+
+        def steps(self, epochs, accumulate=1):
+            return epochs * -(-7 // accumulate)
+
+        def state_dict(self):
+            return {"drawn": self.drawn}
+
+        def load_state_dict(self, state):
+            self.drawn = state["drawn"]
+
+    def trainer():
+        x, y = data()
+        settings = Settings(epochs=2, batch_size=16, accumulate=accumulate)
+        criterion = Standard().start(N, K, epochs=2, labels=y, repeats=True)
+        rows = Rows(x, y, torch.arange(N), prepare=lambda batch: batch)
+        return Training(network(), criterion, rows, settings, batches=Counted())
+
+    whole, cut, resumed = trainer(), trainer(), trainer()
+    assert whole.position["steps"] == 2 * -(-7 // accumulate)
+    list(whole.run())
+    assert whole.batches.asked == [(0, 0, 0), (1, 0, 7)]
+    trained_to(cut, 2)
+    save_checkpoint(tmp_path / "checkpoint", cut, {})
+    load_checkpoint(tmp_path / "checkpoint", resumed)
+    list(resumed.run())
+    assert resumed.batches.asked == [(0, 2 * accumulate, 2 * accumulate), (1, 0, 7)]
+    assert_equal(weights(whole.snapshots.model), weights(resumed.snapshots.model))
 
 
 @pytest.mark.parametrize("name", ["standard", "gce", "selfie", "co-teaching"])

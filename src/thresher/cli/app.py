@@ -1,8 +1,8 @@
 """The program `thresher`: its commands, and what becomes of their errors.
 
 Exit codes: 0 done; 1 findings, when `--fail-on` asks; 2 anything that failed; 130 interrupted, the
-run can be resumed; 141 whoever read our output went away, as `| head` does. Results go to standard
-output, everything else to standard error.
+run can be resumed; 141 whoever read our output went away, as `| head` does; 143 terminated, the run
+can be resumed. Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations

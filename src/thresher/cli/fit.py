@@ -11,6 +11,7 @@ import typer
 
 from thresher.cli.output import Narrator, print_json, say
 from thresher.errors import ParameterError, nearest
+from thresher.stop_signals import termination
 
 __all__ = ["fit"]
 
@@ -115,6 +116,13 @@ def fit(
         str | None,
         typer.Option(help="Send metrics to tensorboard, mlflow or wandb as well. Default: none."),
     ] = None,
+    save_every: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds between two checkpoints. Default: a minute, or as much longer as keeps "
+            "saving at a hundredth of the time."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder. Default: runs/<date>-<data>.")
     ] = None,
@@ -160,26 +168,28 @@ def fit(
         "precision": precision,
         "features": features,
         "track": track,
+        "save_every": save_every,
     }
     given = {name: value for name, value in given.items() if value is not None}
     if noise_rate is not None:
         given["noise_rate"] = parsed_rate(noise_rate)  # "auto" overrides the number in a file
     narrator = Narrator()
-    try:
-        if dry_run:
-            print_estimate(
-                started(data, given, out, overwrite, config, narrator, "estimate"), as_json
-            )
-            return
-        if resume is not None:
-            result = resumed(resume, data, given, out, config, narrator)
-        else:
-            result = started(data, given, out, overwrite, config, narrator, "fit")
-    except KeyboardInterrupt:
-        say("thresher: Interrupted.")  # a run that has begun has said how to go on
-        raise typer.Exit(130) from None
-    finally:
-        narrator.close()
+    with termination() as terminated:
+        try:
+            if dry_run:
+                print_estimate(
+                    started(data, given, out, overwrite, config, narrator, "estimate"), as_json
+                )
+                return
+            if resume is not None:
+                result = resumed(resume, data, given, out, config, narrator)
+            else:
+                result = started(data, given, out, overwrite, config, narrator, "fit")
+        except KeyboardInterrupt:
+            say("thresher: Interrupted.")  # a run that has begun has said how to go on
+            raise typer.Exit(143 if terminated.received else 130) from None
+        finally:
+            narrator.close()
     if as_json:
         print_json(result.summary)
     else:

@@ -317,11 +317,16 @@ class Criterion:
 
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Any]:
-        """Epoch, the method's state (plain numbers) and the history's columns."""
+        """Epoch, the method's state (plain numbers), the history, the rows of this epoch so far.
+
+        It may be taken between any two steps, and changes nothing that comes after.
+        """
         return {
+            "name": self.method.name,
             "epoch": self.epoch,
             "method": {name: getattr(self.method, name) for name in self.method.state},
-            "history": self.history.state_dict(),
+            "history": self.history.running_state(),
+            "numbers": self.numbers.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -330,6 +335,12 @@ class Criterion:
         Raises:
             RecordError: the state belongs to another method or to other data.
         """
+        if state["name"] != self.method.name:
+            raise RecordError(
+                f'The stored state is of the method "{state["name"]}", not of '
+                f'"{self.method.name}".',
+                "Resume with the method that the run was started with.",
+            )
         if set(state["method"]) != set(self.method.state):
             raise RecordError(
                 f"The stored state holds {sorted(state['method'])}; {self.method.name} keeps "
@@ -340,7 +351,7 @@ class Criterion:
         for name, value in state["method"].items():
             setattr(self.method, name, value)
         self.epoch = self.history.epoch = int(state["epoch"])
-        self.numbers = RowNumbers(self.plan.samples, repeats=self.numbers.repeats)
+        self.numbers.load_state_dict(state["numbers"], self.history.device)
         self._change = None
         self._all_eligible = bool(self.history["eligible"].all())
 

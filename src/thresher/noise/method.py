@@ -156,7 +156,7 @@ class Method:
     networks: ClassVar[int] = 1
     views: int = 1  # random views of a sample in each step: the second one's outputs are Step.rest
     observe_first: ClassVar[bool] = False
-    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive an epoch: JSON numbers
+    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
 
     history: SampleHistory

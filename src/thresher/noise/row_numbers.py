@@ -7,6 +7,9 @@ processes rows that a sampler repeats to give every process equally many count o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -123,6 +126,21 @@ class RowNumbers:
         if self._seen is None:
             self._seen = torch.zeros(self.samples, dtype=torch.bool, device=everyone.device)
         self._seen[everyone] = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted since the last end of an epoch; tensors are shared."""
+        return {
+            "rows": self._rows,
+            "batches": self._batches,
+            "only_places": self._only_places,
+            "seen": self._seen,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on counting where `state_dict` was taken, with indices on this device."""
+        self._rows, self._batches = state["rows"], state["batches"]
+        self._only_places = state["only_places"]
+        self._seen = None if state["seen"] is None else state["seen"].to(device, copy=True)
 
     def end_epoch(self) -> None:
         """Start to count anew.

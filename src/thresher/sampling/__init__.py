@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from thresher.sampling.rs2 import RS2
     from thresher.sampling.selector import Observed, Planned, Rows, Scored, Selector
     from thresher.sampling.self_paced import SelfPaced
-    from thresher.sampling.shuffled import Shuffled, shuffled_batches
+    from thresher.sampling.shuffled import Shuffled, ShuffledBatches, shuffled_batches
     from thresher.sampling.static_weights import StaticWeights
     from thresher.sampling.visits import Report
 
@@ -44,6 +44,7 @@ __all__ = [
     "Selector",
     "SelfPaced",
     "Shuffled",
+    "ShuffledBatches",
     "StaticWeights",
     "make_selector",
     "shuffled_batches",
@@ -74,6 +75,7 @@ _MODULES = {
     "Report": "visits",
     "SelfPaced": "self_paced",
     "Shuffled": "shuffled",
+    "ShuffledBatches": "shuffled",
     "StaticWeights": "static_weights",
     "shuffled_batches": "shuffled",
     **dict.fromkeys(("Observed", "Planned", "Rows", "Scored", "Selector"), "selector"),

@@ -1,12 +1,17 @@
 """Shuffled batches: every row once an epoch, in an order that belongs to (seed, epoch).
 
-`shuffled_batches` yields them; `Shuffled` is the selector that plans such epochs, for a batch
+    seed, epoch → order of the rows → batches → (a resumed epoch) those after the first so many
+
+`ShuffledBatches` serves a training; `Shuffled` is the selector that plans such epochs, for a batch
 sampler: the baseline of every comparison of selectors.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Generator, Tensor
@@ -15,7 +20,7 @@ from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
 from thresher.sampling.selector import Planned, Rows
 
-__all__ = ["Shuffled", "batches_per_epoch", "shuffled_batches"]
+__all__ = ["Shuffled", "ShuffledBatches", "batches_per_epoch", "shuffled_batches"]
 
 
 class Shuffled(Planned):
@@ -59,3 +64,40 @@ def shuffled_batches(rows: Tensor, batch_size: int, *, seed: int, epoch: int) ->
     for number in range(count):
         stop = (number + 1) * batch_size if number + 1 < count else len(order)
         yield order[number * batch_size : stop]
+
+
+@dataclass(frozen=True)
+class ShuffledBatches:
+    """The batches of a whole training: which rows come next, in any epoch, from any batch on.
+
+    Args:
+        rows: (n,) int64 row numbers, n > 0.
+        batch_size: Rows a batch, >= 1.
+        seed: Of the run.
+    """
+
+    rows: Tensor
+    batch_size: int
+    seed: int
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Tensor]:
+        """Yield the batches of an epoch, (b,) int64 each, after the first so many.
+
+        Args:
+            number: The epoch, from 0.
+            skip: Batches of it that were trained before the run was stopped, >= 0.
+        """
+        batches = shuffled_batches(self.rows, self.batch_size, seed=self.seed, epoch=number)
+        return islice(batches, skip, None)
+
+    def steps(self, epochs: int, accumulate: int = 1) -> int:
+        """Steps of the optimiser in so many epochs, each over so many batches.
+
+        An epoch's last step may hold fewer.
+
+        >>> ShuffledBatches(torch.arange(10), 2, seed=0).steps(3), 3 * 5
+        (15, 15)
+        >>> ShuffledBatches(torch.arange(10), 2, seed=0).steps(3, accumulate=2)
+        9
+        """
+        return epochs * math.ceil(batches_per_epoch(len(self.rows), self.batch_size) / accumulate)

@@ -1,9 +1,13 @@
 """The loop: for every epoch, for every batch, the loss of the step, backward, step.
 
-    rows → batch of indices → gather from arrays → augment → prepare → criterion.step → backward
+    batch of indices → gather from arrays → augment → prepare → criterion.step → backward
 
 It knows no method by name. A method's loss comes as sums, so a step may be spread over several
 batches; what a method asks for at the end of an epoch is carried out by `Snapshots`.
+
+Between two steps the training rests: all that the rest of it depends on is in the model, the
+optimiser, the criterion, the snapshots and `position`, so that it can be saved there, and goes on
+from there to the same numbers (checkpoint.py). What is random is keyed by (seed, epoch, batch).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -25,18 +29,50 @@ from thresher.keyed_random import keyed_seed
 from thresher.models.precision import Precision, in_precision
 from thresher.noise.criterion import Criterion, no_stream
 from thresher.noise.method import Batch, Change
-from thresher.sampling.shuffled import batches_per_epoch, shuffled_batches
+from thresher.sampling.shuffled import ShuffledBatches
 from thresher.training.accumulation import Accumulation
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
 
-__all__ = ["Epoch", "Rows", "Settings", "Training"]
+__all__ = ["Batches", "Epoch", "Rows", "Settings", "Stateful", "Training"]
+
+#: What `Training.position` holds of an epoch that has not begun.
+BEFORE_AN_EPOCH: dict[str, Any] = {"batches": 0, "loss": None, "total": None, "seconds": 0.0}
 
 
 class Augment(Protocol):
     """Random views of a batch that belong to (seed, epoch, sample, view)."""
 
     def __call__(self, batch: Tensor, index: Tensor, epoch: int, view: int = 0) -> Tensor: ...
+
+
+class Batches(Protocol):
+    """Which rows come next: the batches of a training, in any epoch, from any batch on.
+
+    One that learns from the training which rows to draw is also `Stateful`: its state is saved with
+    the training's and loaded before `epoch` is asked to skip.
+    """
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Tensor]:
+        """Yield the batches of an epoch (from 0), (b,) int64 each, after the first `skip`."""
+        ...
+
+    def steps(self, epochs: int, accumulate: int = 1) -> int:
+        """Steps of the optimiser in so many epochs, each over so many batches."""
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What has a state of its own to be saved with the training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -123,13 +159,17 @@ class Training:
         rows: The data.
         settings: How to train.
         optimizer: Default: `Settings.optimizer`.
+        batches: Which rows come next. Default: every row once an epoch, shuffled.
         device: "cpu", "cuda", …
 
     Raises:
         ParameterError: the method compares views of a sample, and the data have no augmentation.
 
     Attributes:
-        position: Steps taken since the schedule (re)started, and its length: plain numbers.
+        position: Where the training is: ``epoch``; ``step`` since the schedule (re)started, and its
+            length ``steps``; of the epoch that is trained, ``batches`` done, the (J,) sums ``loss``
+            and ``total`` so far, and ``seconds``.
+        resting: Whether it is between two steps, so that it can be saved.
     """
 
     def __init__(
@@ -140,6 +180,7 @@ class Training:
         settings: Settings,
         *,
         optimizer: Optimizer | None = None,
+        batches: Batches | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if criterion.method.views > 1 and rows.augment is None:
@@ -159,33 +200,37 @@ class Training:
         self.criterion, self.rows, self.settings = criterion, rows, settings
         self.snapshots = Snapshots(model, self.optimizer, criterion)
         self.accumulation = Accumulation(model, criterion)
+        self.batches: Batches = batches or ShuffledBatches(
+            rows.order, settings.batch_size, settings.seed
+        )
         steps = self._steps(settings.epochs // criterion.method.rounds())
-        self.position = {"epoch": 0, "step": 0, "steps": steps}
+        self.position: dict[str, Any] = {"epoch": 0, "step": 0, "steps": steps, **BEFORE_AN_EPOCH}
+        self.resting, self._stop = True, False
 
     def _steps(self, epochs: int) -> int:
-        batches = batches_per_epoch(len(self.rows.order), self.settings.batch_size)
-        return max(1, epochs * math.ceil(batches / self.settings.accumulate))
+        return max(1, self.batches.steps(epochs, self.settings.accumulate))
 
     def run(
-        self, measure: Callable[[nn.Module], dict[str, float]] | None = None
+        self,
+        measure: Callable[[nn.Module], dict[str, float]] | None = None,
+        after_step: Callable[[], None] | None = None,
     ) -> Iterator[Epoch]:
-        """Train to the last epoch, yielding after each one; may be stopped between any two.
+        """Train to the last epoch, yielding after each one; may be stopped between any two steps.
 
         Args:
             measure: Called with the model in evaluation mode after every epoch; its numbers go
                 to the method and into `Epoch.measured`.
+            after_step: Called between steps, where the training may be saved.
 
         Raises:
             ModelError: the loss is no longer a finite number.
+            KeyboardInterrupt: `interrupt` was called.
         """
         while self.position["epoch"] < self.settings.epochs:
             epoch = self.position["epoch"]
-            started = time.perf_counter()
+            started = time.perf_counter() - self.position["seconds"]
             with torch.random.fork_rng(devices=[]):
-                # dropout and the like draw from the global generator: keyed by the epoch, so that
-                # a resumed run draws the same
-                torch.manual_seed(keyed_seed(self.settings.seed, "epoch", epoch))
-                loss = self._epoch(epoch)
+                loss = self._epoch(epoch, started, after_step)
             if not math.isfinite(loss):
                 raise ModelError(
                     f"The loss became {loss} in epoch {epoch + 1}.",
@@ -193,9 +238,40 @@ class Training:
                 )
             rate = self.optimizer.param_groups[0]["lr"]
             measured = self._measure(measure)
+            self.resting = False
             self._apply(self.criterion.end_epoch(measured))
-            self.position["epoch"] = epoch + 1
+            self.position |= {"epoch": epoch + 1, **BEFORE_AN_EPOCH}
             yield Epoch(epoch, loss, time.perf_counter() - started, rate, measured)
+            self.rest()
+
+    def place(self) -> str:
+        """What was done last, in words."""
+        epoch, batches = self.position["epoch"], self.position["batches"]
+        if not batches:
+            return f"epoch {epoch} of {self.settings.epochs}"
+        all_batches = self.batches.steps(1)
+        return f"batch {batches} of {all_batches} in epoch {epoch + 1} of {self.settings.epochs}"
+
+    def rest(self) -> None:
+        """Between two steps, or when what the epoch came to is kept: it may be saved or stopped.
+
+        Raises:
+            KeyboardInterrupt: `interrupt` was called meanwhile.
+        """
+        self.resting = True
+        if self._stop:
+            self._stop = False
+            raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        """Stop as soon as the training rests; for handlers of signals.
+
+        Raises:
+            KeyboardInterrupt: it rests now.
+        """
+        self._stop = True
+        if self.resting:
+            self.rest()
 
     def rehearse(self, most_steps: int, most_seconds: float) -> float:
         """Take the first steps of the training, to see what a step costs; spoils it for `run`.
@@ -208,12 +284,9 @@ class Training:
             Seconds of a step: the median.
         """
         self.model.train()
-        batches = shuffled_batches(
-            self.rows.order, self.settings.batch_size, seed=self.settings.seed, epoch=0
-        )
         taken: list[float] = []
         begun = time.perf_counter()
-        for window in windows(batches, self.settings.accumulate):
+        for window in windows(self.batches.epoch(0), self.settings.accumulate):
             started = time.perf_counter()
             if len(taken) > most_steps or (len(taken) > 1 and started - begun > most_seconds):
                 break
@@ -221,18 +294,38 @@ class Training:
             taken.append(time.perf_counter() - started)
         return median(taken[1:] or taken)
 
-    def _epoch(self, epoch: int) -> float:
+    def _epoch(self, epoch: int, started: float, after_step: Callable[[], None] | None) -> float:
+        """Train on what is left of an epoch; returns the mean loss of all of it."""
         self.model.train()
-        batches = shuffled_batches(
-            self.rows.order, self.settings.batch_size, seed=self.settings.seed, epoch=epoch
-        )
-        loss = torch.zeros(self.criterion.method.networks, device=self.device)
-        total = torch.zeros_like(loss)
+        at = self.position
+        if not at["batches"]:
+            at["loss"] = torch.zeros(self.criterion.method.networks, device=self.device)
+            at["total"] = torch.zeros_like(at["loss"])
+        batches = self.batches.epoch(epoch, skip=at["batches"])
         for window in windows(batches, self.settings.accumulate):
+            self.resting = False
+            self._key_generator(epoch, at["batches"])
             sums, totals = self._step(window, epoch)
-            loss += sums
-            total += totals
-        return float(loss.sum() / total.sum()) if float(total.sum()) else 0.0
+            at["loss"] += sums
+            at["total"] += totals
+            at["batches"] += len(window)
+            at["seconds"] = time.perf_counter() - started
+            self.rest()
+            if after_step is not None:
+                after_step()
+        total = float(at["total"].sum())
+        return float(at["loss"].sum() / at["total"].sum()) if total else 0.0
+
+    def _key_generator(self, epoch: int, batch: int) -> None:
+        """Seed what dropout and the like draw from by the place in the run: nothing to save.
+
+        torch.manual_seed visits every kind of device, which takes 200 µs.
+        """
+        seed = keyed_seed(self.settings.seed, "step", epoch, batch)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(seed)
 
     def _step(self, window: list[Tensor], epoch: int) -> tuple[Tensor, Tensor]:
         """One optimiser step over a window of batches; returns the loss as sum and total."""
