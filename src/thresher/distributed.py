@@ -23,6 +23,7 @@ __all__ = [
     "processes",
     "shares",
     "sum_gradients",
+    "summed",
 ]
 
 
@@ -116,6 +117,15 @@ def _fresh(values: Tensor) -> Tensor:
     What `contiguous` hands back may begin anywhere, and step by anything along an axis of length 1.
     """
     return values.clone(memory_format=torch.contiguous_format).view(-1)
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, which must call it in step."""
+    if processes() == 1:
+        return values
+    values = values.detach().clone()
+    dist.all_reduce(values)
+    return values
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:

@@ -86,7 +86,8 @@ class _OverAllProcesses(torch.autograd.Function):
             _per_channel(slope, inputs).to(inputs.dtype),
             inputs,
         )
-        return direct - through_moments, scaled_sum, plain_sum, None, None, None, None
+        for_weight, for_bias = (None, None) if weight is None else (scaled_sum, plain_sum)
+        return direct - through_moments, for_weight, for_bias, None, None, None, None
 
 
 def _per_channel(values: Tensor, inputs: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
     rows → batch of indices → gather from arrays → augment → prepare → criterion.step → backward
 
-It knows no method by name. A method's loss comes as sums, so a step may be spread over several
+Several processes draw the same batches, and each takes its part of every one; their gradients are
+added up once a step. It knows no method by name. A method's loss comes as sums, so a step may be spread over several
 batches; what a method asks for at the end of an epoch is carried out by `Snapshots`.
 """
 
@@ -11,22 +12,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Protocol
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thresher.distributed import process_number, processes, shares, sum_gradients, summed
 from thresher.errors import ModelError, ParameterError
+from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
 from thresher.models.precision import Precision, in_precision
 from thresher.noise.criterion import Criterion, no_stream
 from thresher.noise.method import Batch, Change
 from thresher.sampling.shuffled import batches_per_epoch, shuffled_batches
 from thresher.training.accumulation import Accumulation
+from thresher.training.drift import STEPS, refuse_drift
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
 
@@ -45,7 +48,7 @@ class Settings:
 
     Args:
         epochs: Passes over the data, restarts included, >= 1.
-        batch_size: Samples a batch, >= 1.
+        batch_size: Samples a batch of all processes together, >= 1.
         peak_rate: Highest learning rate of the schedule, > 0.
         weight_decay: L2 penalty of the optimiser, >= 0.
         momentum: Of SGD with Nesterov's correction, in [0, 1).
@@ -148,17 +151,16 @@ class Training:
                 "sample, and these data are not augmented: all views would be equal.",
                 "Train on images with augmentation, or without the method's consistency term.",
             )
-        # the optimiser stays as it is: Accelerate wraps it for fp16 scaling, which this loop does
-        # not do, and the wrapper costs more than a small network's own arithmetic
-        on_cpu = torch.device(device).type == "cpu"
-        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device = torch.device(device)
-        self.model: nn.Module = self.accelerator.prepare(model)
+        # no DistributedDataParallel: with gradients added up here, once a step, batches without a
+        # row of this process, own forward passes and steps of several batches need no care
+        self.model: nn.Module = model.to(self.device)
         self.forward = in_precision(self.model, settings.precision)
+        self._parameters = list(model.parameters())
         self.optimizer: Optimizer = optimizer or settings.optimizer(model)
         self.criterion, self.rows, self.settings = criterion, rows, settings
         self.snapshots = Snapshots(model, self.optimizer, criterion)
-        self.accumulation = Accumulation(model, criterion)
+        self.accumulation = Accumulation(model, criterion, averaged=False)
         steps = self._steps(settings.epochs // criterion.method.rounds())
         self.position = {"epoch": 0, "step": 0, "steps": steps}
 
@@ -183,8 +185,9 @@ class Training:
             started = time.perf_counter()
             with torch.random.fork_rng(devices=[]):
                 # dropout and the like draw from the global generator: keyed by the epoch, so that
-                # a resumed run draws the same
-                torch.manual_seed(keyed_seed(self.settings.seed, "epoch", epoch))
+                # a resumed run draws the same; by the process, for each has other rows
+                own = (process_number(),) if process_number() else ()
+                torch.manual_seed(keyed_seed(self.settings.seed, "epoch", epoch, *own))
                 loss = self._epoch(epoch)
             if not math.isfinite(loss):
                 raise ModelError(
@@ -194,6 +197,7 @@ class Training:
             rate = self.optimizer.param_groups[0]["lr"]
             measured = self._measure(measure)
             self._apply(self.criterion.end_epoch(measured))
+            self._refuse_drift(self.criterion.history)
             self.position["epoch"] = epoch + 1
             yield Epoch(epoch, loss, time.perf_counter() - started, rate, measured)
 
@@ -232,6 +236,7 @@ class Training:
             sums, totals = self._step(window, epoch)
             loss += sums
             total += totals
+        loss = summed(loss)
         return float(loss.sum() / total.sum()) if float(total.sum()) else 0.0
 
     def _step(self, window: list[Tensor], epoch: int) -> tuple[Tensor, Tensor]:
@@ -242,18 +247,31 @@ class Training:
         self.position["step"] += 1
         self.optimizer.zero_grad()
         loss = totals = torch.zeros(0)
-        views = self.criterion.method.views
         for number, index in enumerate(window):
             # no name keeps the batch: its memory is free for gradients when backward is through
-            parts = self.criterion.step(
-                self.forward, self.rows.batch(index, epoch, self.device, views), no_stream
-            )
+            parts = self.criterion.step(self.forward, self._own_part(index, epoch), no_stream)
             self.accumulation.backward(parts)
             totals = totals + parts.totals if number else parts.totals
             loss = loss + parts.sums.detach() if number else parts.sums.detach()
+        sum_gradients(self._parameters)
         self.accumulation.scale()
         self.optimizer.step()
+        if self.position["step"] % STEPS == 0:
+            self._refuse_drift(None)
         return loss, totals
+
+    def _own_part(self, index: Tensor, epoch: int) -> Batch:
+        """This process's part of a global batch; with one process, all of it."""
+        views = self.criterion.method.views
+        if processes() == 1:
+            return self.rows.batch(index, epoch, self.device, views)
+        parts = shares(len(index), processes())
+        batch = self.rows.batch(index[parts[process_number()]], epoch, self.device, views)
+        return replace(batch, sizes=[part.stop - part.start for part in parts])
+
+    def _refuse_drift(self, history: SampleHistory | None) -> None:
+        at = self._parameters[0]
+        refuse_drift(self.position["step"], self.snapshots.model, history, at)
 
     def _measure(self, measure: Callable[[nn.Module], dict[str, float]] | None) -> dict[str, float]:
         if measure is None:
