@@ -3,15 +3,19 @@
 fit     RunFolder.create → open_data → Job.plan → Job.run
 resume  RunFolder.open → open_data → Job.plan → load_checkpoint → Job.run
 
-The folder comes first, because copies of large inputs are mapped from its state/.
+The folder comes first, because copies of large inputs are mapped from its state/. Of several
+processes the first makes and writes it; all read the same data and train.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +32,7 @@ from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.job import FitResult, Job, Listener
 from thresher.keyed_random import keyed_seed
+from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.stratified import stratified_rows
@@ -73,6 +78,7 @@ def fit(
     device: str = "auto",
     augment: str = "auto",
     batch_size: int | None = None,
+    accumulate: int = 1,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -95,6 +101,9 @@ def fit(
         listener: Hears notes and epochs.
 
     The other arguments are those of `thresher.settings.FitSettings`.
+
+    Under torchrun or `accelerate launch` the processes train together. Only the first writes, speaks
+    to the listener and audits; on the others the summary holds what a training tells by itself.
 
     Raises:
         ThresherError: the data, a setting or the folder cannot be used. Nothing is left behind.
@@ -121,6 +130,7 @@ def fit(
         device=device,
         augment=augment,
         batch_size=batch_size,
+        accumulate=accumulate,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         precision=precision,
@@ -131,20 +141,25 @@ def fit(
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
     require_trackers(track)
     started = time.perf_counter()
-    listener = listener or Silence()
-    folder = new_folder(settings, out, overwrite=overwrite)
-    command = how_to_go_on(folder, settings)
-    with folder.occupied():
-        with removed(folder, listener, command):
-            folder.write_settings(begun(settings, folder, audit=audit))
-            decided = None if decisions is None else read_decided(decisions)
-            samples, tested, applied = read(settings, data, test, listener, folder.state, decided)
-            job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
-            if decided is not None:
-                keep_decided(decided, folder.decided)
-        with kept_or_removed(folder, listener, command):
-            folder.write_settings(job.described(folder))
-            return job.run(folder, started)
+    with joined(device) as together:
+        listener = listener if listener is not None and together.first else Silence()
+        folder = together.from_first(lambda: new_folder(settings, out, overwrite=overwrite))
+        owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
+        with owner.occupied(), scratch_folder(folder, together) as scratch:
+            with owner.removed():
+                if together.first:
+                    folder.write_settings(begun(settings, folder, audit=audit))
+                decided = None if decisions is None else read_decided(decisions)
+                samples, tested, applied = read_together(
+                    settings, data, test, listener, scratch, decided, together
+                )
+                job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+                if decided is not None and together.first:
+                    keep_decided(decided, folder.decided)
+            with owner.kept_or_removed():
+                if together.first:
+                    folder.write_settings(job.described(folder))
+                return job.run(folder, started, together=together)
 
 
 def estimate(
@@ -201,18 +216,29 @@ def resume(
         RunError: there is no run, or the data are not those it was started with.
     """
     folder = RunFolder.open(run)
-    with folder.occupied():
-        return resumed(folder, data, test, listener or Silence())
+    with joined(folder.read_settings()["fit"].get("device", "auto")) as together:
+        listener = listener if listener is not None and together.first else Silence()
+        owner = Owner(folder, listener, folder.command, together.first)
+        with owner.occupied(), scratch_folder(folder, together) as scratch:
+            return resumed(folder, data, test, listener, together, scratch)
 
 
-def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitResult:
-    """Finish the run in a folder that no other process writes to."""
+def resumed(
+    folder: RunFolder,
+    data: Any,
+    test: Any,
+    listener: Listener,
+    together: Together,
+    scratch: Scratch,
+) -> FitResult:
+    """Finish the run in a folder that no other run writes to."""
     started = time.perf_counter()
-    written = folder.read_settings()
+    written = together.from_first(folder.read_settings)
     settings = FitSettings.from_table(written["fit"], folder.path)
-    if folder.complete:
+    if together.from_first(lambda: folder.complete):
         listener.note(f"The run in {folder.path} is complete; there is nothing to resume.")
-        return FitResult(folder, folder.read_summary(), TrainedModel.load(folder.model))
+        summary = together.from_first(folder.read_summary)
+        return FitResult(folder, summary, TrainedModel.load(folder.model))
     data = settings.data if data is None else data
     test = settings.test if test is None else test
     if data is None:
@@ -220,22 +246,43 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
             "The run was started with arrays in memory, which are not kept.",
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
-    folder.state.mkdir(exist_ok=True)
-    decided = None if settings.decisions is None else decided_before(folder, settings.decisions)
-    samples, tested, applied = read(settings, data, test, listener, folder.state, decided)
+    decisions = settings.decisions
+    decided = None
+    if decisions is not None:
+        decided = together.from_first(lambda: decided_before(folder, decisions))
+    samples, tested, applied = read_together(
+        settings, data, test, listener, scratch, decided, together
+    )
     if "fingerprint" in written["run"]:  # else it was stopped while the data were read
         refuse_other_data(samples, tested, written["run"])
     audit = written["run"].get("audit", True)
     job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
-    folder.write_settings(job.described(folder))
+    if together.first:
+        folder.write_settings(job.described(folder))
     epochs: list[dict[str, Any]] = []
-    if folder.checkpoint.is_file():
+    if checkpoint_is_there(folder, together):
         epochs = load_checkpoint(folder.checkpoint, job.training)["epochs"]
         listener.note(f"Going on after epoch {len(epochs)} of {job.training.settings.epochs}.")
     else:
         listener.note("The run was stopped before its first checkpoint; it starts over.")
-    with kept(folder, listener, how_to_go_on(folder, settings)):
-        return job.run(folder, started, epochs)
+    owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
+    with owner.kept():
+        return job.run(folder, started, epochs, together)
+
+
+def checkpoint_is_there(folder: RunFolder, together: Together) -> bool:
+    """Whether the run has a checkpoint to go on from.
+
+    Raises:
+        RunError: some of the processes do not see the one that the first sees.
+    """
+    seen = together.exchange(folder.checkpoint.is_file())
+    if seen[0] and not all(seen):
+        raise RunError(
+            f"Process {seen.index(False)} does not see the checkpoint in {folder.path}.",
+            "Put the run on a file system that all machines share, to resume it on all of them.",
+        )
+    return seen[0]
 
 
 def decided_before(folder: RunFolder, run: str) -> dict[str, Decided]:
@@ -264,6 +311,82 @@ def refuse_other_data(samples: Samples, tested: Samples | None, run: Mapping[str
 
 
 # ---------------------------------------------------------------------- reading
+@dataclass(frozen=True)
+class Scratch:
+    """Where a process finds copies of large inputs.
+
+    Args:
+        folder: Of all processes of a machine, or of all that share the run's file system.
+        makes: Whether this process makes the copies; the others map them.
+        in_memory: Bytes of decoded images of which there is no copy; None = the usual number.
+    """
+
+    folder: Path
+    makes: bool = True
+    in_memory: int | None = None
+
+
+@contextmanager
+def scratch_folder(folder: RunFolder, together: Together) -> Iterator[Scratch]:
+    """The run's state/, or on machines that do not see it a folder of their own, removed after.
+
+    Args:
+        folder: Of the run.
+        together: The processes; of several, all map one copy of decoded images, however small.
+    """
+    if together.first:
+        folder.state.mkdir(exist_ok=True)
+    if together.count == 1:
+        yield Scratch(folder.state)
+        return
+    token = folder.state / together.from_first(lambda: secrets.token_hex(8))
+    if together.first:
+        token.touch()
+    together.exchange(None)
+    shared = token.is_file()
+    together.exchange(None)
+    if together.first:
+        token.unlink()
+    makes = together.first or (not shared and together.local_number == 0)
+    with TemporaryDirectory(prefix="thresher-") if makes and not shared else nullcontext() as own:
+        # processes of a machine have numbers in a row
+        folders = together.exchange(own)
+        leader = folders[together.number - together.local_number]
+        yield Scratch(folder.state if shared or leader is None else Path(leader), makes, 0)
+
+
+def read_together(
+    settings: FitSettings,
+    data: Any,
+    test: Any,
+    listener: Listener,
+    scratch: Scratch,
+    decided: Mapping[str, Decided] | None,
+    together: Together,
+) -> tuple[Samples, Samples | None, Applied | None]:
+    """`read` on every process: first those that make copies of decoded images, then the others.
+
+    Raises:
+        RunError: the processes have read different data.
+    """
+
+    def work() -> tuple[Samples, Samples | None, Applied | None]:
+        return read(
+            settings, data, test, listener, scratch.folder, decided, in_memory=scratch.in_memory
+        )
+
+    found = together.in_turns(0 if scratch.makes else 1, 2 if together.count > 1 else 1, work)
+    prints = [None if each is None else each.fingerprint for each in found[:2]]
+    for number, other in enumerate(together.exchange(prints)):
+        if other != prints:
+            raise RunError(
+                f"Process {number} has read other data than process {together.number}.",
+                "Give all machines the same files; data that change with every reading cannot be "
+                "trained on together.",
+            )
+    return found
+
+
 def read(
     settings: FitSettings,
     data: Any,
@@ -271,6 +394,8 @@ def read(
     listener: Listener,
     scratch: Path | None = None,
     decided: Mapping[str, Decided] | None = None,
+    *,
+    in_memory: int | None = None,
 ) -> tuple[Samples, Samples | None, Applied | None]:
     """Read training and test data; decisions are applied here, and `limit`'s sample is drawn.
 
@@ -281,6 +406,7 @@ def read(
         listener: Hears what must be said aloud.
         scratch: Folder for copies of large inputs.
         decided: What people said of the training data.
+        in_memory: Bytes of decoded images of which there is no copy; None = the usual number.
 
     Returns:
         Training data, test data if there are any, and what the decisions came to.
@@ -293,6 +419,7 @@ def read(
         **settings.reading(),
         group=settings.group,
         scratch=scratch,
+        in_memory=in_memory,
         progress=listener.reading,
     )
     applied: Applied | None = None
@@ -318,6 +445,7 @@ def read(
         encoding=samples.encoding,
         classes=samples.classes,
         scratch=scratch,
+        in_memory=in_memory,
         progress=listener.reading,
     )
     for sentence in tested.notes:
@@ -361,6 +489,44 @@ def how_to_go_on(folder: RunFolder, settings: FitSettings) -> str:
     if settings.data is None:
         return f"thresher.resume({str(folder.path)!r}, data=…) and the same arrays"
     return folder.command
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who looks after a run folder: the first process; on the others all of this does nothing.
+
+    Args:
+        folder: The run.
+        listener: Hears how to go on.
+        command: How to go on.
+        owns: Whether this process is the first.
+    """
+
+    folder: RunFolder
+    listener: Listener
+    command: str
+    owns: bool
+
+    def occupied(self) -> AbstractContextManager[None]:
+        """`RunFolder.occupied`."""
+        return self.folder.occupied() if self.owns else nullcontext()
+
+    def removed(self) -> AbstractContextManager[None]:
+        """`removed`."""
+        return self._guarded(removed)
+
+    def kept(self) -> AbstractContextManager[None]:
+        """`kept`."""
+        return self._guarded(kept)
+
+    def kept_or_removed(self) -> AbstractContextManager[None]:
+        """`kept_or_removed`."""
+        return self._guarded(kept_or_removed)
+
+    def _guarded(
+        self, guard: Callable[[RunFolder, Listener, str], AbstractContextManager[None]]
+    ) -> AbstractContextManager[None]:
+        return guard(self.folder, self.listener, self.command) if self.owns else nullcontext()
 
 
 @contextmanager

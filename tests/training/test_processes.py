@@ -16,6 +16,7 @@ from thresher.training.drift import fingerprint
 from training.trainings_in_processes import (
     CASES,
     CUTS,
+    EPOCHS,
     LAYERS,
     gathered,
     layer_and_data,
@@ -68,6 +69,14 @@ def test_processes_keep_the_history_and_the_weights_of_one(case, found):
             assert torch.equal(first["history"][key], values), key
     for key, values in alone["model"].items():
         torch.testing.assert_close(first["model"][key], values, rtol=slack, atol=slack, msg=key)
+
+
+def test_the_trainings_went_through_their_phases(found):
+    """Else nothing was said of rollback, restart and evolution."""
+    method = {case: each["method"] for case, each in found[0]["trained"].items()}
+    assert method["prestopping"]["lowest_at"] < method["prestopping"]["stopped_at"] < EPOCHS
+    assert method["selfie, restarted"]["round_start"] == EPOCHS // 2
+    assert 0 < method["morph, two views"]["switched_at"] < EPOCHS
 
 
 @pytest.mark.parametrize("cut", CUTS)

@@ -15,6 +15,7 @@ from thresher.distributed import gather_columns, sum_gradients
 from thresher.errors import RunError
 from thresher.models import BatchNorm1d, BatchNorm2d, Networks, Preparation
 from thresher.noise import make_method
+from thresher.noise.co_teaching import CoTeaching
 from thresher.noise.morph import MORPH
 from thresher.noise.selfie import SELFIE
 from thresher.training import drift
@@ -27,11 +28,12 @@ SAMPLES, CLASSES, EPOCHS, BATCH = 50, 3, 6, 12  # the last batch of an epoch hol
 CASES = {
     **{
         name: (lambda name=name: make_method(name), 1, "fp32")
-        for name in ("auto", "elr", "jocor", "mixup", "prestopping", "standard")
+        for name in ("auto", "elr", "mixup", "prestopping", "standard")
     },
+    "jocor": (lambda: make_method("jocor", noise_rate=0.3), 1, "fp32"),
     "selfie, restarted": (lambda: SELFIE(0.3, restarts=1, warmup=1, window=1), 1, "fp32"),
     "morph, two views": (lambda: MORPH(0.3, consistency=1.0), 1, "fp32"),
-    "co-teaching, four batches a step": (lambda: make_method("co-teaching"), 4, "fp32"),
+    "co-teaching, four batches a step": (lambda: CoTeaching(0.3, ramp=2), 4, "fp32"),
     "standard, bf16": (lambda: make_method("standard"), 1, "bf16"),
 }
 
