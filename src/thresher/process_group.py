@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thresher.errors import ParameterError, RunError
@@ -122,16 +123,20 @@ def joined(device: str) -> Iterator[Together]:
     try:
         together = _group(device)
         yield together
-    except RuntimeError as error:  # of torch.distributed: it has no class for a lost peer
-        if not _of_exchange(error):
-            raise
-        raise RunError(
-            "Another process of this training ended.",
-            "Its own message says why; one that was killed says nothing: look at the memory of "
-            "its machine.",
-        ) from error
+    except BaseException as error:
+        first_to_fail()  # before the others see that this process has left them
+        if made and dist.is_initialized() and dist.get_backend() == "gloo":
+            dist.destroy_process_group()  # its threads would end the interpreter with a crash
+        # of torch.distributed, which has no class for a lost peer
+        if isinstance(error, RuntimeError) and _of_exchange(error):
+            raise RunError(
+                "Another process of this training ended.",
+                "Its own message says why; one that was killed says nothing: look at the memory of "
+                "its machine.",
+            ) from error
+        raise
     else:
-        if made and dist.is_initialized():
+        if made:
             together.leave()
 
 
@@ -200,10 +205,11 @@ def _of_exchange(error: RuntimeError) -> bool:
     return "gloo" in text or "Connection closed by peer" in text or "Connection reset" in text
 
 
+@cache
 def first_to_fail() -> bool:
-    """Whether this process is the first of those launched together to report a failure.
+    """Whether this process is the first of those launched together to fail.
 
-    It counts its callers: ask once, when there is something to report.
+    The first answer stands: to be asked when it has failed.
     """
     if launched() == 1:
         return True
