@@ -87,7 +87,7 @@ def gather_columns(
     widths = [each.shape[1] for each in octets]
     found = [
         _fresh(part).view(column.dtype).view(len(joined), *column.shape[1:])
-        for part, column in zip(joined.split(widths, 1), columns, strict=True)
+        for part, column in zip(torch.split(joined, widths, 1), columns, strict=True)
     ]
     first = sum(sizes[: process_number()])
     return found, slice(first, first + rows)
@@ -149,7 +149,7 @@ def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
         # how many processes have one rides behind the numbers: whole and small, it stays exact
         summed = torch.cat([*flat, flat[0].new_tensor(there)])
         dist.all_reduce(summed)
-        *sums, having = summed.split([each.numel() for each in group] + [len(group)])
+        *sums, having = torch.split(summed, [each.numel() for each in group] + [len(group)])
         for parameter, values, holders in zip(group, sums, having.tolist(), strict=True):
             if not holders:
                 continue

@@ -102,8 +102,8 @@ def fit(
 
     The other arguments are those of `thresher.settings.FitSettings`.
 
-    Under torchrun or `accelerate launch` the processes train together. Only the first writes, speaks
-    to the listener and audits; on the others the summary holds what a training tells by itself.
+    Under torchrun or `accelerate launch` the processes train together. Only the first writes,
+    speaks to the listener and audits; on the others the summary holds what a training tells.
 
     Raises:
         ThresherError: the data, a setting or the folder cannot be used. Nothing is left behind.

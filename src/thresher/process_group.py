@@ -1,4 +1,4 @@
-"""Processes that torchrun, `accelerate launch` or the like started together, and what they agree on.
+"""Processes that torchrun or `accelerate launch` started together, and what they agree on.
 
     launched?  → a process group: gloo for the CPU, nccl beside it for GPUs, one for each process
     waiting    → for one process that reads or writes, however long that takes

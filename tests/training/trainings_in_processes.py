@@ -24,7 +24,7 @@ from thresher.training.loop import Rows, Settings, Training
 
 SAMPLES, CLASSES, EPOCHS, BATCH = 50, 3, 6, 12  # the last batch of an epoch holds 2 rows
 
-#: Name of a case → method, batches a step, precision. Methods of a loss alone go the way of standard.
+#: Name of a case → method, batches a step, precision; methods of a loss alone go as standard.
 CASES = {
     **{
         name: (lambda name=name: make_method(name), 1, "fp32")

@@ -78,7 +78,7 @@ def main() -> None:
     _prepare_streams()
     errors = sys.stderr
     if not is_first():  # one of several processes; only the first of them to fail says something
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as we run
+        sys.stdout = sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     debug = "--debug" in sys.argv
     try:
         code = _run([each for each in sys.argv[1:] if each != "--debug"])

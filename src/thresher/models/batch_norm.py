@@ -4,9 +4,9 @@
     output           γ (x - mean) / √(variance + ε) + β
     gradient of x    γ / √(variance + ε) · (g - mean of g - x̂ · mean of g x̂), means over all rows
 
-torch.nn.SyncBatchNorm needs a GPU. Here a process may have few rows or none; the running averages are
-the same on every process, and what one process has on the whole batch, to rounding. With a single
-process, and in evaluation, these layers are torch's own.
+torch.nn.SyncBatchNorm needs a GPU. Here a process may have few rows or none; the running averages
+are the same on every process, and what one process has on the whole batch, to rounding. With a
+single process, and in evaluation, these layers are torch's own.
 
 Source: Ioffe, Szegedy, Batch normalization, ICML 2015; variances of parts are joined as in Chan,
 Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
@@ -65,7 +65,7 @@ class _OverAllProcesses(torch.autograd.Function):
         return F.batch_norm(inputs, mean, variance, weight, bias, False, 0.0, epsilon)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         inputs, weight, mean, variance = ctx.saved_tensors
         if len(inputs):
             # as if the moments were constants: γ g / σ, and sums of g x̂ and g over the rows here
@@ -105,7 +105,7 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
         own[0] = torch.cat([*moments, moments[0].new_zeros(1)]).double()
         own[0, -1] = here
     parts, _ = gather_rows(own, [1] * processes())  # (P, 2 C + 1)
-    means, variances, counts = parts.split([inputs.shape[1], inputs.shape[1], 1], 1)
+    means, variances, counts = torch.split(parts, [inputs.shape[1], inputs.shape[1], 1], 1)
     count = float(counts.sum())
     if count < 2:
         raise ModelError(

@@ -1,8 +1,8 @@
 """Drift: a guard against processes that no longer hold the same.
 
-Every process computes the same decisions from the same gathered rows and the same weights. Where one
-comes to hold another bit (other processors, other releases, a loop that leaves a process out), they
-would train on, each by its own decisions, and no error would tell.
+Every process computes the same decisions from the same gathered rows and the same weights. Where
+one comes to hold another bit (other processors, other releases, a loop that leaves a process out),
+they would train on, each by its own decisions, and no error would tell.
 
     every STEPS steps, and after every epoch:   hash of (step, some weights, some of the history)
     the 64-bit hashes of all processes  →  equal, or an error

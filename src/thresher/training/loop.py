@@ -3,8 +3,9 @@
     rows → batch of indices → gather from arrays → augment → prepare → criterion.step → backward
 
 Several processes draw the same batches, and each takes its part of every one; their gradients are
-added up once a step. It knows no method by name. A method's loss comes as sums, so a step may be spread over several
-batches; what a method asks for at the end of an epoch is carried out by `Snapshots`.
+added up once a step. The loop knows no method by name. A method's loss comes as sums, so a step may
+be spread over several batches; what a method asks for at the end of an epoch is carried out by
+`Snapshots`.
 """
 
 from __future__ import annotations
