@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thresher.distributed import gather_rows, processes
+from thresher.distributed import processes
 from thresher.errors import ModelError
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "joined_moments"]
@@ -104,8 +104,10 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
         # a count above 2^24 is not exact in float32
         own[0] = torch.cat([*moments, moments[0].new_zeros(1)]).double()
         own[0, -1] = here
-    parts, _ = gather_rows(own, [1] * processes())  # (P, 2 C + 1)
-    means, variances, counts = torch.split(parts, [inputs.shape[1], inputs.shape[1], 1], 1)
+    parts = [torch.empty_like(own) for _ in range(processes())]
+    dist.all_gather(parts, own)
+    widths = [inputs.shape[1], inputs.shape[1], 1]
+    means, variances, counts = torch.split(torch.cat(parts), widths, 1)  # (P, …)
     count = float(counts.sum())
     if count < 2:
         raise ModelError(
