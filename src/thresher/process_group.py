@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["ALONE", "Together", "first_to_fail", "is_first", "joined", "launched"]
 
 WAITING = timedelta(days=7)  # for one process that decodes images; those that die are noticed
-FAILURES = "thresher/failures"  # how many processes have failed, in the launcher's store
+CLEARING = timedelta(seconds=10)  # for what a failed run leaves behind
+# in the launcher's store
+FAILURES = "thresher/failures"  # how many processes have failed
+CLEARED = "thresher/cleared"  # that the first has left nothing behind
 
 T = TypeVar("T")
 
@@ -52,12 +55,14 @@ class Together:
         count: How many there are.
         local_number: Which one of this machine's.
         waiting: The group for exchanges that may take long; None with one process.
+        made: Whether the group was made here, and is to end when the training does.
     """
 
     number: int = 0
     count: int = 1
     local_number: int = 0
     waiting: ProcessGroup | None = None
+    made: bool = False
 
     @property
     def first(self) -> bool:
@@ -87,8 +92,11 @@ class Together:
         return done
 
     def leave(self) -> None:
-        """End the group: from here on every process goes on alone, and may end."""
-        if self.count == 1:
+        """End the group: from here on every process goes on alone, and may end.
+
+        A group that the caller of `joined` made is left as it is.
+        """
+        if not self.made:
             return
         import torch.distributed as dist
 
@@ -127,6 +135,7 @@ def joined(device: str) -> Iterator[Together]:
         first_to_fail()  # before the others see that this process has left them
         if made and dist.is_initialized() and dist.get_backend() == "gloo":
             dist.destroy_process_group()  # its threads would end the interpreter with a crash
+        _wait_for_the_first()
         # of torch.distributed, which has no class for a lost peer
         if isinstance(error, RuntimeError) and _of_exchange(error):
             raise RunError(
@@ -136,8 +145,7 @@ def joined(device: str) -> Iterator[Together]:
             ) from error
         raise
     else:
-        if made:
-            together.leave()
+        together.leave()
 
 
 def _there() -> bool:
@@ -161,7 +169,8 @@ def _group(device: str) -> Together:
     if gpus:
         _refuse_shared_gpu(device, local, torch.cuda.device_count())
         torch.cuda.set_device(local)
-    if not dist.is_initialized():
+    made = not dist.is_initialized()
+    if made:
         try:
             store, number, count = next(rendezvous("env://"))
             dist.init_process_group(
@@ -176,7 +185,7 @@ def _group(device: str) -> Together:
             ) from error
         _STORES.append(store)
     waiting = dist.new_group(backend="gloo", timeout=WAITING)
-    return Together(dist.get_rank(), dist.get_world_size(), local, waiting)
+    return Together(dist.get_rank(), dist.get_world_size(), local, waiting, made)
 
 
 #: The launcher's store, once it is there: what is left to processes whose group has broken.
@@ -194,6 +203,17 @@ def _refuse_shared_gpu(device: str, local: int, count: int) -> None:
             f"Process {local} of this machine finds {count} GPUs.",
             f"Start {count} processes on it (--nproc-per-node {count}), or use --device cpu.",
         )
+
+
+def _wait_for_the_first() -> None:
+    """Let the first process clear up: when one ends, launchers kill the others at once."""
+    if not _STORES:
+        return
+    with suppress(RuntimeError):  # whoever keeps the store may have ended
+        if is_first():
+            _STORES[0].set(CLEARED, "1")
+        else:
+            _STORES[0].wait([CLEARED], CLEARING)
 
 
 def _of_exchange(error: RuntimeError) -> bool:
