@@ -23,6 +23,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "fitting",
             "classifier",
             "estimate",
+            "shared_reading",
             "job",
             "model_card",
             "evidence",

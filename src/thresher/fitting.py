@@ -9,13 +9,12 @@ processes the first makes and writes it; all read the same data and train.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +34,7 @@ from thresher.keyed_random import keyed_seed
 from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
+from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
 from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
 from thresher.training.checkpoint import load_checkpoint
@@ -150,9 +150,8 @@ def fit(
                 if together.first:
                     folder.write_settings(begun(settings, folder, audit=audit))
                 decided = None if decisions is None else read_decided(decisions)
-                samples, tested, applied = read_together(
-                    settings, data, test, listener, scratch, decided, together
-                )
+                reading = partial(read, settings, data, test, listener, scratch, decided)
+                samples, tested, applied = read_in_turns(reading, scratch, together)
                 job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
                 if decided is not None and together.first:
                     keep_decided(decided, folder.decided)
@@ -187,7 +186,8 @@ def estimate(
     folder = new_folder(chosen, out, overwrite=overwrite)
     try:
         decided = None if chosen.decisions is None else read_decided(chosen.decisions)
-        samples, tested, _ = read(chosen, data, test, listener, folder.state, decided)
+        scratch = Scratch(folder.state)
+        samples, tested, _ = read(chosen, data, test, listener, scratch, decided)
         return estimate_job(Job.plan(chosen, samples, tested, listener, audit=True))
     finally:
         folder.remove()
@@ -219,17 +219,12 @@ def resume(
     with joined(folder.read_settings()["fit"].get("device", "auto")) as together:
         listener = listener if listener is not None and together.first else Silence()
         owner = Owner(folder, listener, folder.command, together.first)
-        with owner.occupied(), scratch_folder(folder, together) as scratch:
-            return resumed(folder, data, test, listener, together, scratch)
+        with owner.occupied():
+            return resumed(folder, data, test, listener, together)
 
 
 def resumed(
-    folder: RunFolder,
-    data: Any,
-    test: Any,
-    listener: Listener,
-    together: Together,
-    scratch: Scratch,
+    folder: RunFolder, data: Any, test: Any, listener: Listener, together: Together
 ) -> FitResult:
     """Finish the run in a folder that no other run writes to."""
     started = time.perf_counter()
@@ -246,28 +241,28 @@ def resumed(
             "The run was started with arrays in memory, which are not kept.",
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
-    decisions = settings.decisions
-    decided = None
-    if decisions is not None:
-        decided = together.from_first(lambda: decided_before(folder, decisions))
-    samples, tested, applied = read_together(
-        settings, data, test, listener, scratch, decided, together
-    )
-    if "fingerprint" in written["run"]:  # else it was stopped while the data were read
-        refuse_other_data(samples, tested, written["run"])
-    audit = written["run"].get("audit", True)
-    job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
-    if together.first:
-        folder.write_settings(job.described(folder))
-    epochs: list[dict[str, Any]] = []
-    if checkpoint_is_there(folder, together):
-        epochs = load_checkpoint(folder.checkpoint, job.training)["epochs"]
-        listener.note(f"Going on after epoch {len(epochs)} of {job.training.settings.epochs}.")
-    else:
-        listener.note("The run was stopped before its first checkpoint; it starts over.")
-    owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
-    with owner.kept():
-        return job.run(folder, started, epochs, together)
+    with scratch_folder(folder, together) as scratch:
+        decisions = settings.decisions
+        decided = None
+        if decisions is not None:
+            decided = together.from_first(lambda: decided_before(folder, decisions))
+        reading = partial(read, settings, data, test, listener, scratch, decided)
+        samples, tested, applied = read_in_turns(reading, scratch, together)
+        if "fingerprint" in written["run"]:  # else it was stopped while the data were read
+            refuse_other_data(samples, tested, written["run"])
+        audit = written["run"].get("audit", True)
+        job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+        if together.first:
+            folder.write_settings(job.described(folder))
+        epochs: list[dict[str, Any]] = []
+        if checkpoint_is_there(folder, together):
+            epochs = load_checkpoint(folder.checkpoint, job.training)["epochs"]
+            listener.note(f"Going on after epoch {len(epochs)} of {job.training.settings.epochs}.")
+        else:
+            listener.note("The run was stopped before its first checkpoint; it starts over.")
+        owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
+        with owner.kept():
+            return job.run(folder, started, epochs, together)
 
 
 def checkpoint_is_there(folder: RunFolder, together: Together) -> bool:
@@ -311,92 +306,14 @@ def refuse_other_data(samples: Samples, tested: Samples | None, run: Mapping[str
 
 
 # ---------------------------------------------------------------------- reading
-@dataclass(frozen=True)
-class Scratch:
-    """Where a process finds copies of large inputs.
-
-    Args:
-        folder: Of all processes of a machine, or of all that share the run's file system.
-        makes: Whether this process makes the copies; the others map them.
-        in_memory: Bytes of decoded images of which there is no copy; None = the usual number.
-    """
-
-    folder: Path
-    makes: bool = True
-    in_memory: int | None = None
-
-
-@contextmanager
-def scratch_folder(folder: RunFolder, together: Together) -> Iterator[Scratch]:
-    """The run's state/, or on machines that do not see it a folder of their own, removed after.
-
-    Args:
-        folder: Of the run.
-        together: The processes; of several, all map one copy of decoded images, however small.
-    """
-    if together.first:
-        folder.state.mkdir(exist_ok=True)
-    if together.count == 1:
-        yield Scratch(folder.state)
-        return
-    token = folder.state / together.from_first(lambda: secrets.token_hex(8))
-    if together.first:
-        token.touch()
-    together.exchange(None)
-    shared = token.is_file()
-    together.exchange(None)
-    if together.first:
-        token.unlink()
-    makes = together.first or (not shared and together.local_number == 0)
-    with TemporaryDirectory(prefix="thresher-") if makes and not shared else nullcontext() as own:
-        # processes of a machine have numbers in a row
-        folders = together.exchange(own)
-        leader = folders[together.number - together.local_number]
-        yield Scratch(folder.state if shared or leader is None else Path(leader), makes, 0)
-
-
-def read_together(
-    settings: FitSettings,
-    data: Any,
-    test: Any,
-    listener: Listener,
-    scratch: Scratch,
-    decided: Mapping[str, Decided] | None,
-    together: Together,
-) -> tuple[Samples, Samples | None, Applied | None]:
-    """`read` on every process: first those that make copies of decoded images, then the others.
-
-    Raises:
-        RunError: the processes have read different data.
-    """
-
-    def work() -> tuple[Samples, Samples | None, Applied | None]:
-        return read(
-            settings, data, test, listener, scratch.folder, decided, in_memory=scratch.in_memory
-        )
-
-    found = together.in_turns(0 if scratch.makes else 1, 2 if together.count > 1 else 1, work)
-    prints = [None if each is None else each.fingerprint for each in found[:2]]
-    for number, other in enumerate(together.exchange(prints)):
-        if other != prints:
-            raise RunError(
-                f"Process {number} has read other data than process {together.number}.",
-                "Give all machines the same files; data that change with every reading cannot be "
-                "trained on together.",
-            )
-    return found
-
-
 def read(
     settings: FitSettings,
     data: Any,
     test: Any,
     listener: Listener,
-    scratch: Path | None = None,
+    scratch: Scratch,
     decided: Mapping[str, Decided] | None = None,
-    *,
-    in_memory: int | None = None,
-) -> tuple[Samples, Samples | None, Applied | None]:
+) -> Read:
     """Read training and test data; decisions are applied here, and `limit`'s sample is drawn.
 
     Args:
@@ -404,9 +321,8 @@ def read(
         data: As `fit` takes them.
         test: The same, or None.
         listener: Hears what must be said aloud.
-        scratch: Folder for copies of large inputs.
+        scratch: Where copies of large inputs are made and found.
         decided: What people said of the training data.
-        in_memory: Bytes of decoded images of which there is no copy; None = the usual number.
 
     Returns:
         Training data, test data if there are any, and what the decisions came to.
@@ -418,8 +334,8 @@ def read(
         data,
         **settings.reading(),
         group=settings.group,
-        scratch=scratch,
-        in_memory=in_memory,
+        scratch=scratch.folder,
+        in_memory=scratch.in_memory,
         progress=listener.reading,
     )
     applied: Applied | None = None
@@ -444,8 +360,8 @@ def read(
         test,
         encoding=samples.encoding,
         classes=samples.classes,
-        scratch=scratch,
-        in_memory=in_memory,
+        scratch=scratch.folder,
+        in_memory=scratch.in_memory,
         progress=listener.reading,
     )
     for sentence in tested.notes:

@@ -295,7 +295,8 @@ def _from_items(data: Any, request: Request, column: pa.ChunkedArray | None) -> 
         size=encoding.size if encoding else None,
         channels=encoding.channels if encoding else None,
         longest_side=request.longest_side,
-        scratch=request.scratch,
+        # processes that map one copy of files would write over each other's rows, which are read anew
+        scratch=request.scratch if request.in_memory is None else None,
         progress=request.progress,
     )
     if column is None and items.labels is not None and request.labelled:
