@@ -295,7 +295,7 @@ def _from_items(data: Any, request: Request, column: pa.ChunkedArray | None) -> 
         size=encoding.size if encoding else None,
         channels=encoding.channels if encoding else None,
         longest_side=request.longest_side,
-        # processes that map one copy of files would write over each other's rows, which are read anew
+        # every process reads the rows anew: it would write over the copy of another one
         scratch=request.scratch if request.in_memory is None else None,
         progress=request.progress,
     )
