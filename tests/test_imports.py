@@ -15,6 +15,7 @@ HEAVY = ("torch", "pyarrow", "sklearn", "scipy", "numba", "pandas", "polars", "P
 NEVER = ("torchvision", "timm", "kornia", "albumentations", "transformers", "datasets")
 
 FLOORS = {  # docs/architecture.md; a room imports only from floors below its own, or its own room
+    "__main__": 6,
     "cli": 5,
     **dict.fromkeys(
         (
@@ -22,6 +23,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "fitting",
             "classifier",
             "estimate",
+            "shared_reading",
             "job",
             "model_card",
             "evidence",
@@ -52,6 +54,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "models",
             "cluster",
             "distributed",
+            "process_group",
             "decisions",
             "run_folder",
             "stop_signals",

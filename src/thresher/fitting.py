@@ -3,14 +3,17 @@
 fit     RunFolder.create → open_data → Job.plan → Job.run
 resume  RunFolder.open → open_data → Job.plan → load_last_checkpoint → Job.run
 
-The folder comes first, because copies of large inputs are mapped from its state/.
+The folder comes first, because copies of large inputs are mapped from its state/. Of several
+processes the first makes and writes it; all read the same data and train.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +31,10 @@ from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.job import FitResult, Job, Listener
 from thresher.keyed_random import keyed_seed
+from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
+from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
 from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
 from thresher.training.checkpoint import load_last_checkpoint
@@ -73,6 +78,7 @@ def fit(
     device: str = "auto",
     augment: str = "auto",
     batch_size: int | None = None,
+    accumulate: int = 1,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -96,6 +102,9 @@ def fit(
         listener: Hears notes and epochs.
 
     The other arguments are those of `thresher.settings.FitSettings`.
+
+    Under torchrun or `accelerate launch` the processes train together. Only the first writes,
+    speaks to the listener and audits; on the others the summary holds what a training tells.
 
     Raises:
         ThresherError: the data, a setting or the folder cannot be used. Nothing is left behind.
@@ -122,6 +131,7 @@ def fit(
         device=device,
         augment=augment,
         batch_size=batch_size,
+        accumulate=accumulate,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         precision=precision,
@@ -133,20 +143,24 @@ def fit(
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
     require_trackers(track)
     started = time.perf_counter()
-    listener = listener or Silence()
-    folder = new_folder(settings, out, overwrite=overwrite)
-    command = how_to_go_on(folder, settings)
-    with folder.occupied():
-        with removed(folder, listener, command):
-            folder.write_settings(begun(settings, folder, audit=audit))
-            decided = None if decisions is None else read_decided(decisions)
-            samples, tested, applied = read(settings, data, test, listener, folder.state, decided)
-            job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
-            if decided is not None:
-                keep_decided(decided, folder.decided)
-        with kept_or_removed(folder, listener, command):
-            folder.write_settings(job.described(folder))
-            return job.run(folder, started)
+    with joined(device) as together:
+        listener = listener if listener is not None and together.first else Silence()
+        folder = together.from_first(lambda: new_folder(settings, out, overwrite=overwrite))
+        owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
+        with owner.occupied(), scratch_folder(folder, together) as scratch:
+            with owner.removed():
+                if together.first:
+                    folder.write_settings(begun(settings, folder, audit=audit))
+                decided = None if decisions is None else read_decided(decisions)
+                reading = partial(read, settings, data, test, listener, scratch, decided)
+                samples, tested, applied = read_in_turns(reading, scratch, together)
+                job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+                if decided is not None and together.first:
+                    keep_decided(decided, folder.decided)
+            with owner.kept_or_removed():
+                if together.first:
+                    folder.write_settings(job.described(folder))
+                return job.run(folder, started, together=together)
 
 
 def estimate(
@@ -174,7 +188,8 @@ def estimate(
     folder = new_folder(chosen, out, overwrite=overwrite)
     try:
         decided = None if chosen.decisions is None else read_decided(chosen.decisions)
-        samples, tested, _ = read(chosen, data, test, listener, folder.state, decided)
+        scratch = Scratch(folder.state)
+        samples, tested, _ = read(chosen, data, test, listener, scratch, decided)
         return estimate_job(Job.plan(chosen, samples, tested, listener, audit=True))
     finally:
         folder.remove()
@@ -203,18 +218,24 @@ def resume(
         RunError: there is no run, or the data are not those it was started with.
     """
     folder = RunFolder.open(run)
-    with folder.occupied():
-        return resumed(folder, data, test, listener or Silence())
+    with joined(folder.read_settings()["fit"].get("device", "auto")) as together:
+        listener = listener if listener is not None and together.first else Silence()
+        owner = Owner(folder, listener, folder.command, together.first)
+        with owner.occupied():
+            return resumed(folder, data, test, listener, together)
 
 
-def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitResult:
-    """Finish the run in a folder that no other process writes to."""
+def resumed(
+    folder: RunFolder, data: Any, test: Any, listener: Listener, together: Together
+) -> FitResult:
+    """Finish the run in a folder that no other run writes to."""
     started = time.perf_counter()
-    written = folder.read_settings()
+    written = together.from_first(folder.read_settings)
     settings = FitSettings.from_table(written["fit"], folder.path)
-    if folder.complete:
+    if together.from_first(lambda: folder.complete):
         listener.note(f"The run in {folder.path} is complete; there is nothing to resume.")
-        return FitResult(folder, folder.read_summary(), TrainedModel.load(folder.model))
+        summary = together.from_first(folder.read_summary)
+        return FitResult(folder, summary, TrainedModel.load(folder.model))
     data = settings.data if data is None else data
     test = settings.test if test is None else test
     if data is None:
@@ -222,25 +243,48 @@ def resumed(folder: RunFolder, data: Any, test: Any, listener: Listener) -> FitR
             "The run was started with arrays in memory, which are not kept.",
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
-    folder.state.mkdir(exist_ok=True)
-    decided = None if settings.decisions is None else decided_before(folder, settings.decisions)
-    samples, tested, applied = read(settings, data, test, listener, folder.state, decided)
-    if "fingerprint" in written["run"]:  # else it was stopped while the data were read
-        refuse_other_data(samples, tested, written["run"])
-    audit = written["run"].get("audit", True)
-    job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
-    folder.write_settings(job.described(folder))
-    epochs: list[dict[str, Any]] = []
-    saved = load_last_checkpoint(
-        folder.checkpoint, folder.checkpoint_before, job.training, listener.note
-    )
-    if saved is not None:
-        epochs = saved["epochs"]
-        listener.note(f"Going on after {job.training.place()}.")
-    else:
-        listener.note("The run was stopped before its first checkpoint; it starts over.")
-    with kept(folder, listener, how_to_go_on(folder, settings)):
-        return job.run(folder, started, epochs)
+    with scratch_folder(folder, together) as scratch:
+        decisions = settings.decisions
+        decided = None
+        if decisions is not None:
+            decided = together.from_first(lambda: decided_before(folder, decisions))
+        reading = partial(read, settings, data, test, listener, scratch, decided)
+        samples, tested, applied = read_in_turns(reading, scratch, together)
+        if "fingerprint" in written["run"]:  # else it was stopped while the data were read
+            refuse_other_data(samples, tested, written["run"])
+        audit = written["run"].get("audit", True)
+        job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+        if together.first:
+            folder.write_settings(job.described(folder))
+        epochs: list[dict[str, Any]] = []
+        saved = None
+        if checkpoint_is_there(folder, together):
+            saved = load_last_checkpoint(
+                folder.checkpoint, folder.checkpoint_before, job.training, listener.note
+            )
+        if saved is not None:
+            epochs = saved["epochs"]
+            listener.note(f"Going on after {job.training.place()}.")
+        else:
+            listener.note("The run was stopped before its first checkpoint; it starts over.")
+        owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
+        with owner.kept():
+            return job.run(folder, started, epochs, together)
+
+
+def checkpoint_is_there(folder: RunFolder, together: Together) -> bool:
+    """Whether the run has a checkpoint to go on from.
+
+    Raises:
+        RunError: some of the processes do not see the one that the first sees.
+    """
+    seen = together.exchange(folder.resumable)
+    if seen[0] and not all(seen):
+        raise RunError(
+            f"Process {seen.index(False)} does not see the checkpoint in {folder.path}.",
+            "Put the run on a file system that all machines share, to resume it on all of them.",
+        )
+    return seen[0]
 
 
 def decided_before(folder: RunFolder, run: str) -> dict[str, Decided]:
@@ -274,9 +318,9 @@ def read(
     data: Any,
     test: Any,
     listener: Listener,
-    scratch: Path | None = None,
+    scratch: Scratch,
     decided: Mapping[str, Decided] | None = None,
-) -> tuple[Samples, Samples | None, Applied | None]:
+) -> Read:
     """Read training and test data; decisions are applied here, and `limit`'s sample is drawn.
 
     Args:
@@ -284,7 +328,7 @@ def read(
         data: As `fit` takes them.
         test: The same, or None.
         listener: Hears what must be said aloud.
-        scratch: Folder for copies of large inputs.
+        scratch: Where copies of large inputs are made and found.
         decided: What people said of the training data.
 
     Returns:
@@ -297,7 +341,8 @@ def read(
         data,
         **settings.reading(),
         group=settings.group,
-        scratch=scratch,
+        scratch=scratch.folder,
+        in_memory=scratch.in_memory,
         progress=listener.reading,
     )
     applied: Applied | None = None
@@ -322,7 +367,8 @@ def read(
         test,
         encoding=samples.encoding,
         classes=samples.classes,
-        scratch=scratch,
+        scratch=scratch.folder,
+        in_memory=scratch.in_memory,
         progress=listener.reading,
     )
     for sentence in tested.notes:
@@ -366,6 +412,44 @@ def how_to_go_on(folder: RunFolder, settings: FitSettings) -> str:
     if settings.data is None:
         return f"thresher.resume({str(folder.path)!r}, data=…) and the same arrays"
     return folder.command
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who looks after a run folder: the first process; on the others all of this does nothing.
+
+    Args:
+        folder: The run.
+        listener: Hears how to go on.
+        command: How to go on.
+        owns: Whether this process is the first.
+    """
+
+    folder: RunFolder
+    listener: Listener
+    command: str
+    owns: bool
+
+    def occupied(self) -> AbstractContextManager[None]:
+        """`RunFolder.occupied`."""
+        return self.folder.occupied() if self.owns else nullcontext()
+
+    def removed(self) -> AbstractContextManager[None]:
+        """`removed`."""
+        return self._guarded(removed)
+
+    def kept(self) -> AbstractContextManager[None]:
+        """`kept`."""
+        return self._guarded(kept)
+
+    def kept_or_removed(self) -> AbstractContextManager[None]:
+        """`kept_or_removed`."""
+        return self._guarded(kept_or_removed)
+
+    def _guarded(
+        self, guard: Callable[[RunFolder, Listener, str], AbstractContextManager[None]]
+    ) -> AbstractContextManager[None]:
+        return guard(self.folder, self.listener, self.command) if self.owns else nullcontext()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from thresher.audit.report import render_report, rows_shown, write_report
 from thresher.audit.table import build_table, write_table
 from thresher.data import Samples
 from thresher.decided import Applied
+from thresher.distributed import process_number, processes, shares, summed
 from thresher.errors import ParameterError
 from thresher.evidence import keep_evidence
 from thresher.history import TRACE
@@ -37,6 +38,7 @@ from thresher.models import Preparation, build_model, default_model
 from thresher.noise import make_method
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Method, Plan
+from thresher.process_group import ALONE, Together
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.stop_signals import stopping_between_steps
@@ -45,7 +47,7 @@ from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import Saver
 from thresher.training.features import last_layer, last_layer_inputs
 from thresher.training.loop import Rows, Settings, Training
-from thresher.training.predict import as_tensor
+from thresher.training.predict import as_tensor, predict_probabilities
 from thresher.training.tracking import Tracking
 from thresher.whole_file import whole_file
 
@@ -157,6 +159,7 @@ class Job:
         assert settings.batch_size is not None
         assert settings.learning_rate is not None
         assert settings.weight_decay is not None
+        refuse_small_parts(settings.model, len(labelled), settings.batch_size)
         method = make_method(settings.method, noise_rate=settings.noise_rate)
         held_out = rows_held_out(settings, method, samples, tested)
         trusted = None if samples.trusted is None else torch.from_numpy(samples.trusted)
@@ -202,6 +205,7 @@ class Job:
                 epochs=settings.epochs,
                 batch_size=settings.batch_size,
                 peak_rate=settings.learning_rate,
+                accumulate=settings.accumulate,
                 weight_decay=settings.weight_decay,
                 seed=settings.seed,
                 precision=settings.precision,
@@ -235,15 +239,27 @@ class Job:
         }
 
     def run(
-        self, folder: RunFolder, started: float, epochs: list[dict[str, Any]] | None = None
+        self,
+        folder: RunFolder,
+        started: float,
+        epochs: list[dict[str, Any]] | None = None,
+        together: Together = ALONE,
     ) -> FitResult:
         """Train, write the model and the history, and audit.
+
+        Of several processes only the first writes; the others end with the training.
 
         Args:
             folder: Where everything is written.
             started: By `time.perf_counter`, when the work began.
             epochs: Metrics of the epochs before, of a run that is resumed.
+            together: The processes that train.
         """
+        if not together.first:
+            with stopping_between_steps(self.training.interrupt):
+                self.train(epochs)
+            together.leave()
+            return FitResult(folder, self._trained(folder), self.model)
         tracking = Tracking(
             self.settings.track, folder.tracking, folder.path.name, self.listener.note
         )
@@ -264,6 +280,7 @@ class Job:
                     after_epoch=lambda: tracking.log(epochs[-1], step=len(epochs)),
                     after_step=saver,
                 )
+            together.leave()
             return self._finish(folder, started, epochs, tracking)
         except KeyboardInterrupt:
             if folder.state.is_dir():
@@ -279,14 +296,7 @@ class Job:
             write_table(self.samples.skipped, folder.skipped)
         if self.samples.conflicts is not None and len(self.samples.conflicts):
             write_table(self.samples.conflicts, folder.conflicts)
-        summary: dict[str, Any] = {
-            "schema": SCHEMA,
-            "run": str(folder.path),
-            "n": len(self.samples),
-            "classes": list(self.samples.classes),
-            "method": self.settings.method,
-            "epochs": self.settings.epochs,
-        }
+        summary = self._trained(folder)
         if self.applied is not None:
             summary["decisions"] = self._decisions()
         found = self._write_audit(folder, epochs) if self.audit else None
@@ -304,6 +314,17 @@ class Job:
         folder.write_summary(summary)
         folder.finish()
         return FitResult(folder, summary, self.model)
+
+    def _trained(self, folder: RunFolder) -> dict[str, Any]:
+        """What a training comes to before it is audited."""
+        return {
+            "schema": SCHEMA,
+            "run": str(folder.path),
+            "n": len(self.samples),
+            "classes": list(self.samples.classes),
+            "method": self.settings.method,
+            "epochs": self.settings.epochs,
+        }
 
     def _decisions(self) -> dict[str, Any]:
         """What people decided, and the figures of the run that they looked at."""
@@ -376,7 +397,22 @@ class Job:
 
     def _measure(self, network: nn.Module) -> dict[str, float]:
         assert self.tested is not None
-        return {"test_accuracy": self.model.accuracy(self.tested, self.training.device)}
+        if processes() == 1:
+            return {"test_accuracy": self.model.accuracy(self.tested, self.training.device)}
+        mine = shares(len(self.tested), processes())[process_number()]
+        counts = [0, 0]  # right, known
+        if mine.start < mine.stop:
+            predicted = predict_probabilities(
+                network,
+                as_tensor(self.tested.inputs[mine]),
+                self.model.preparation,
+                device=self.training.device,
+                precision=self.model.precision,
+            ).argmax(1)
+            labels = self.tested.labels[mine]
+            counts = [int((predicted == labels).sum()), int((labels >= 0).sum())]
+        right, known = summed(torch.tensor(counts, device=self.training.device)).tolist()
+        return {"test_accuracy": right / known}
 
     def _accuracies(self) -> dict[str, float]:
         """Accuracy on the given labels, of the training-mode passes of the last epoch."""
@@ -487,6 +523,33 @@ class Job:
             final = self.model.probabilities(samples.take(unlabelled), self.training.device)
         history = self.training.criterion.history.state_dict()
         return Record.from_history(history, samples.labels, samples.classes, final)
+
+
+def refuse_small_parts(model: str, rows: int, batch_size: int) -> None:
+    """Refuse batches that several processes cannot share.
+
+    Args:
+        model: As `build_model` takes it. Layers of a user's own network may need two rows or more.
+        rows: That are trained.
+        batch_size: Samples a batch.
+
+    Raises:
+        ParameterError: a process would have nothing to do.
+    """
+    if processes() == 1:
+        return
+    if batch_size < processes():
+        raise ParameterError(
+            f"A batch of {batch_size} samples cannot be shared by {processes()} processes.",
+            "Raise --batch-size, or start fewer.",
+        )
+    last = rows % batch_size
+    if ":" in model and 1 < last < 2 * processes():
+        raise ParameterError(
+            f"The last batch of an epoch has {last} samples, too few for {processes()} parts that "
+            "any network can learn from.",
+            "Choose another --batch-size.",
+        )
 
 
 def rows_held_out(

@@ -20,7 +20,7 @@ from thresher.ranges import check_positive, check_rate
 
 __all__ = ["PATHS", "FitSettings"]
 
-WHOLE = ("epochs", "limit", "longest_side", "batch_size")
+WHOLE = ("epochs", "limit", "longest_side", "batch_size", "accumulate")
 PRECISIONS = ("fp32", "bf16")
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 PATHS = ("data", "labels", "decisions", "test")  # written relative to the run folder
@@ -52,7 +52,8 @@ class FitSettings:
         seed: Of everything random, in [0, 2^63).
         device: "auto", "cpu", "cuda", …
         augment: "auto", "none", or some of crop, flip, joined by commas.
-        batch_size: Samples a step, >= 2.
+        batch_size: Samples a batch, of all processes together, >= 2.
+        accumulate: Batches a step, >= 1: what does not fit in memory at once is added up.
         learning_rate: Peak of the schedule, > 0.
         weight_decay: L2 penalty, >= 0.
         precision: "fp32", or "bf16" for the forward pass.
@@ -82,6 +83,7 @@ class FitSettings:
     device: str = "auto"
     augment: str = "auto"
     batch_size: int | None = None
+    accumulate: int = 1
     learning_rate: float | None = None
     weight_decay: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -99,6 +101,7 @@ class FitSettings:
         self._at_least("limit", 2)
         self._at_least("longest_side", 1)
         self._at_least("batch_size", 2)
+        self._at_least("accumulate", 1)
         if not 0 <= self.seed < 2**63:
             raise ParameterError(
                 f"seed must be in [0, 2^63), got {self.seed}.", "Leave it out to use the default."

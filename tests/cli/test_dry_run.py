@@ -108,3 +108,13 @@ def test_a_run_in_the_way_is_kept(call, table, tmp_path):
 def test_a_length_of_time_is_told_in_its_unit(seconds, words):
     """Not 7200 seconds."""
     assert duration(seconds) == words
+
+
+def test_steps_of_several_batches_are_counted_as_steps(call, table):
+    """Ten batches an epoch, four to a step: the last step has two."""
+    done = call("fit", *table, "--dry-run", "--json", "--accumulate", 4)
+    found = json.loads(done.out)
+    assert (found["steps_per_epoch"], found["batch_size"]) == (3, 16)
+    refused = call("fit", *table, "--accumulate", 0)
+    assert refused.code == 2
+    assert "accumulate must be at least 1, got 0." in refused.err

@@ -53,6 +53,17 @@ def folder_with_a_broken_image(root):
     (root / "dog" / "3.png").write_bytes(b"rubbish")
 
 
+def test_the_processes_of_a_training_map_one_copy(tmp_path, monkeypatch, request):
+    """The first decodes, the next one finds its copy, though memory would hold the images."""
+    monkeypatch.setattr("thresher.data.images.IN_MEMORY_BYTES", 256 << 20)
+    folder_with_a_broken_image(tmp_path / "data")
+    first = open_data(tmp_path / "data", scratch=tmp_path / "state", in_memory=0)
+    assert isinstance(owner(first.inputs), np.memmap)
+    request.getfixturevalue("never_decoded")
+    second = open_data(tmp_path / "data", scratch=tmp_path / "state", in_memory=0)
+    assert same(first, second)
+
+
 def test_a_copy_is_mapped_and_equals_what_memory_would_hold(tmp_path):
     folder_with_a_broken_image(tmp_path / "data")
     copied = open_data(tmp_path / "data", scratch=tmp_path / "state")

@@ -16,8 +16,6 @@ def whole(batch):
     return torch.cat([batch[0::2], batch[1::2]])
 
 
-HALVES = [lambda batch: batch[0::2], lambda batch: batch[1::2]]
-
 #: How one process cuts its batches to see what two do.
 ALONE = {
     "jocor": [whole],
@@ -25,7 +23,7 @@ ALONE = {
     "prestopping": [whole],
     "selective-backprop": [whole],
     "rho-loss": [whole],
-    "mixup": HALVES,  # each process mixes its own rows
+    "mixup": [whole],
 }
 
 

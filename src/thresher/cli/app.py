@@ -31,6 +31,7 @@ from thresher.cli import (
 )
 from thresher.cli.output import say_error
 from thresher.errors import ThresherError
+from thresher.process_group import first_to_fail, is_first
 
 __all__ = ["app", "main"]
 
@@ -75,6 +76,9 @@ def thresher(
 def main() -> None:
     """Run the program; every error becomes a cause, a fix and an exit code."""
     _prepare_streams()
+    errors = sys.stderr
+    if not is_first():  # one of several processes; only the first of them to fail says something
+        sys.stdout = sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     debug = "--debug" in sys.argv
     try:
         code = _run([each for each in sys.argv[1:] if each != "--debug"])
@@ -86,9 +90,11 @@ def main() -> None:
         say_error("Interrupted.", "")
         code = 130
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        say_error(*_explained(error))
+        if first_to_fail():
+            sys.stderr = errors
+            if debug:
+                traceback.print_exc()
+            say_error(*_explained(error))
         _drop_output()
         code = 2
     sys.exit(code)

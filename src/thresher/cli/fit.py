@@ -11,6 +11,7 @@ import typer
 
 from thresher.cli.output import Narrator, print_json, say
 from thresher.errors import ParameterError, nearest
+from thresher.process_group import is_first
 from thresher.stop_signals import termination
 
 __all__ = ["fit"]
@@ -93,7 +94,10 @@ def fit(
         typer.Option(help="Random views of images: none, crop, flip or crop,flip. Default: auto."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Samples a step. Default: from the number of rows.")
+        int | None, typer.Option(help="Samples a batch. Default: from the number of rows.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Batches a step, of which only one is in memory. Default: 1.")
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the schedule. Default: 0.05, images 0.1.")
@@ -163,6 +167,7 @@ def fit(
         "device": device,
         "augment": augment,
         "batch_size": batch_size,
+        "accumulate": accumulate,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "precision": precision,
@@ -176,6 +181,8 @@ def fit(
     narrator = Narrator()
     with termination() as terminated:
         try:
+            if dry_run and not is_first():
+                return
             if dry_run:
                 print_estimate(
                     started(data, given, out, overwrite, config, narrator, "estimate"), as_json
@@ -190,6 +197,8 @@ def fit(
             raise typer.Exit(143 if terminated.received else 130) from None
         finally:
             narrator.close()
+    if not is_first():  # it has trained its share; the first process has audited and tells
+        return
     if as_json:
         print_json(result.summary)
     else:

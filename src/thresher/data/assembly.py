@@ -68,6 +68,7 @@ class Request:
     group: str | None = None
     labels: str | None = None
     scratch: Path | None = None
+    in_memory: int | None = None
     longest_side: int = LONGEST_SIDE
     progress: Progress | None = None
     on_disk: bool = False
@@ -330,6 +331,7 @@ def _from_images(
         asked.channels if asked else None,
         longest_side=request.longest_side,
         scratch=request.scratch,
+        in_memory=request.in_memory,
         progress=request.progress,
     )
     if ids is None:

@@ -105,6 +105,7 @@ def decode_images(
     *,
     longest_side: int = LONGEST_SIDE,
     scratch: Path | None = None,
+    in_memory: int | None = None,
     progress: Progress | None = None,
 ) -> Decoded:
     """Decode encoded images with Pillow, once.
@@ -121,6 +122,7 @@ def decode_images(
         longest_side: Most pixels of the longer side of a size that is chosen, >= 1.
         scratch: A folder for a copy of more than 256 MiB of pixels; a copy of the same images that
             an earlier run left there is mapped instead of decoding again. None = in memory.
+        in_memory: Bytes of pixels up to which there is no copy, >= 0; None = 256 MiB.
         progress: Told (images done, images in all) after every block.
 
     Raises:
@@ -144,7 +146,8 @@ def decode_images(
         notes = _notes(sizes, headers.grey[headers.good], shape, why)
         blocks = _decoded_blocks(encoded, headers, shape)
         count = int(headers.good.sum())
-        if copy is None or count * np.prod(shape) <= IN_MEMORY_BYTES:
+        most = IN_MEMORY_BYTES if in_memory is None else in_memory
+        if copy is None or count * np.prod(shape) <= most:
             rows = RowsInMemory(count, shape)
             keys, errors = _fill(rows, blocks, encoded, headers, progress)
             return _decoded(rows.array(), keys, errors, notes)

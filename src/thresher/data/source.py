@@ -64,6 +64,7 @@ def open_data(
     classes: Sequence[str] | None = None,
     labelled: bool = True,
     scratch: Path | None = None,
+    in_memory: int | None = None,
     longest_side: int = LONGEST_SIDE,
     progress: Progress | None = None,
 ) -> Samples:
@@ -93,6 +94,8 @@ def open_data(
         labelled: False for data to predict: a label column may be lacking, and is dropped.
         scratch: A folder for copies of more than 256 MiB of decoded images, which are mapped into
             memory and found again by a run that is resumed; None keeps them in memory.
+        in_memory: Bytes of decoded image files that stay in memory, >= 0, instead of 256 MiB; 0
+            where several processes are to map one copy.
         longest_side: Most pixels of the longer side of images, >= 1; larger ones are scaled down.
         progress: Called with (images decoded, images in all) now and then.
 
@@ -119,6 +122,7 @@ def open_data(
         group=group,
         labels=labels,
         scratch=scratch,
+        in_memory=in_memory,
         longest_side=longest_side,
         progress=progress,
     )
@@ -291,7 +295,8 @@ def _from_items(data: Any, request: Request, column: pa.ChunkedArray | None) -> 
         size=encoding.size if encoding else None,
         channels=encoding.channels if encoding else None,
         longest_side=request.longest_side,
-        scratch=request.scratch,
+        # every process reads the rows anew: it would write over the copy of another one
+        scratch=request.scratch if request.in_memory is None else None,
         progress=request.progress,
     )
     if column is None and items.labels is not None and request.labelled:

@@ -1,5 +1,6 @@
 """Networks of our own, and what stands before them: by name, seeded, checked against the data."""
 
+from thresher.models.batch_norm import BatchNorm1d, BatchNorm2d
 from thresher.models.build import build_model, check_model, default_model
 from thresher.models.cnn import SmallCnn
 from thresher.models.mlp import Mlp
@@ -9,6 +10,8 @@ from thresher.models.preparation import Preparation
 from thresher.models.resnet import PreActResNet18, ResNet18
 
 __all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Mlp",
     "Networks",
     "PreActResNet18",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from thresher.models.batch_norm import BatchNorm2d
+
 __all__ = ["SmallCnn"]
 
 
@@ -39,7 +41,7 @@ class SmallCnn(nn.Module):
                 sides = [side // 2 for side in sides]
             # The batch norm that follows has its own shift.
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(channels, classes)

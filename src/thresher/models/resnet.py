@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from thresher.models.batch_norm import BatchNorm2d
+
 __all__ = ["PreActResNet18", "ResNet18"]
 
 LARGE = 96  # pixels a side
@@ -33,7 +35,7 @@ class ResNet18(nn.Module):
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         convolution, pooling = _first_layers(shape)
-        self.stem = nn.Sequential(convolution, nn.BatchNorm2d(64), nn.ReLU(), pooling)
+        self.stem = nn.Sequential(convolution, BatchNorm2d(64), nn.ReLU(), pooling)
         self.stages = _stages(_Block)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(512, classes)
@@ -63,7 +65,7 @@ class PreActResNet18(nn.Module):
         self.stem = nn.Sequential(*_first_layers(shape))
         self.stages = _stages(_PreActBlock)
         self.pool = nn.Sequential(
-            nn.BatchNorm2d(512), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            BatchNorm2d(512), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
         )
         self.head = nn.Linear(512, classes)
 
@@ -80,15 +82,15 @@ class _Block(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             _convolution(channels, width, stride),
-            nn.BatchNorm2d(width),
+            BatchNorm2d(width),
             nn.ReLU(),
             _convolution(width, width),
-            nn.BatchNorm2d(width),
+            BatchNorm2d(width),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
             projection = nn.Conv2d(channels, width, 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(projection, BatchNorm2d(width))
 
     def forward(self, maps: Tensor) -> Tensor:
         summed: Tensor = self.residual(maps) + self.shortcut(maps)
@@ -100,10 +102,10 @@ class _PreActBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.activate = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+        self.activate = nn.Sequential(BatchNorm2d(channels), nn.ReLU())
         self.residual = nn.Sequential(
             _convolution(channels, width, stride),
-            nn.BatchNorm2d(width),
+            BatchNorm2d(width),
             nn.ReLU(),
             _convolution(width, width),
         )

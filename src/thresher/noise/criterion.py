@@ -18,7 +18,7 @@ A step, top to bottom, in the order of the methods below:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thresher.distributed import gather_rows
+from thresher.distributed import gather_columns, processes
 from thresher.errors import ParameterError, RecordError
 from thresher.history import AUDIT, TRACE, Column, SampleHistory, missing_index
 from thresher.noise.held_out import draw_held_out
@@ -170,7 +170,7 @@ class Criterion:
             self._check(batch.index, batch.labels)
         if self.method.step is not None:
             return self.method.step(self, model, batch, draw)
-        return self._flow(batch.index, model(batch.inputs), batch.labels)
+        return self._flow(batch.index, model(batch.inputs), batch.labels, sizes=batch.sizes)
 
     def _check(self, index: Tensor, labels: Tensor) -> None:
         self.history.check_labels(index, labels)
@@ -178,9 +178,14 @@ class Criterion:
             self.numbers.check(index)
 
     def _flow(
-        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
+        self,
+        index: Tensor,
+        outputs: object,
+        labels: Tensor,
+        features: Tensor | None = None,
+        sizes: Sequence[int] | None = None,
     ) -> Parts:
-        step, losses = self.gather(index, outputs, labels, features)
+        step, losses = self.gather(index, outputs, labels, features, sizes)
         if self.method.observe_first:
             self.observe(step)
         decision = self.decide(step)
@@ -190,9 +195,18 @@ class Criterion:
 
     # ---- what a step is made of, for methods too that make forward passes of their own
     def gather(
-        self, index: Tensor, outputs: object, labels: Tensor, features: Tensor | None = None
+        self,
+        index: Tensor,
+        outputs: object,
+        labels: Tensor,
+        features: Tensor | None = None,
+        sizes: Sequence[int] | None = None,
     ) -> tuple[Step, Tensor]:
         """Join a batch with those of the other processes, which must call it too.
+
+        Args:
+            index, outputs, labels, features: As `Criterion` takes them.
+            sizes: Rows of every process in this step, where all of them know it: `Batch.sizes`.
 
         Returns:
             The step as a method sees it, and the loss of this process's rows against their given
@@ -204,16 +218,18 @@ class Criterion:
         logits = answered if answered.shape[1] == rows else answered[:, :rows]  # (J, B, k)
         losses = self.method.sample_loss(logits, labels.expand(len(logits), rows))  # (J, B)
 
-        everyone, here = gather_rows(index)  # (G,)
+        everyone, given, every_loss, scores, here = self._joined(
+            index, labels, losses, logits, sizes
+        )
         first = self.numbers.first(everyone) if torch.is_grad_enabled() else None
         eligible = None if self._all_eligible else self.history["eligible"][everyone]
         if first is not None:
             eligible = first if eligible is None else eligible & first
         step = Step(
             index=everyone,
-            labels=gather_rows(labels)[0],
-            losses=gather_rows(losses, 1)[0],
-            scores=gather_rows(logits, 1)[0],
+            labels=given,
+            losses=every_loss,
+            scores=scores,
             eligible=eligible,
             here=here,
             logits=logits,
@@ -223,6 +239,28 @@ class Criterion:
             first=first,
         )
         return step, losses
+
+    @staticmethod
+    def _joined(
+        index: Tensor,
+        labels: Tensor,
+        losses: Tensor,
+        logits: Tensor,
+        sizes: Sequence[int] | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, slice]:
+        """The batches of all processes, in one gather: (G,), (G,), (J, G), (J, G, k), detached."""
+        if processes() == 1:
+            return index, labels, losses.detach(), logits.detach(), slice(0, len(index))
+        rows = [index, labels, losses.movedim(1, 0), logits.movedim(1, 0)]
+        (everyone, given, every_loss, scores), here = gather_columns(rows, sizes)
+        # row-major like those of one process, whose sums are rounded in the same order
+        return (
+            everyone,
+            given,
+            every_loss.movedim(0, 1).contiguous(),
+            scores.movedim(0, 1).contiguous(),
+            here,
+        )
 
     def observe(self, step: Step) -> None:
         """Remember the predictions of a step, once a step; nothing while gradients are off.

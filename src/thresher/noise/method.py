@@ -23,7 +23,7 @@ start from is `docs/template_method.py`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -53,11 +53,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of this process: index (B,) int64, inputs (P ≥ B, …), given labels (B,) int64."""
+    """One batch of this process: index (B,) int64, inputs (P ≥ B, …), given labels (B,) int64.
+
+    `sizes` holds B of every process where all know it, which spares them telling each other.
+    """
 
     index: Tensor
     inputs: Tensor
     labels: Tensor
+    sizes: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thresher.distributed import gather_rows
 from thresher.errors import ParameterError
 from thresher.keyed_random import keyed_seed
 from thresher.models.logits import logits_of
@@ -31,14 +32,14 @@ def draw_partners(
     """Draw each sample's partner in the batch, and λ; both belong to (seed, epoch, samples).
 
     Args:
-        index: (B,) int64 stable sample indices.
-        trained: (B,) bool, or None for all; samples held out of training stay by themselves.
+        index: (G,) int64 stable sample indices of the global batch.
+        trained: (G,) bool, or None for all; samples held out of training stay by themselves.
         alpha: α of the Beta distribution, > 0.
         seed: The run's seed.
         epoch: The epoch.
 
     Returns:
-        (B,) int64 places in the batch, on the device of `index`; λ in [0, 1].
+        (G,) int64 places in the batch, on the device of `index`; λ in [0, 1].
     """
     random = np.random.default_rng(keyed_seed(seed, "mixup", epoch, str(index.tolist())))
     partner = np.arange(len(index))
@@ -59,9 +60,10 @@ class Mixup(Method):
 
     Cost: a forward pass more a step, about a third: what is remembered of a sample is predicted
     from the sample as it is, not from a mixture. Running averages of batch normalisation see both.
+    With several processes, whose samples mix across them, the inputs of every batch are exchanged.
     Hurts when: the mean of two inputs means nothing, as of categories.
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, mixup: Beyond Empirical Risk Minimization, ICLR 2018.
-    Deviations: with several processes each one mixes its own rows; held-out rows are not mixed.
+    Deviations: held-out rows are not mixed.
     """
 
     name = "mixup"
@@ -82,16 +84,17 @@ class Mixup(Method):
             )
         with torch.no_grad():
             outputs = model(batch.inputs)
-        seen, _ = criterion.gather(batch.index, outputs, batch.labels)
+        seen, _ = criterion.gather(batch.index, outputs, batch.labels, sizes=batch.sizes)
         criterion.observe(seen)
-        trained = None if seen.eligible is None else seen.eligible[seen.here]
         partner, share = draw_partners(
-            batch.index, trained, self.alpha, seed=self.plan.seed, epoch=seen.epoch
+            seen.index, seen.eligible, self.alpha, seed=self.plan.seed, epoch=seen.epoch
         )
-        mixed = torch.lerp(batch.inputs[partner], batch.inputs, share)
+        partner = partner[seen.here]  # (B,) places in the global batch
+        inputs, _ = gather_rows(batch.inputs, batch.sizes)
+        mixed = torch.lerp(inputs[partner], batch.inputs, share)
         logits = logits_of(model(mixed)).unsqueeze(0).float()  # (1, B, k), half under autocast
         own, other = (
             self.sample_loss(logits, labels.unsqueeze(0))
-            for labels in (batch.labels, batch.labels[partner])
+            for labels in (batch.labels, seen.labels[partner])
         )
         return criterion.weigh(seen, Decision(), share * own + (1 - share) * other)

@@ -28,19 +28,21 @@ class Accumulation:
         loss.backward()  # every batch
         accumulation.scale()  # before optimizer.step()
 
-    With several processes under DistributedDataParallel, whose gradients are means over the
-    processes, the result is that of one process on all rows.
+    With several processes the result is that of one process on all rows.
 
     Args:
         model: The network, or the module that holds several, as it was before it was wrapped.
         criterion: The criterion of the same training.
+        averaged: Gradients become means over the processes, as under DistributedDataParallel; else
+            sums.
 
     Raises:
         ModelError: the method has several networks, and the model does not tell them apart.
     """
 
-    def __init__(self, model: nn.Module, criterion: Criterion) -> None:
+    def __init__(self, model: nn.Module, criterion: Criterion, *, averaged: bool = True) -> None:
         self.networks = member_parameters(model, criterion.method.networks)
+        self.averaged = averaged
         self._divisors: Tensor | None = None  # (J,) totals of the step's first batch
         self._totals: Tensor | None = None  # (J,) of all its batches so far
         self._batches = 0
@@ -60,7 +62,7 @@ class Accumulation:
             self._divisors, self._totals = parts.totals.clamp(min=1), parts.totals
         else:
             self._totals = self._totals + parts.totals
-        return processes() / self._divisors
+        return (processes() if self.averaged else 1) / self._divisors
 
     def scale(self) -> None:
         """Divide every network's gradients by its own total; without any, it skips the step."""

@@ -2,8 +2,10 @@
 
     batch of indices → gather from arrays → augment → prepare → criterion.step → backward
 
-It knows no method by name. A method's loss comes as sums, so a step may be spread over several
-batches; what a method asks for at the end of an epoch is carried out by `Snapshots`.
+Several processes draw the same batches, and each takes its part of every one; their gradients are
+added up once a step. The loop knows no method by name. A method's loss comes as sums, so a step may
+be spread over several batches; what a method asks for at the end of an epoch is carried out by
+`Snapshots`.
 
 Between two steps the training rests: all that the rest of it depends on is in the model, the
 optimiser, the criterion, the snapshots and `position`, so that it can be saved there, and goes on
@@ -15,22 +17,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thresher.distributed import process_number, processes, shares, sum_gradients
 from thresher.errors import ModelError, ParameterError
+from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
 from thresher.models.precision import Precision, in_precision
 from thresher.noise.criterion import Criterion, no_stream
 from thresher.noise.method import Batch, Change
 from thresher.sampling.shuffled import ShuffledBatches
 from thresher.training.accumulation import Accumulation
+from thresher.training.drift import STEPS, refuse_drift
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
 
@@ -81,7 +85,7 @@ class Settings:
 
     Args:
         epochs: Passes over the data, restarts included, >= 1.
-        batch_size: Samples a batch, >= 1.
+        batch_size: Samples a batch of all processes together, >= 1.
         peak_rate: Highest learning rate of the schedule, > 0.
         weight_decay: L2 penalty of the optimiser, >= 0.
         momentum: Of SGD with Nesterov's correction, in [0, 1).
@@ -189,23 +193,22 @@ class Training:
                 "sample, and these data are not augmented: all views would be equal.",
                 "Train on images with augmentation, or without the method's consistency term.",
             )
-        # the optimiser stays as it is: Accelerate wraps it for fp16 scaling, which this loop does
-        # not do, and the wrapper costs more than a small network's own arithmetic
-        on_cpu = torch.device(device).type == "cpu"
-        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.device = torch.device(device)
-        self.model: nn.Module = self.accelerator.prepare(model)
+        # no DistributedDataParallel: with gradients added up here, once a step, batches without a
+        # row of this process, own forward passes and steps of several batches need no care
+        self.model: nn.Module = model.to(self.device)
         self.forward = in_precision(self.model, settings.precision)
+        self._parameters = list(model.parameters())
         self.optimizer: Optimizer = optimizer or settings.optimizer(model)
         self.criterion, self.rows, self.settings = criterion, rows, settings
         self.snapshots = Snapshots(model, self.optimizer, criterion)
-        self.accumulation = Accumulation(model, criterion)
+        self.accumulation = Accumulation(model, criterion, averaged=False)
         self.batches: Batches = batches or ShuffledBatches(
             rows.order, settings.batch_size, settings.seed
         )
         steps = self._steps(settings.epochs // criterion.method.rounds())
         self.position: dict[str, Any] = {"epoch": 0, "step": 0, "steps": steps, **BEFORE_AN_EPOCH}
-        self.resting, self._stop = True, False
+        self.resting, self._stop, self._stopping = True, False, False
 
     def _steps(self, epochs: int) -> int:
         return max(1, self.batches.steps(epochs, self.settings.accumulate))
@@ -240,6 +243,7 @@ class Training:
             measured = self._measure(measure)
             self.resting = False
             self._apply(self.criterion.end_epoch(measured))
+            self._refuse_drift(self.criterion.history)
             self.position |= {"epoch": epoch + 1, **BEFORE_AN_EPOCH}
             yield Epoch(epoch, loss, time.perf_counter() - started, rate, measured)
             self.rest()
@@ -259,19 +263,23 @@ class Training:
             KeyboardInterrupt: `interrupt` was called meanwhile.
         """
         self.resting = True
-        if self._stop:
-            self._stop = False
+        if self._stopping:
+            self._stop = self._stopping = False
             raise KeyboardInterrupt
 
     def interrupt(self) -> None:
         """Stop as soon as the training rests; for handlers of signals.
 
+        Of several processes all stop after the same step, in which they tell each other.
+
         Raises:
             KeyboardInterrupt: it rests now.
         """
         self._stop = True
-        if self.resting:
-            self.rest()
+        if processes() == 1:
+            self._stopping = True
+            if self.resting:
+                self.rest()
 
     def rehearse(self, most_steps: int, most_seconds: float) -> float:
         """Take the first steps of the training, to see what a step costs; spoils it for `run`.
@@ -319,9 +327,11 @@ class Training:
     def _key_generator(self, epoch: int, batch: int) -> None:
         """Seed what dropout and the like draw from by the place in the run: nothing to save.
 
-        torch.manual_seed visits every kind of device, which takes 200 µs.
+        By the process as well, for each has other rows. torch.manual_seed visits every kind of
+        device, which takes 200 µs.
         """
-        seed = keyed_seed(self.settings.seed, "step", epoch, batch)
+        own = (process_number(),) if process_number() else ()
+        seed = keyed_seed(self.settings.seed, "step", epoch, batch, *own)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):
@@ -335,18 +345,40 @@ class Training:
         self.position["step"] += 1
         self.optimizer.zero_grad()
         loss = totals = torch.zeros(0)
-        views = self.criterion.method.views
         for number, index in enumerate(window):
             # no name keeps the batch: its memory is free for gradients when backward is through
-            parts = self.criterion.step(
-                self.forward, self.rows.batch(index, epoch, self.device, views), no_stream
-            )
+            parts = self.criterion.step(self.forward, self._own_part(index, epoch), no_stream)
             self.accumulation.backward(parts)
             totals = totals + parts.totals if number else parts.totals
             loss = loss + parts.sums.detach() if number else parts.sums.detach()
+        loss = self._summed(loss)
         self.accumulation.scale()
         self.optimizer.step()
+        if self.position["step"] % STEPS == 0:
+            self._refuse_drift(None)
         return loss, totals
+
+    def _summed(self, loss: Tensor) -> Tensor:
+        """Add up the gradients of all processes, their losses, and whether one wants to stop."""
+        if processes() == 1:
+            return loss
+        wishes = loss.new_tensor([float(self._stop)])
+        *losses, wishing = sum_gradients(self._parameters, torch.cat([loss, wishes]))
+        self._stopping = bool(wishing)
+        return torch.stack(losses)
+
+    def _own_part(self, index: Tensor, epoch: int) -> Batch:
+        """This process's part of a global batch; with one process, all of it."""
+        views = self.criterion.method.views
+        if processes() == 1:
+            return self.rows.batch(index, epoch, self.device, views)
+        parts = shares(len(index), processes())
+        batch = self.rows.batch(index[parts[process_number()]], epoch, self.device, views)
+        return replace(batch, sizes=[part.stop - part.start for part in parts])
+
+    def _refuse_drift(self, history: SampleHistory | None) -> None:
+        at = self._parameters[0]
+        refuse_drift(self.position["step"], self.snapshots.model, history, at)
 
     def _measure(self, measure: Callable[[nn.Module], dict[str, float]] | None) -> dict[str, float]:
         if measure is None:
