@@ -45,6 +45,7 @@ from thresher.stop_signals import stopping_between_steps
 from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import Saver
+from thresher.training.drawn_batches import DrawnBatches, draw_batches
 from thresher.training.features import last_layer, last_layer_inputs
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import as_tensor, predict_probabilities
@@ -186,6 +187,7 @@ class Job:
             releases=settings.validation is None,
             trusted=trusted,
             audit=audit,
+            repeats=settings.sampler != "shuffled",
             seed=settings.seed,
             device=device,
         )
@@ -197,6 +199,17 @@ class Job:
             preparation,
             Augmentation(words, settings.seed) if words else None,
         )
+        batches = None
+        if settings.sampler != "shuffled":
+            batches = draw_batches(
+                settings.sampler,
+                settings.options_of_sampler(),
+                criterion,
+                labelled,
+                settings.batch_size,
+                settings.epochs,
+                settings.seed,
+            )
         training = Training(
             network,
             criterion,
@@ -210,6 +223,7 @@ class Job:
                 seed=settings.seed,
                 precision=settings.precision,
             ),
+            batches=batches,
             device=device,
         )
         model = TrainedModel(
@@ -323,6 +337,7 @@ class Job:
             "n": len(self.samples),
             "classes": list(self.samples.classes),
             "method": self.settings.method,
+            "sampler": self.settings.sampler,
             "epochs": self.settings.epochs,
         }
 
@@ -362,6 +377,7 @@ class Job:
                 "learning_rate": epoch.learning_rate,
                 **self._accuracies(),
                 **epoch.measured,
+                **self._drawn(),
                 **{
                     name: getattr(self.training.criterion.method, name)
                     for name in self.method.state
@@ -374,6 +390,11 @@ class Job:
             self.training.rest()
             self.listener.epoch(epoch.epoch + 1, total, metrics)
         return epochs
+
+    def _drawn(self) -> dict[str, float]:
+        """How a sampler has chosen in the last epoch."""
+        batches = self.training.batches
+        return batches.figures() if isinstance(batches, DrawnBatches) else {}
 
     def _validation(self) -> dict[str, Any]:
         """Accuracy on the held-out rows, whose labels are as given: that of the finished model.

@@ -6,6 +6,7 @@ The same fields are the arguments of `thresher.fit`, the options of `thresher fi
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from thresher.errors import ParameterError, nearest
 from thresher.noise import METHODS
 from thresher.ranges import check_positive, check_rate
+from thresher.sampling import SELECTORS
 
 __all__ = ["PATHS", "FitSettings"]
 
@@ -54,6 +56,9 @@ class FitSettings:
         augment: "auto", "none", or some of crop, flip, joined by commas.
         batch_size: Samples a batch, of all processes together, >= 2.
         accumulate: Batches a step, >= 1: what does not fit in memory at once is added up.
+        sampler: Which rows the batches hold: "shuffled", or a selector that draws what the network
+            finds worth seeing, of `thresher.sampling.SELECTORS`.
+        sampler_options: Its options and those of the sampler, each "name=value".
         learning_rate: Peak of the schedule, > 0.
         weight_decay: L2 penalty, >= 0.
         precision: "fp32", or "bf16" for the forward pass.
@@ -84,6 +89,8 @@ class FitSettings:
     augment: str = "auto"
     batch_size: int | None = None
     accumulate: int = 1
+    sampler: str = "shuffled"
+    sampler_options: tuple[str, ...] = ()
     learning_rate: float | None = None
     weight_decay: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -97,6 +104,7 @@ class FitSettings:
                 f'There is no method "{self.method}".', nearest(self.method, METHODS)
             )
         check_rate(self.noise_rate)
+        self._check_sampler()
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
         self._at_least("longest_side", 1)
@@ -129,6 +137,42 @@ class FitSettings:
                     f'augment must be auto, none, or some of crop,flip, got "{self.augment}".',
                     nearest(word, words),
                 )
+
+    def _check_sampler(self) -> None:
+        if self.sampler not in SELECTORS:
+            raise ParameterError(
+                f'There is no sampler "{self.sampler}".', nearest(self.sampler, SELECTORS)
+            )
+        if self.sampler == "static-weights":
+            raise ParameterError(
+                'The sampler "static-weights" takes an array of weights.',
+                "Use thresher.sampling.AdaptiveBatchSampler in a loop of your own.",
+            )
+        if self.sampler == "shuffled" and self.sampler_options:
+            raise ParameterError(
+                f"sampler_options {', '.join(self.sampler_options)} are given, but no sampler.",
+                "Name one with --sampler.",
+            )
+        for option in self.sampler_options:
+            if not option.partition("=")[2]:
+                raise ParameterError(
+                    f'The sampler option "{option}" is not name=value.', "Example: pressure=10."
+                )
+
+    def options_of_sampler(self) -> dict[str, Any]:
+        """The sampler's options by name; numbers, true and false as such.
+
+        >>> FitSettings(sampler="rs2", sampler_options=("fraction=0.5",)).options_of_sampler()
+        {'fraction': 0.5}
+        """
+        found: dict[str, Any] = {}
+        for option in self.sampler_options:
+            name, _, value = option.partition("=")
+            try:
+                found[name.replace("-", "_")] = json.loads(value)
+            except ValueError:
+                found[name.replace("-", "_")] = value
+        return found
 
     def _one_of(self, name: str, value: str, allowed: tuple[str, ...]) -> None:
         if value not in allowed:
@@ -168,6 +212,7 @@ class FitSettings:
             if table[name] is not None:
                 table[name] = os.path.relpath(table[name], folder)
         table["text"] = list(self.text) or None
+        table["sampler_options"] = list(self.sampler_options) or None
         if table["noise_rate"] is None:
             table["noise_rate"] = "auto"
         return {name: value for name, value in table.items() if value is not None}

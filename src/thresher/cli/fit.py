@@ -99,6 +99,17 @@ def fit(
     accumulate: Annotated[
         int | None, typer.Option(help="Batches a step, of which only one is in memory. Default: 1.")
     ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw batches of what is worth seeing: recency-bias, ada-boundary, info-batch, … "
+            "Default: shuffled."
+        ),
+    ] = None,
+    sampler_option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the sampler, name=value; may be given several times."),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the schedule. Default: 0.05, images 0.1.")
     ] = None,
@@ -168,6 +179,8 @@ def fit(
         "augment": augment,
         "batch_size": batch_size,
         "accumulate": accumulate,
+        "sampler": sampler,
+        "sampler_options": tuple(sampler_option) if sampler_option else None,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "precision": precision,

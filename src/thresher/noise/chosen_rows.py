@@ -38,7 +38,7 @@ def learn_from_chosen(
     """
     with torch.no_grad():
         outputs = model(batch.inputs)
-    seen, scored = criterion.gather(batch.index, outputs, batch.labels)
+    seen, scored = criterion.gather(batch.index, outputs, batch.labels, sizes=batch.sizes)
     criterion.observe(seen)
     chosen = choose(seen)
     if "trusted" in criterion.history:

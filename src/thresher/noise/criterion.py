@@ -46,6 +46,7 @@ class Criterion:
         method: The rule at work, a copy of the one that was started.
         history: What was seen of every sample.
         epoch: Epochs ended so far.
+        listener: Told every step with the labels that it learns from, (G,): a sampler, or nobody.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Criterion:
             self._hold_out(held_out)
         self.epoch = 0
         self._change: Change | None = None
+        self._factors: Tensor | None = None  # of the batch that is trained
+        self.listener: Callable[[Step, Tensor], None] | None = None
 
     def _check_given(self, labels: Tensor) -> None:
         if labels.shape != (self.plan.samples,):
@@ -168,6 +171,7 @@ class Criterion:
         """
         if not self._labels_checked:
             self._check(batch.index, batch.labels)
+        self._factors = batch.factors
         if self.method.step is not None:
             return self.method.step(self, model, batch, draw)
         return self._flow(batch.index, model(batch.inputs), batch.labels, sizes=batch.sizes)
@@ -297,10 +301,15 @@ class Criterion:
         """
         if self._any_trusted:
             decision = trusting(step, decision, self.history["trusted"][step.index])
+        if self.listener is not None and torch.is_grad_enabled():
+            self.listener(step, learned_labels(step, decision))
         targets, weights, penalty = decision.targets, decision.weights, decision.penalty
         if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
             losses = self.method.sample_loss(step.logits, targets[:, step.here])
+        if self._factors is not None:
+            losses = losses * self._factors
+            penalty = None if penalty is None else penalty * self._factors
         if weights is None and step.eligible is None:  # nothing to mask, which would cost 5 %
             sums = losses.sum(1)
             totals = torch.full_like(sums, len(step.labels), requires_grad=False)
@@ -392,6 +401,16 @@ class Criterion:
         self.numbers.load_state_dict(state["numbers"], self.history.device)
         self._change = None
         self._all_eligible = bool(self.history["eligible"].all())
+
+
+def learned_labels(step: Step, decision: Decision) -> Tensor:
+    """The labels that a step learns from, (G,): given or refurbished; of shares the largest."""
+    targets = decision.targets
+    if targets is None:
+        return step.labels
+    if targets.is_floating_point():
+        return targets.mean(0).argmax(-1)
+    return targets if targets.dim() == 1 else targets[0]
 
 
 def trusting(step: Step, decision: Decision, trusted: Tensor) -> Decision:

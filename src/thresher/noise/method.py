@@ -56,12 +56,14 @@ class Batch:
     """One batch of this process: index (B,) int64, inputs (P ≥ B, …), given labels (B,) int64.
 
     `sizes` holds B of every process where all know it, which spares them telling each other.
+    `factors` (B,) multiply losses and penalties, for a sampler that corrects for how it draws.
     """
 
     index: Tensor
     inputs: Tensor
     labels: Tensor
     sizes: Sequence[int] | None = None
+    factors: Tensor | None = None
 
 
 @dataclass(frozen=True)

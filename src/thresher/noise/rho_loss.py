@@ -206,7 +206,9 @@ class RhoLoss(Method):
             self.check_labels(batch)
         if self.round(criterion.epoch) == 2:
             return learn_from_chosen(criterion, model, batch, self.choose)
-        seen, losses = criterion.gather(batch.index, model(batch.inputs), batch.labels)
+        seen, losses = criterion.gather(
+            batch.index, model(batch.inputs), batch.labels, sizes=batch.sizes
+        )
         criterion.observe(seen)
         taught = self.taught()[seen.index]
         if torch.is_grad_enabled():

@@ -162,7 +162,9 @@ class SelectiveBackprop(Method):
             self.batches += 1
         if chooses:
             return learn_from_chosen(criterion, model, batch, self.choose)
-        seen, losses = criterion.gather(batch.index, model(batch.inputs), batch.labels)
+        seen, losses = criterion.gather(
+            batch.index, model(batch.inputs), batch.labels, sizes=batch.sizes
+        )
         criterion.observe(seen)
         self.remember(seen)
         return criterion.weigh(seen, Decision(), losses)

@@ -191,6 +191,11 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
 
     # ------------------------------------------------------------------ what comes next
     @property
+    def corrects(self) -> bool:
+        """Whether `weights` may be other than 1."""
+        return isinstance(self.selector, Planned) or self.importance_beta > 0
+
+    @property
     def epoch(self) -> int:
         """The epoch that runs or ran last, from 0."""
         return 0 if self._plan is None else self._plan.number

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -76,6 +77,8 @@ class ShuffledBatches:
         seed: Of the run.
     """
 
+    stride: ClassVar[float] = 1.0
+
     rows: Tensor
     batch_size: int
     seed: int
@@ -101,3 +104,6 @@ class ShuffledBatches:
         9
         """
         return epochs * math.ceil(batches_per_epoch(len(self.rows), self.batch_size) / accumulate)
+
+    def weights(self, index: Tensor) -> None:
+        """All losses count alike."""

@@ -65,6 +65,15 @@ class Batches(Protocol):
         """Steps of the optimiser in so many epochs, each over so many batches."""
         ...
 
+    def weights(self, index: Tensor) -> Tensor | None:
+        """What the losses of these rows of the batch are multiplied by, (b,); None = 1."""
+        ...
+
+    @property
+    def stride(self) -> float:
+        """How many of `steps` a step of the epoch that runs stands for; not 1 if it is shorter."""
+        ...
+
 
 @runtime_checkable
 class Stateful(Protocol):
@@ -317,6 +326,8 @@ class Training:
             at["loss"] += sums
             at["total"] += totals
             at["batches"] += len(window)
+            if at["batches"] % STEPS < len(window):
+                self._refuse_drift(None)
             at["seconds"] = time.perf_counter() - started
             self.rest()
             if after_step is not None:
@@ -342,7 +353,7 @@ class Training:
         rate = learning_rate(self.position["step"], self.position["steps"], self.settings.peak_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.position["step"] += 1
+        self.position["step"] += self.batches.stride
         self.optimizer.zero_grad()
         loss = totals = torch.zeros(0)
         for number, index in enumerate(window):
@@ -354,8 +365,6 @@ class Training:
         loss = self._summed(loss)
         self.accumulation.scale()
         self.optimizer.step()
-        if self.position["step"] % STEPS == 0:
-            self._refuse_drift(None)
         return loss, totals
 
     def _summed(self, loss: Tensor) -> Tensor:
@@ -370,11 +379,16 @@ class Training:
     def _own_part(self, index: Tensor, epoch: int) -> Batch:
         """This process's part of a global batch; with one process, all of it."""
         views = self.criterion.method.views
-        if processes() == 1:
-            return self.rows.batch(index, epoch, self.device, views)
-        parts = shares(len(index), processes())
-        batch = self.rows.batch(index[parts[process_number()]], epoch, self.device, views)
-        return replace(batch, sizes=[part.stop - part.start for part in parts])
+        sizes = None
+        if processes() > 1:
+            parts = shares(len(index), processes())
+            sizes = [part.stop - part.start for part in parts]
+            index = index[parts[process_number()]]
+        batch = self.rows.batch(index, epoch, self.device, views)
+        factors = self.batches.weights(batch.index)
+        if sizes is None and factors is None:
+            return batch
+        return replace(batch, sizes=sizes, factors=factors)
 
     def _refuse_drift(self, history: SampleHistory | None) -> None:
         at = self._parameters[0]

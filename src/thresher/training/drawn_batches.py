@@ -1,0 +1,176 @@
+"""Drawn batches: a selector chooses the rows of thresher's own loop.
+
+    selector → AdaptiveBatchSampler → batches of all processes → the loop
+    criterion: the gathered rows of every step → observe → what the sampler learns
+
+The sampler knows the rows that have a label, and numbers them from 0; the history knows all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thresher.errors import ParameterError
+from thresher.history import Column, SampleHistory
+from thresher.noise.criterion import Criterion
+from thresher.noise.method import Step
+from thresher.sampling import make_selector
+from thresher.sampling.batch_sampler import AdaptiveBatchSampler
+from thresher.sampling.selector import Observed, Planned, Scored
+from thresher.sampling.shuffled import batches_per_epoch
+
+__all__ = ["DrawnBatches", "HistoryOfRows", "draw_batches"]
+
+OF_THE_SAMPLER = ("replacement", "uniform_mix", "importance_beta", "revisit")
+
+
+class HistoryOfRows:
+    """Some rows of a history, as a selector reads them.
+
+    Args:
+        history: Of all samples.
+        rows: (n,) int64, ascending.
+    """
+
+    def __init__(self, history: SampleHistory, rows: Tensor) -> None:
+        self._history, self._rows = history, rows
+        self.samples, self.classes = len(rows), history.classes
+        self.device = history.device
+
+    def declare(self, *columns: Column) -> None:
+        """Add columns, for all samples."""
+        self._history.declare(*columns)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the column is declared."""
+        return name in self._history
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The column, of these rows."""
+        return self._history[name][self._rows]
+
+
+class DrawnBatches:
+    """The batches of a training, as a selector draws them.
+
+    Args:
+        selector: Scores samples, or plans epochs.
+        criterion: Of the training: its history is what the selector reads.
+        rows: (n,) int64 rows with a label, ascending.
+        batch_size: Rows of all processes in one step.
+        epochs: Planned.
+        seed: Of the run.
+        options: Of `AdaptiveBatchSampler`: replacement, uniform_mix, importance_beta, revisit.
+
+    Raises:
+        ParameterError: a setting of the selector or the sampler does not fit.
+    """
+
+    def __init__(
+        self,
+        selector: Scored | Planned,
+        criterion: Criterion,
+        rows: Tensor,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        **options: Any,
+    ) -> None:
+        self._rows = rows
+        history: Any = criterion.history
+        everything = len(rows) == history.samples
+        self._place = torch.full((history.samples,), -1, dtype=torch.int64)
+        self._place[rows] = torch.arange(len(rows))
+        self.sampler = AdaptiveBatchSampler(
+            selector,
+            len(rows),
+            history.classes,
+            batch_size=min(batch_size, len(rows)),
+            epochs=epochs,
+            drop_last=False,
+            history=history if everything else HistoryOfRows(history, rows),  # type: ignore[arg-type]
+            lag=1,
+            seed=seed,
+            rank=0,
+            world_size=1,  # it draws for all: the loop takes its process's part
+            **options,
+        )
+        self._batch_size = batch_size
+        self.stride = 1.0
+        criterion.listener = self.heard
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Tensor]:
+        """Yield the batches of the coming epoch; what was skipped, the stored state knows."""
+        for batch in self.sampler.global_batches():
+            self.stride = self._scheduled() / len(self.sampler)
+            yield self._rows[batch]
+
+    def steps(self, epochs: int, accumulate: int = 1) -> int:
+        """Steps of so many epochs of all rows: what the learning rate is planned by."""
+        return epochs * -(-self._scheduled() // accumulate)
+
+    def _scheduled(self) -> int:
+        return batches_per_epoch(len(self._rows), self._batch_size)
+
+    def weights(self, index: Tensor) -> Tensor | None:
+        """What the losses of these rows of the batch are multiplied by, (B,); None = 1."""
+        if not self.sampler.corrects:
+            return None
+        return self.sampler.weights(self._place[index.cpu()]).to(index.device)
+
+    def heard(self, step: Step, targets: Tensor) -> None:
+        """The rows of a step, of all processes, and the labels that it learned from."""
+        place = self._place[step.index.cpu()]
+        logits = step.scores[0]
+        if len(step.scores) > 1:
+            logits = step.probabilities().clamp(min=1e-30).log()
+        self.sampler.observe_gathered(
+            Observed(place, logits.float().cpu(), targets.cpu(), self.sampler.epoch)
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Of the epoch that ended, for its metrics."""
+        report = self.sampler.report()
+        found = {"coverage": report.coverage, "mean_staleness": report.staleness[0]}
+        if report.effective_sample_size is not None:
+            found["effective_sample_size"] = report.effective_sample_size
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the sampler."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.sampler.load_state_dict(state)
+
+
+def draw_batches(
+    name: str,
+    options: Mapping[str, Any],
+    criterion: Criterion,
+    rows: Tensor,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+) -> DrawnBatches:
+    """The batches of a selector by its name, with options of its own and of the sampler.
+
+    Args:
+        name: A key of `thresher.sampling.SELECTORS`.
+        options: By name.
+        criterion, rows, batch_size, epochs, seed: As of `DrawnBatches`.
+
+    Raises:
+        ParameterError: an option that neither takes, or out of range.
+    """
+    own = {option: value for option, value in options.items() if option not in OF_THE_SAMPLER}
+    shared = {option: value for option, value in options.items() if option in OF_THE_SAMPLER}
+    selector = make_selector(name, **own)
+    if not isinstance(selector, Scored | Planned):
+        raise ParameterError(f'"{name}" draws no batches.', "Choose another sampler.")
+    return DrawnBatches(selector, criterion, rows, batch_size, epochs, seed, **shared)
