@@ -196,6 +196,11 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         return isinstance(self.selector, Planned) or self.importance_beta > 0
 
     @property
+    def finished(self) -> bool:
+        """Whether every batch of the epoch that runs or ran last was heard of."""
+        return self._plan is not None and self._plan.consumed >= self._plan.steps
+
+    @property
     def epoch(self) -> int:
         """The epoch that runs or ran last, from 0."""
         return 0 if self._plan is None else self._plan.number

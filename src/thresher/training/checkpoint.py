@@ -321,7 +321,10 @@ def _contents(tensors: Mapping[str, Tensor], document: str) -> Iterator[bytes | 
     digest = hashlib.sha256(head)
     yield head
     for name in names:
-        content = tensors[name].flatten().view(torch.uint8).numpy().data
+        flat = tensors[name].flatten()
+        if len(flat) < 2:  # one number, or none, may have any stride; bytes want a step of one
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        content = flat.view(torch.uint8).numpy().data
         digest.update(content)
         yield content
     yield digest.digest()

@@ -105,6 +105,8 @@ class DrawnBatches:
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Tensor]:
         """Yield the batches of the coming epoch; what was skipped, the stored state knows."""
+        if skip and self.sampler.finished:
+            return
         for batch in self.sampler.global_batches():
             self.stride = self._scheduled() / len(self.sampler)
             yield self._rows[batch]
