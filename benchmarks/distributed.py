@@ -188,8 +188,8 @@ def write_table(results: Path) -> None:
         "Made by `python benchmarks/distributed.py table` from distributed.jsonl; do not edit. "
         "Standard training with the audit's record, batches of 128 rows of all processes together, "
         f"gloo on one machine ({machine}). Medians of turns, with quartiles. Time in exchanges "
-        "includes waiting for the other process; the processor's work does not. Other load is that of "
-        "the machine in the minute before: above 0.5 or so, threads and processes wait for "
+        "includes waiting for the other process; the processor's work does not. Other load is that "
+        "of the machine in the minute before: above 0.5, threads and processes wait for "
         "strangers, two threads of one process most of all, and no time here means much.\n\n"
         + table(head, rows)
     )
