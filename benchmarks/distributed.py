@@ -11,6 +11,7 @@ which counts waiting for the other process, and by the processor, which counts i
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -90,7 +91,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         name: Of the network.
         rounds: Epochs of each that count, >= 2, after one that does not.
     """
-    net = NETS[name]
+    net, load = NETS[name], os.getloadavg()[0]
     torch.set_num_threads(PROCESSES)
     alone = prepared(net, audit=True).run()
     one: list[float] = []
@@ -121,6 +122,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     steps = net.batches
     return {
         "case": net.title,
+        "load_before": round(load, 1),
         "steps": steps,
         "rounds": rounds,
         "step_ms": {
@@ -158,6 +160,7 @@ def write_table(results: Path) -> None:
     rows = [
         [
             line["case"],
+            f"{line['load_before']:.1f}",
             f"{line['step_ms']['one']:.1f}",
             f"{line['step_ms']['two']:.1f}",
             rounds_of(line["two/one"]),
@@ -170,6 +173,7 @@ def write_table(results: Path) -> None:
     ]
     head = [
         "network, 128 rows a step",
+        "other load",
         "1 process × 2 threads, ms a step",
         "2 processes × 1 thread",
         "two/one",
@@ -184,7 +188,9 @@ def write_table(results: Path) -> None:
         "Made by `python benchmarks/distributed.py table` from distributed.jsonl; do not edit. "
         "Standard training with the audit's record, batches of 128 rows of all processes together, "
         f"gloo on one machine ({machine}). Medians of turns, with quartiles. Time in exchanges "
-        "includes waiting for the other process; the processor's work does not.\n\n"
+        "includes waiting for the other process; the processor's work does not. Other load is that "
+        "of the machine in the minute before: above 0.5, threads and processes wait for "
+        "strangers, two threads of one process most of all, and no time here means much.\n\n"
         + table(head, rows)
     )
 
