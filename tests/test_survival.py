@@ -13,6 +13,7 @@ import thresher
 from thresher.training.checkpoint import load_tensors
 
 METHODS = ("auto", "selfie", "co-teaching", "prestopping", "elr", "mixup")
+SAMPLERS = {"elr": "recency-bias", "prestopping": "info-batch", "co-teaching": "ada-boundary"}
 OFTEN = 1e-9  # seconds between two checkpoints: one after every step
 
 
@@ -79,6 +80,7 @@ def test_a_run_killed_three_times_comes_to_the_same_numbers():
 def test_a_run_may_be_killed_at_every_moment(method):
     """Seven kills, among them two or three in each epoch, one while the audit is written."""
     data, options = images(4, method, save_every=OFTEN)
+    options["sampler"] = SAMPLERS.get(method, "shuffled")
     killed(
         data,
         options,

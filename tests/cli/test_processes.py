@@ -129,7 +129,8 @@ def test_two_processes_write_the_run_of_one(torchrun, tmp_path):
 def test_a_run_of_two_processes_is_resumed_by_two(torchrun, tmp_path):
     """Interrupted as by Ctrl+C, which every process gets; bit for bit the run that was not."""
     arrays(tmp_path / "data.npz")
-    asked = ("data.npz", "--method", "prestopping", "--epochs", "40", *OPTIONS)
+    asked = ("data.npz", "--method", "prestopping", "--sampler", "recency-bias", "--epochs", "40")
+    asked = (*asked, "--save-every", "0.2", *OPTIONS)
     whole = torchrun(2, *asked, "--out", "whole")
     assert whole.wait(timeout=300) == 0
     cut = torchrun(2, *asked, "--out", "cut")
@@ -145,11 +146,13 @@ def test_a_run_of_two_processes_is_resumed_by_two(torchrun, tmp_path):
     out, errors = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, errors
     assert json.loads(out)["epochs"] == 40
-    first, second = (
-        load_file(tmp_path / name / "history.safetensors") for name in ("whole", "cut")
-    )
-    for name, values in first.items():
-        assert torch.equal(second[name], values), name
+    for file in ("history.safetensors", "model/model.safetensors"):
+        first, second = (load_file(tmp_path / name / file) for name in ("whole", "cut"))
+        for name, values in first.items():
+            assert torch.equal(second[name], values), name
+    first, second = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut"))
+    for before, after in zip(first.splitlines(), second.splitlines(), strict=True):
+        assert {**json.loads(before), "seconds": 0} == {**json.loads(after), "seconds": 0}
 
 
 @pytest.mark.slow

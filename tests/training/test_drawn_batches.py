@@ -11,7 +11,7 @@ from thresher.settings import FitSettings
 from thresher.training.checkpoint import load_checkpoint, save_checkpoint
 from thresher.training.drawn_batches import draw_batches
 from thresher.training.loop import Rows, Settings, Training
-from training.test_loop import N, K, assert_equal, data, network, weights
+from training.test_loop import K, N, assert_equal, data, network, weights
 
 EPOCHS, BATCH = 6, 16
 DRAWN = sorted(set(SELECTORS) - {"static-weights"})

@@ -20,21 +20,26 @@ from thresher.noise.morph import MORPH
 from thresher.noise.selfie import SELFIE
 from thresher.training import drift
 from thresher.training.augment import Augmentation
+from thresher.training.drawn_batches import draw_batches
 from thresher.training.loop import Rows, Settings, Training
 
 SAMPLES, CLASSES, EPOCHS, BATCH = 50, 3, 6, 12  # the last batch of an epoch holds 2 rows
 
-#: Name of a case → method, batches a step, precision; methods of a loss alone go as standard.
+#: Name of a case → method, batches a step, precision, sampler; methods of a loss alone go as
+#: standard.
 CASES = {
     **{
-        name: (lambda name=name: make_method(name), 1, "fp32")
+        name: (lambda name=name: make_method(name), 1, "fp32", None)
         for name in ("auto", "elr", "mixup", "prestopping", "standard")
     },
-    "jocor": (lambda: make_method("jocor", noise_rate=0.3), 1, "fp32"),
-    "selfie, restarted": (lambda: SELFIE(0.3, restarts=1, warmup=1, window=1), 1, "fp32"),
-    "morph, two views": (lambda: MORPH(0.3, consistency=1.0), 1, "fp32"),
-    "co-teaching, four batches a step": (lambda: CoTeaching(0.3, ramp=2), 4, "fp32"),
-    "standard, bf16": (lambda: make_method("standard"), 1, "bf16"),
+    "jocor": (lambda: make_method("jocor", noise_rate=0.3), 1, "fp32", None),
+    "selfie, restarted": (lambda: SELFIE(0.3, restarts=1, warmup=1, window=1), 1, "fp32", None),
+    "morph, two views": (lambda: MORPH(0.3, consistency=1.0), 1, "fp32", None),
+    "co-teaching, four batches a step": (lambda: CoTeaching(0.3, ramp=2), 4, "fp32", None),
+    "standard, bf16": (lambda: make_method("standard"), 1, "bf16", None),
+    "elr, recency-bias": (lambda: make_method("elr"), 1, "fp32", "recency-bias"),
+    "standard, info-batch": (lambda: make_method("standard"), 1, "fp32", "info-batch"),
+    "co-teaching, ada-boundary": (lambda: CoTeaching(0.3, ramp=2), 1, "fp32", "ada-boundary"),
 }
 
 
@@ -57,18 +62,22 @@ def network(members):
 
 def trained(case):
     """Train a case in as many processes as there are."""
-    make, accumulate, precision = CASES[case]
+    make, accumulate, precision, sampler = CASES[case]
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (SAMPLES,), generator=generator)
     pixels = torch.randint(0, 200, (SAMPLES, 6, 6, 1), generator=generator)
     pixels = (pixels + 25 * labels.view(-1, 1, 1, 1)).to(torch.uint8)  # something to learn
     method = make()
     model = network(method.networks)
-    criterion = method.start(SAMPLES, CLASSES, epochs=EPOCHS, labels=labels)
+    criterion = method.start(
+        SAMPLES, CLASSES, epochs=EPOCHS, labels=labels, repeats=sampler is not None
+    )
+    everything = torch.arange(SAMPLES)
+    batches = sampler and draw_batches(sampler, {}, criterion, everything, BATCH, EPOCHS, 0)
     rows = Rows(
         pixels,
         labels,
-        torch.arange(SAMPLES),
+        everything,
         Preparation.fit(pixels.numpy()),
         Augmentation(("crop",), 0),
     )
@@ -79,7 +88,7 @@ def trained(case):
         peak_rate=0.02,
         precision=precision,
     )
-    training = Training(model, criterion, rows, settings)
+    training = Training(model, criterion, rows, settings, batches=batches)
     losses = [epoch.loss for epoch in training.run()]
     return {
         "losses": torch.tensor(losses),
