@@ -229,8 +229,8 @@ def write_page(lines: list[Line], path: Path) -> None:
     parts = [
         "# Batch selection",
         "Made by `python benchmarks/selection.py table` from selection.jsonl; do not edit. "
-        "Standard training, default settings; the learning rate comes down to nothing. Errors in per cent "
-        "on right test labels: after the last epoch, and the best of all epochs, which nobody "
+        "Standard training, default settings; the learning rate comes down to nothing. Errors in "
+        "per cent on right test labels: after the last epoch, and the best of all epochs, which nobody "
         "could have chosen without these labels. Means over seeds, ± the standard error of the "
         "difference to shuffled batches of the same seed. *Learned from*: samples that gradients "
         "were made of, in epochs. *CPU*: over that of shuffled batches, selection included. "

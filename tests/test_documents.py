@@ -146,6 +146,28 @@ def test_the_page_on_own_loops_runs_from_top_to_bottom(tmp_path, monkeypatch):
             assert names[trainer].attached.criterion.history["visits"].tolist() == [2] * 600
 
 
+@pytest.mark.usefixtures("iris_files")
+def test_the_page_on_batches_runs():
+    """Its commands, and its loop on three classes."""
+    for call in calls("docs/how-to/which-batches.md"):
+        asked = [*call, "--epochs", "8", "--out", str(len(call))]
+        assert CliRunner().invoke(app, asked, catch_exceptions=False).exit_code == 0
+    (block,) = python_blocks("docs/how-to/which-batches.md")
+    assert len([line for line in block.splitlines() if line]) <= 15
+    model = torch.nn.Linear(4, 3)
+    names = {
+        "torch": torch,
+        "data": TensorDataset(torch.randn(200, 4), torch.randint(3, (200,))),
+        "classes": 3,
+        "epochs": 8,
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+    }
+    exec(block, names)
+    assert names["sampler"].epoch == 7
+    assert names["sampler"].report().coverage > 0.3
+
+
 def test_the_template_method_trains():
     """A newcomer's copy starts from something that works."""
     spec = importlib.util.spec_from_file_location("template", ROOT / "docs/template_method.py")
