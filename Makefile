@@ -21,7 +21,7 @@ demo: setup      ## train on digits with wrong labels, name the wrong ones (abou
 	$(BIN)/thresher demo --overwrite
 
 test: setup      ## the test suite
-	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --no-loadscope-reorder
 
 test-slow: setup ## the checks that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from thresher.keyed_random import keyed_uniform
-from thresher.sampling import Observed, Planned, Rows, Scored
+from thresher.sampling import Observed, Planned, PlannedRows, Scored
 
 CLASSES = 3
 
@@ -47,7 +47,7 @@ class Half(Planned):
     def plan(self, history, epoch, generator):
         order = torch.randperm(history.samples, generator=generator)
         index = order[: len(order) // 2] if epoch % 2 else order
-        return Rows(index, 1.0 + index if self.weigh else None)
+        return PlannedRows(index, 1.0 + index if self.weigh else None)
 
 
 def answer(index, epoch):

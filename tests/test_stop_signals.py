@@ -8,17 +8,7 @@ import pytest
 from thresher.stop_signals import Termination, stopping_between_steps, termination
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """As a program starts with; put back afterwards."""
-    before = {number: signal.getsignal(number) for number in BOTH}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("plain_signals")
 
 
 def installed():

@@ -378,10 +378,7 @@ class Job:
                 **self._accuracies(),
                 **epoch.measured,
                 **self._drawn(),
-                **{
-                    name: getattr(self.training.criterion.method, name)
-                    for name in self.method.state
-                },
+                **self._numbers_of_method(),
                 "seconds": round(epoch.seconds, 4),
             }
             epochs.append(metrics)
@@ -390,6 +387,12 @@ class Job:
             self.training.rest()
             self.listener.epoch(epoch.epoch + 1, total, metrics)
         return epochs
+
+    def _numbers_of_method(self) -> dict[str, Any]:
+        """What the method goes by: phases, rates."""
+        method = self.training.criterion.method
+        found = {name: getattr(method, name) for name in method.state}
+        return {name: value for name, value in found.items() if not isinstance(value, list)}
 
     def _drawn(self) -> dict[str, float]:
         """How a sampler has chosen in the last epoch."""

@@ -20,6 +20,7 @@ KEYS = {
     "n": int,
     "classes": list,
     "method": str,
+    "sampler": str,
     "epochs": int,
     "noise_rate_estimate": float,
     "n_label_issues": int,
@@ -178,7 +179,7 @@ def test_json_tells_the_test_accuracy_where_there_are_test_data(call, tmp_path):
     )  # fmt: skip
     found = json.loads(done.out)
     named = [*list(KEYS)[:8], "test_accuracy", *list(KEYS)[8:10], "validation_epoch"]
-    assert [*named, *list(KEYS)[10:]] == list(found)
+    assert [*named, *list(KEYS)[11:]] == list(found)
     predicted = call("predict", "run", "test.csv", "--json")
     labels = [each["predicted_label"] for each in json.loads(predicted.out)["predictions"]]
     right = np.mean(np.array(labels)[1:] == frame["species"].to_numpy()[101:])

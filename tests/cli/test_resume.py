@@ -10,6 +10,8 @@ import shipped
 import thresher.fitting
 from thresher.training.loop import Training
 
+pytestmark = pytest.mark.usefixtures("plain_signals")
+
 
 @pytest.fixture
 def iris_csv(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
-from thresher.sampling import Observed, Rows
+from thresher.sampling import Observed, PlannedRows
 
 
 def weights_of(scores, pressure):
@@ -67,7 +67,7 @@ class SlowSampler:
             self.scores[index] = torch.where(fresh.isnan(), self.scores[index], fresh)
 
 
-def planned(selector, history, epoch=0, seed=0) -> Rows:
+def planned(selector, history, epoch=0, seed=0) -> PlannedRows:
     """The plan of an epoch."""
     generator = torch.Generator().manual_seed(keyed_seed(seed, "plan", epoch))
     return selector.plan(history, epoch, generator)

@@ -11,7 +11,7 @@ from small_selectors import CLASSES, Frozen, Half, Learner, answer, report_back,
 from thresher.data import Indexed
 from thresher.errors import ParameterError, RunError
 from thresher.history import AUDIT, Column, SampleHistory
-from thresher.sampling import AdaptiveBatchSampler, Planned, Rows, Scored, shuffled_batches
+from thresher.sampling import AdaptiveBatchSampler, Planned, PlannedRows, Scored, shuffled_batches
 from thresher.sampling.binned_thinning import BinnedThinning
 from thresher.sampling.levels import UNKNOWN, levels_of
 
@@ -523,9 +523,9 @@ def test_contradictions_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (Rows(torch.arange(101)), "row 100 of 100 samples"),
-        (Rows(torch.arange(50.0)), "float32"),
-        (Rows(torch.arange(50), torch.ones(49)), "49 weights for 50 rows"),
+        (PlannedRows(torch.arange(101)), "row 100 of 100 samples"),
+        (PlannedRows(torch.arange(50.0)), "float32"),
+        (PlannedRows(torch.arange(50), torch.ones(49)), "49 weights for 50 rows"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(rows, message):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from small_training import K, N, assert_equal, data, network, weights
 from thresher.errors import ParameterError
 from thresher.noise import Standard, make_method
 from thresher.noise.method import Batch, Decision, Method, Step
@@ -11,7 +12,6 @@ from thresher.settings import FitSettings
 from thresher.training.checkpoint import load_checkpoint, save_checkpoint
 from thresher.training.drawn_batches import draw_batches
 from thresher.training.loop import Rows, Settings, Training
-from training.test_loop import K, N, assert_equal, data, network, weights
 
 EPOCHS, BATCH = 6, 16
 DRAWN = sorted(set(SELECTORS) - {"static-weights"})

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from small_training import D, K, N, assert_equal, data, network, weights
 from thresher.errors import ModelError, RecordError
 from thresher.keyed_random import keyed_seed
 from thresher.models import Networks
@@ -18,25 +19,6 @@ from thresher.training.loop import Rows, Settings, Training
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
 
-N, D, K = 100, 6, 3
-
-
-def data():
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(N, D, generator=generator), torch.randint(K, (N,), generator=generator)
-
-
-def network(seed=0, networks=1):
-    def one():
-        return nn.Sequential(
-            nn.Linear(D, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, K)
-        )
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        members = [one() for _ in range(networks)]
-    return members[0] if networks == 1 else Networks(members)
-
 
 def training(method, settings=None, model=None):
     x, y = data()
@@ -45,15 +27,6 @@ def training(method, settings=None, model=None):
     model = model or network(networks=criterion.method.networks)
     rows = Rows(x, y, torch.arange(N), prepare=lambda batch: batch)
     return Training(model, criterion, rows, settings)
-
-
-def weights(model):
-    return {name: values.clone() for name, values in model.state_dict().items()}
-
-
-def assert_equal(first, second):
-    for name, values in first.items():
-        assert torch.equal(values, second[name]), name
 
 
 @pytest.mark.parametrize("audit", [True, False])
@@ -185,6 +158,11 @@ def test_which_batches_is_an_object_of_its_own(accumulate, tmp_path):
 
         def steps(self, epochs, accumulate=1):
             return epochs * -(-7 // accumulate)
+
+        stride = 1.0
+
+        def weights(self, index):
+            return None
 
         def state_dict(self):
             return {"drawn": self.drawn}

@@ -13,7 +13,7 @@ from thresher.distributed import gather_columns, processes, shares, sum_gradient
 from thresher.models.batch_norm import joined_moments
 from thresher.noise import make_method
 from thresher.training.drift import fingerprint
-from training.trainings_in_processes import (
+from trainings_in_processes import (
     CASES,
     CUTS,
     EPOCHS,
@@ -24,7 +24,7 @@ from training.trainings_in_processes import (
     trained,
 )
 
-SCRIPT = Path(__file__).with_name("trainings_in_processes.py")
+SCRIPT = Path(__file__).parent.parent / "trainings_in_processes.py"
 PROCESSES = 3
 
 

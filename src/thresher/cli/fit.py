@@ -106,9 +106,12 @@ def fit(
             "Default: shuffled."
         ),
     ] = None,
-    sampler_option: Annotated[
+    sampler_options: Annotated[
         list[str] | None,
-        typer.Option(help="An option of the sampler, name=value; may be given several times."),
+        typer.Option(
+            "--sampler-option",
+            help="An option of the sampler, name=value; may be given several times.",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the schedule. Default: 0.05, images 0.1.")
@@ -180,7 +183,7 @@ def fit(
         "batch_size": batch_size,
         "accumulate": accumulate,
         "sampler": sampler,
-        "sampler_options": tuple(sampler_option) if sampler_option else None,
+        "sampler_options": tuple(sampler_options) if sampler_options else None,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "precision": precision,

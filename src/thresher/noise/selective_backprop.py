@@ -105,7 +105,7 @@ class SelectiveBackprop(Method):
 
     name = "selective-backprop"
     source = "Jiang et al., 2019"
-    state: ClassVar[tuple[str, ...]] = ("recent",)
+    state: ClassVar[tuple[str, ...]] = ("recent", "batches")
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from thresher.sampling.pressure import Pressure
     from thresher.sampling.recency_bias import RecencyBias
     from thresher.sampling.rs2 import RS2
-    from thresher.sampling.selector import Observed, Planned, Rows, Scored, Selector
+    from thresher.sampling.selector import Observed, Planned, PlannedRows, Scored, Selector
     from thresher.sampling.self_paced import SelfPaced
     from thresher.sampling.shuffled import Shuffled, ShuffledBatches, shuffled_batches
     from thresher.sampling.static_weights import StaticWeights
@@ -36,10 +36,10 @@ __all__ = [
     "Observed",
     "OnlineBatch",
     "Planned",
+    "PlannedRows",
     "Pressure",
     "RecencyBias",
     "Report",
-    "Rows",
     "Scored",
     "Selector",
     "SelfPaced",
@@ -78,7 +78,7 @@ _MODULES = {
     "ShuffledBatches": "shuffled",
     "StaticWeights": "static_weights",
     "shuffled_batches": "shuffled",
-    **dict.fromkeys(("Observed", "Planned", "Rows", "Scored", "Selector"), "selector"),
+    **dict.fromkeys(("Observed", "Planned", "PlannedRows", "Scored", "Selector"), "selector"),
 }
 
 

@@ -44,7 +44,7 @@ from thresher.sampling.importance import check_beta, expected_correction, import
 from thresher.sampling.levels import UNKNOWN, levels_of
 from thresher.sampling.returned import Shard, apart, find_batch, stranger
 from thresher.sampling.sampler_state import pack_feedback, pack_plan, unpack_feedback, unpack_plan
-from thresher.sampling.selector import Observed, Planned, Rows, Scored
+from thresher.sampling.selector import Observed, Planned, PlannedRows, Scored
 from thresher.sampling.systematic import separate, systematic_rows
 from thresher.sampling.visits import Report, Visits
 
@@ -620,7 +620,7 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return rank, world_size
 
 
-def _check_plan(rows: Rows, samples: int) -> None:
+def _check_plan(rows: PlannedRows, samples: int) -> None:
     index, weights = rows.index, rows.weights
     if index.dtype != torch.int64 or index.dim() != 1 or not len(index):
         problem = f"an index that is {tuple(index.shape)} {index.dtype}"
@@ -632,7 +632,7 @@ def _check_plan(rows: Rows, samples: int) -> None:
         return
     raise ParameterError(
         f"The plan of an epoch has {problem}.",
-        "Return Rows with an (M,) int64 index of 0 … N - 1, M >= 1, and as many weights or None.",
+        "Return an (M,) int64 index of 0 … N - 1, M >= 1, and as many weights or None.",
     )
 
 

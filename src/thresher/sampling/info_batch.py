@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from thresher.errors import ParameterError
 from thresher.history import LAST_LOSS, Column, SampleHistory
 from thresher.ranges import check_positive
-from thresher.sampling.selector import Planned, Rows
+from thresher.sampling.selector import Planned, PlannedRows
 
 __all__ = ["InfoBatch", "well_learned"]
 
@@ -97,15 +97,15 @@ class InfoBatch(Planned):
         self.full_from = None if epochs is None else self.anneal * epochs
         return (LAST_LOSS,)
 
-    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> Rows:
+    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> PlannedRows:
         """All samples but some of the well learned, whose rest weighs 1 / (1 - r)."""
         everything = torch.arange(history.samples)
         if self.full_from is not None and epoch >= self.full_from:
-            return Rows(everything)
+            return PlannedRows(everything)
         learned = well_learned(history["last_loss"].cpu(), history["eligible"].cpu())
         easy = torch.nonzero(learned).flatten()
         if not len(easy) or not self.prune:
-            return Rows(everything)
+            return PlannedRows(everything)
         if self.draw == "count":
             # a hair above, so that 0.7 · 10 = 6.999…9 keeps seven
             count = int((1 - self.prune) * len(easy) + 1e-9)
@@ -114,4 +114,4 @@ class InfoBatch(Planned):
             kept = easy[torch.rand(len(easy), generator=generator) >= self.prune]
         rest = torch.nonzero(~learned).flatten()
         weights = torch.cat([torch.ones(len(rest)), torch.full((len(kept),), 1 / (1 - self.prune))])
-        return Rows(torch.cat([rest, kept]), weights)
+        return PlannedRows(torch.cat([rest, kept]), weights)

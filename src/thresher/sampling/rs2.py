@@ -13,7 +13,7 @@ from torch import Generator
 
 from thresher.history import SampleHistory
 from thresher.ranges import check_positive
-from thresher.sampling.selector import Planned, Rows
+from thresher.sampling.selector import Planned, PlannedRows
 
 __all__ = ["RS2"]
 
@@ -40,10 +40,10 @@ class RS2(Planned):
         check_positive("share", share, below=1)
         self.share = share
 
-    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> Rows:
+    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> PlannedRows:
         """A random subset of what is trained, and all that is kept out of training."""
         eligible = history["eligible"].cpu()
         trained = torch.nonzero(eligible).flatten()
         count = max(1, round(self.share * len(trained)))
         chosen = trained[torch.randperm(len(trained), generator=generator)[:count]]
-        return Rows(torch.cat([chosen, torch.nonzero(~eligible).flatten()]))
+        return PlannedRows(torch.cat([chosen, torch.nonzero(~eligible).flatten()]))

@@ -37,7 +37,7 @@ from thresher.errors import ParameterError
 from thresher.history import Column, SampleHistory
 from thresher.phases import quarter, shortened
 
-__all__ = ["Observed", "Planned", "Rows", "Scored", "Selector", "warmup_epochs"]
+__all__ = ["Observed", "Planned", "PlannedRows", "Scored", "Selector", "warmup_epochs"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Rows:
+class PlannedRows:
     """What an epoch visits.
 
     Args:
@@ -125,7 +125,7 @@ class Scored(Selector):
 class Planned(Selector):
     """A selector that plans whole epochs."""
 
-    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> Rows:
+    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> PlannedRows:
         """Choose the rows of an epoch.
 
         Args:

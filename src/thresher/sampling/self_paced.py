@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from thresher.errors import ParameterError
 from thresher.history import LAST_LOSS, Column, SampleHistory
 from thresher.ranges import check_positive
-from thresher.sampling.selector import Planned, Rows
+from thresher.sampling.selector import Planned, PlannedRows
 
 __all__ = ["SelfPaced", "easy_weights", "loss_limit"]
 
@@ -85,16 +85,16 @@ class SelfPaced(Planned):
         """ρ of this epoch."""
         return min(1.0, self.start + (1 - self.start) * epoch / self.until)
 
-    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> Rows:
+    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> PlannedRows:
         """The easiest samples, with those never seen and those kept out of training."""
         losses, eligible = history["last_loss"].cpu(), history["eligible"].cpu()
         paced = eligible & ~losses.isnan()
         share = self.share(epoch)
         if share == 1 or not paced.any():
-            return Rows(torch.arange(history.samples))
+            return PlannedRows(torch.arange(history.samples))
         limit = loss_limit(losses[paced], share)
         index = torch.nonzero(~paced | (losses <= limit)).flatten()
         if not self.soft:
-            return Rows(index)
+            return PlannedRows(index)
         weights = torch.where(paced, easy_weights(losses, limit), 1.0)[index]
-        return Rows(index, weights)
+        return PlannedRows(index, weights)

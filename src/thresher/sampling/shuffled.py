@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
-from thresher.sampling.selector import Planned, Rows
+from thresher.sampling.selector import Planned, PlannedRows
 
 __all__ = ["Shuffled", "ShuffledBatches", "batches_per_epoch", "shuffled_batches"]
 
@@ -33,9 +33,9 @@ class Shuffled(Planned):
     name = "shuffled"
     source = "the baseline"
 
-    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> Rows:
+    def plan(self, history: SampleHistory, epoch: int, generator: Generator) -> PlannedRows:
         """All rows."""
-        return Rows(torch.arange(history.samples))
+        return PlannedRows(torch.arange(history.samples))
 
 
 def batches_per_epoch(rows: int, batch_size: int) -> int:
