@@ -178,7 +178,7 @@ def test_json_tells_the_test_accuracy_where_there_are_test_data(call, tmp_path):
         "--epochs", 12, "--out", "run", "--json",
     )  # fmt: skip
     found = json.loads(done.out)
-    named = [*list(KEYS)[:8], "test_accuracy", *list(KEYS)[8:10], "validation_epoch"]
+    named = [*list(KEYS)[:9], "test_accuracy", *list(KEYS)[9:11], "validation_epoch"]
     assert [*named, *list(KEYS)[11:]] == list(found)
     predicted = call("predict", "run", "test.csv", "--json")
     labels = [each["predicted_label"] for each in json.loads(predicted.out)["predictions"]]
