@@ -184,7 +184,7 @@ def overheads() -> Any:
                 method="standard", sampler=name, sampler_options=options, epochs=turns + 2,
                 device="cpu", validation=0.0, batch_size=128,
             )  # fmt: skip
-            job = Job.plan(settings, samples, None, Silence(), audit=False)
+            job = Job.plan(settings, samples, None, Silence(), audit=True)
             runs[name] = (job, job.training.run())
         spent: dict[str, list[float]] = {name: [] for name in names}
         for turn in range(turns + 2):
@@ -230,8 +230,8 @@ def write_page(lines: list[Line], path: Path) -> None:
         "# Batch selection",
         "Made by `python benchmarks/selection.py table` from selection.jsonl; do not edit. "
         "Standard training, default settings; the learning rate comes down to nothing. Errors in "
-        "per cent on right test labels: after the last epoch, and the best of all epochs, which nobody "
-        "could have chosen without these labels. Means over seeds, ± the standard error of the "
+        "per cent on right test labels: after the last epoch, and the best of all epochs, which "
+        "nobody could have chosen without these labels. Means over seeds, ± the standard error of the "
         "difference to shuffled batches of the same seed. *Learned from*: samples that gradients "
         "were made of, in epochs. *CPU*: over that of shuffled batches, selection included. "
         "*Coverage*: share of the samples that an epoch visits; *effective*: how many equally "
@@ -253,7 +253,8 @@ def write_page(lines: list[Line], path: Path) -> None:
         parts += ["## What a step costs"]
         parts += [
             "`python benchmarks/selection.py overhead`: processor time of a step with a selector "
-            "over that of a shuffled one, one thread, epochs in turns; medians with quartiles."
+            "over that of a shuffled one, one thread, epochs in turns; medians with quartiles. "
+            "Both record what the audit reads, as `thresher fit` does."
         ]
         rows = [
             [

@@ -162,8 +162,8 @@ class FitSettings:
     def options_of_sampler(self) -> dict[str, Any]:
         """The sampler's options by name; numbers, true and false as such.
 
-        >>> FitSettings(sampler="rs2", sampler_options=("fraction=0.5",)).options_of_sampler()
-        {'fraction': 0.5}
+        >>> FitSettings(sampler="rs2", sampler_options=("share=0.5",)).options_of_sampler()
+        {'share': 0.5}
         """
         found: dict[str, Any] = {}
         for option in self.sampler_options:

@@ -339,3 +339,25 @@ def test_the_state_of_other_data_is_refused():
     engine = BinnedThinning(np.zeros(3, np.uint16))
     with pytest.raises(ParameterError, match="4 samples"):
         engine.load_state_dict(BinnedThinning(np.zeros(4, np.uint16)).state_dict())
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_several_batches_follow_the_law_of_one(distinct):
+    """How often a sample of each level comes, and in a distinct batch never twice."""
+    levels = np.tile(np.array([0, 20_000, 40_000, 65_534], np.uint16), 1_250)
+    engine = BinnedThinning(levels, 100.0)
+    random = np.random.default_rng(5)
+    together, alone = np.zeros((2, 4))
+    sizes = [200, 150, 200, 7]
+    for _ in range(40):
+        for size, batch in zip(
+            sizes, engine.draw_several(sizes, random, distinct=distinct), strict=True
+        ):
+            assert len(batch) == size
+            assert not distinct or len(np.unique(batch)) == size
+            together += np.bincount(batch % 4, minlength=4)
+            alone += np.bincount(engine.draw(size, random, distinct=distinct) % 4, minlength=4)
+    drawn = 40 * sum(sizes)
+    assert drawn == together.sum() == alone.sum()
+    spread = np.sqrt((together + alone) * (1 - (together + alone) / (2 * drawn)))
+    assert (np.abs(together - alone) < 4.5 * spread).all()

@@ -161,7 +161,7 @@ def test_which_batches_is_an_object_of_its_own(accumulate, tmp_path):
 
         stride = 1.0
 
-        def weights(self, index):
+        def weights(self):
             return None
 
         def state_dict(self):

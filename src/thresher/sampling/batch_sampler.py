@@ -51,6 +51,7 @@ from thresher.sampling.visits import Report, Visits
 __all__ = ["AdaptiveBatchSampler", "Feedback"]
 
 VERSION = 1
+FROZEN_RUN = 16  # batches that are drawn together where weights stay as they are within an epoch
 Replacement = Literal["iid", "batch", "epoch"]
 
 
@@ -180,6 +181,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             if isinstance(self.selector, Scored)
             else None
         )
+        self._random = np.random.Generator(np.random.Philox(key=0))
+        self._random_state: Any = self._random.bit_generator.state
+        # batches that were drawn together: (epoch, first step), rows of each
+        self._run: tuple[tuple[int, int], list[NDArray[np.int64]]] = ((-1, -1), [])
         self._plan: EpochPlan | None = None
         self._coming: EpochPlan | None = None  # looked at before its time, for its length
         self._out: deque[Batch] = deque()  # handed out and not heard of again
@@ -190,11 +195,6 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._bounds(self._rows_of_an_epoch())  # refuses a batch that the data do not fill
 
     # ------------------------------------------------------------------ what comes next
-    @property
-    def corrects(self) -> bool:
-        """Whether `weights` may be other than 1."""
-        return isinstance(self.selector, Planned) or self.importance_beta > 0
-
     @property
     def finished(self) -> bool:
         """Whether every batch of the epoch that runs or ran last was heard of."""
@@ -234,8 +234,14 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
 
         For a loop that gathers rows by itself; it reports them to `observe_gathered`.
         """
+        for index, _ in self.weighted_batches():
+            yield index
+
+    def weighted_batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """`global_batches` with what the losses of the rows are multiplied by, (G,); None = 1."""
         for batch in self._batches():
-            yield torch.from_numpy(batch.index)
+            weights = None if batch.weights is None else torch.from_numpy(batch.weights)
+            yield torch.from_numpy(batch.index), weights
 
     def _batches(self) -> Iterator[Batch]:
         plan = self._begin()
@@ -315,21 +321,33 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         if plan.rows is not None:
             batch = plan.batch(step)
         else:
-            self._require_feedback(plan, step)
-            self._apply(step - self.lag)
-            generator = self._generator("batch", plan.number, step)
-            size = int(plan.bounds[step + 1] - plan.bounds[step])
-            index = self.engine.draw(size, generator, distinct=self.replacement == "batch")
-            # the heavier samples come first: unpermuted, the first process would get them
-            index = generator.permutation(index)
+            index = self._draw(plan, step)
             corrected = self._correction(index, plan.expected) if self.importance_beta else None
             batch = Batch(step, index, corrected)
         plan.drawn += 1
         return batch
 
+    def _draw(self, plan: EpochPlan, step: int) -> NDArray[np.int64]:
+        """The rows of a step, in an order that says nothing."""
+        run = 1 if self._rescores else FROZEN_RUN
+        first = step - step % run
+        if self._run[0] != (plan.number, first):
+            self._require_feedback(plan, step)
+            self._apply(step - self.lag)
+            generator = self._generator("batch", plan.number, first)
+            sizes = np.diff(plan.bounds[first : first + run + 1]).tolist()
+            drawn = self.engine.draw_several(sizes, generator, distinct=self.replacement == "batch")
+            # the heavier samples come first: unpermuted, the first process would get them
+            self._run = (plan.number, first), [generator.permutation(each) for each in drawn]
+        return self._run[1][step - first]
+
+    @property
+    def _rescores(self) -> bool:
+        """Whether weights may move within an epoch."""
+        return type(self.selector).rescore is not Scored.rescore  # type: ignore[union-attr]
+
     def _require_feedback(self, plan: EpochPlan, step: int) -> None:
-        rescores = type(self.selector).rescore is not Scored.rescore  # type: ignore[union-attr]
-        if rescores and plan.consumed <= step - self.lag:
+        if self._rescores and plan.consumed <= step - self.lag:
             raise ParameterError(
                 f"Batch {step + 1} of the epoch is asked for when {plan.consumed} have been "
                 f"observed, {step - plan.consumed} behind; lag={self.lag} allows {self.lag - 1}.",
@@ -379,7 +397,11 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         return order
 
     def _generator(self, *key: int | str) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=keyed_seed(self.seed, *key)))
+        """The one generator, set to where `Philox(key=…)` begins; a new one costs ten times it."""
+        fresh = self._random_state["state"]
+        fresh["key"] = np.array([keyed_seed(self.seed, *key), 0], np.uint64)
+        self._random.bit_generator.state = self._random_state
+        return self._random
 
     def _bounds(self, rows: int) -> NDArray[np.int64]:
         return batch_bounds(
@@ -591,6 +613,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._plan, out = unpack_plan(state)
         self._again, self._out = deque(out), deque()
         self._feedback = deque(Feedback(*each) for each in unpack_feedback(state))
+        self._run = ((-1, -1), [])
         self._coming, self._last = None, None
         self._resumed = self._plan is not None and self._plan.consumed < self._plan.steps
         if self._owns_history:

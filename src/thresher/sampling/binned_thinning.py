@@ -30,7 +30,7 @@ Letters, 2006). The bins, the overflow and the exact sums are ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -228,13 +228,42 @@ class BinnedThinning:
                 f"{count} distinct samples are asked for, {drawable} can be drawn.",
                 "Ask for smaller batches, or draw with replacement.",
             )
-        if self.samples < FEW or count > self._whole() / (2 * self._present_trial().heaviest):
+        if self._crowded(count):
             return self._race(count, generator)
         chosen = np.empty(0, np.int64)
         while len(chosen) < count:
             fresh = self._accepted(count - len(chosen), generator)
             chosen = _first_occurrences(np.concatenate([chosen, fresh]))
         return chosen[:count]
+
+    def draw_several(
+        self, sizes: Sequence[int], generator: np.random.Generator, *, distinct: bool
+    ) -> list[NDArray[np.int64]]:
+        """Draw several batches by the same weights, in little more time than one.
+
+        Args:
+            sizes: Of the batches, each >= 0.
+            generator: The only source of randomness.
+            distinct: As of `draw`, within every batch.
+
+        Raises:
+            ParameterError: as `draw`.
+        """
+        largest = max(sizes, default=0)
+        if len(sizes) == 1 or not distinct or self._crowded(largest):
+            return [self.draw(size, generator, distinct=distinct) for size in sizes]
+        found = np.split(self._accepted(sum(sizes), generator), np.cumsum(sizes))[:-1]
+        for number, size in enumerate(sizes):
+            batch = _first_occurrences(found[number])
+            while len(batch) < size:
+                fresh = self._accepted(size - len(batch), generator)
+                batch = _first_occurrences(np.concatenate([batch, fresh]))[:size]
+            found[number] = batch
+        return found
+
+    def _crowded(self, count: int) -> bool:
+        """Whether so many distinct samples are drawn sooner by a race of all."""
+        return self.samples < FEW or count > self._whole() / (2 * self._present_trial().heaviest)
 
     def _accepted(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """At least `count` independent draws."""

@@ -105,5 +105,5 @@ class ShuffledBatches:
         """
         return epochs * math.ceil(batches_per_epoch(len(self.rows), self.batch_size) / accumulate)
 
-    def weights(self, index: Tensor) -> None:
+    def weights(self) -> None:
         """All losses count alike."""

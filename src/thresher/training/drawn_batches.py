@@ -8,6 +8,7 @@ The sampler knows the rows that have a label, and numbers them from 0; the histo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -82,9 +83,11 @@ class DrawnBatches:
     ) -> None:
         self._rows = rows
         history: Any = criterion.history
-        everything = len(rows) == history.samples
+        self._everything = len(rows) == history.samples
         self._place = torch.full((history.samples,), -1, dtype=torch.int64)
         self._place[rows] = torch.arange(len(rows))
+        self._weights: deque[Tensor | None] = deque()  # of batches that are yielded and not trained
+        read: Any = history if self._everything else HistoryOfRows(history, rows)
         self.sampler = AdaptiveBatchSampler(
             selector,
             len(rows),
@@ -92,7 +95,7 @@ class DrawnBatches:
             batch_size=min(batch_size, len(rows)),
             epochs=epochs,
             drop_last=False,
-            history=history if everything else HistoryOfRows(history, rows),  # type: ignore[arg-type]
+            history=read,
             lag=1,
             seed=seed,
             rank=0,
@@ -101,15 +104,19 @@ class DrawnBatches:
         )
         self._batch_size = batch_size
         self.stride = 1.0
+        # only then may a row stand twice in one batch
+        history.repeats = options.get("replacement") in ("iid", "epoch")
         criterion.listener = self.heard
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Tensor]:
         """Yield the batches of the coming epoch; what was skipped, the stored state knows."""
         if skip and self.sampler.finished:
             return
-        for batch in self.sampler.global_batches():
+        self._weights.clear()
+        for batch, weights in self.sampler.weighted_batches():
             self.stride = self._scheduled() / len(self.sampler)
-            yield self._rows[batch]
+            self._weights.append(weights)
+            yield batch if self._everything else self._rows[batch]
 
     def steps(self, epochs: int, accumulate: int = 1) -> int:
         """Steps of so many epochs of all rows: what the learning rate is planned by."""
@@ -118,20 +125,23 @@ class DrawnBatches:
     def _scheduled(self) -> int:
         return batches_per_epoch(len(self._rows), self._batch_size)
 
-    def weights(self, index: Tensor) -> Tensor | None:
-        """What the losses of these rows of the batch are multiplied by, (B,); None = 1."""
-        if not self.sampler.corrects:
-            return None
-        return self.sampler.weights(self._place[index.cpu()]).to(index.device)
+    def weights(self) -> Tensor | None:
+        """What the losses of the next batch's rows are multiplied by, (b,); None = 1."""
+        return self._weights.popleft()
 
     def heard(self, step: Step, targets: Tensor) -> None:
         """The rows of a step, of all processes, and the labels that it learned from."""
-        place = self._place[step.index.cpu()]
+        index = step.index.cpu()
         logits = step.scores[0]
         if len(step.scores) > 1:
             logits = step.probabilities().clamp(min=1e-30).log()
         self.sampler.observe_gathered(
-            Observed(place, logits.float().cpu(), targets.cpu(), self.sampler.epoch)
+            Observed(
+                index if self._everything else self._place[index],
+                logits.float().cpu(),
+                targets.cpu(),
+                self.sampler.epoch,
+            )
         )
 
     def figures(self) -> dict[str, float]:

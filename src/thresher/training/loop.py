@@ -65,8 +65,11 @@ class Batches(Protocol):
         """Steps of the optimiser in so many epochs, each over so many batches."""
         ...
 
-    def weights(self, index: Tensor) -> Tensor | None:
-        """What the losses of these rows of the batch are multiplied by, (b,); None = 1."""
+    def weights(self) -> Tensor | None:
+        """What the losses of the next batch's rows are multiplied by, (b,); None = 1.
+
+        Asked once for every batch, in the order in which they were yielded.
+        """
         ...
 
     @property
@@ -379,15 +382,14 @@ class Training:
     def _own_part(self, index: Tensor, epoch: int) -> Batch:
         """This process's part of a global batch; with one process, all of it."""
         views = self.criterion.method.views
-        sizes = None
-        if processes() > 1:
-            parts = shares(len(index), processes())
-            sizes = [part.stop - part.start for part in parts]
-            index = index[parts[process_number()]]
-        batch = self.rows.batch(index, epoch, self.device, views)
-        factors = self.batches.weights(batch.index)
-        if sizes is None and factors is None:
-            return batch
+        factors = self.batches.weights()
+        if processes() == 1 and factors is None:
+            return self.rows.batch(index, epoch, self.device, views)
+        parts = shares(len(index), processes())
+        own = parts[process_number()]
+        batch = self.rows.batch(index[own], epoch, self.device, views)
+        sizes = [part.stop - part.start for part in parts]
+        factors = None if factors is None else factors[own].to(self.device)
         return replace(batch, sizes=sizes, factors=factors)
 
     def _refuse_drift(self, history: SampleHistory | None) -> None:
