@@ -231,12 +231,12 @@ def write_page(lines: list[Line], path: Path) -> None:
         "Made by `python benchmarks/selection.py table` from selection.jsonl; do not edit. "
         "Standard training, default settings; the learning rate comes down to nothing. Errors in "
         "per cent on right test labels: after the last epoch, and the best of all epochs, which "
-        "nobody could have chosen without these labels. Means over seeds, ± the standard error of the "
-        "difference to shuffled batches of the same seed. *Learned from*: samples that gradients "
-        "were made of, in epochs. *CPU*: over that of shuffled batches, selection included. "
-        "*Coverage*: share of the samples that an epoch visits; *effective*: how many equally "
-        "likely samples the draws are worth, of all; *wrong*: share of wrong labels among the "
-        "draws (these three after the first quarter of the epochs).",
+        "nobody could have chosen without these labels. Means over seeds, with the difference to "
+        "shuffled batches of the same seed and its standard error. *Learned from*: samples that "
+        "gradients were made of, in epochs. *CPU*: over that of shuffled batches, selection "
+        "included. *Coverage*: share of the samples that an epoch visits; *effective*: how many "
+        "equally likely samples the draws are worth, of all; *wrong*: share of wrong labels among "
+        "the draws (these three after the first quarter of the epochs).",
     ]
     for data, title in (
         ("digits", "Handwritten digits"),

@@ -345,7 +345,7 @@ def test_the_state_of_other_data_is_refused():
 def test_several_batches_follow_the_law_of_one(distinct):
     """How often a sample of each level comes, and in a distinct batch never twice."""
     levels = np.tile(np.array([0, 20_000, 40_000, 65_534], np.uint16), 1_250)
-    engine = BinnedThinning(levels, 100.0)
+    engine = BinnedThinning(levels, pressure=100.0)
     random = np.random.default_rng(5)
     together, alone = np.zeros((2, 4))
     sizes = [200, 150, 200, 7]
