@@ -209,6 +209,7 @@ class Job:
                 settings.batch_size,
                 settings.epochs,
                 settings.seed,
+                settings.accumulate,
             )
         training = Training(
             network,

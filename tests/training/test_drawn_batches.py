@@ -21,15 +21,15 @@ OPTIONS = {
 }
 
 
-def training(name, options=None, method=None, rows=None, seed=0):
+def training(name, options=None, method=None, rows=None, seed=0, accumulate=1):
     x, y = data()
     rows = torch.arange(N) if rows is None else rows
     y = torch.full_like(y, -1).index_copy(0, rows, y[rows])
     method = method or Standard()
     criterion = method.start(N, K, epochs=EPOCHS, labels=y, repeats=True)
-    batches = draw_batches(name, options or {}, criterion, rows, BATCH, EPOCHS, 0)
+    batches = draw_batches(name, options or {}, criterion, rows, BATCH, EPOCHS, 0, accumulate)
     model = network(seed, criterion.method.networks)
-    settings = Settings(epochs=EPOCHS, batch_size=BATCH)
+    settings = Settings(epochs=EPOCHS, batch_size=BATCH, accumulate=accumulate)
     return Training(
         model, criterion, Rows(x, y, rows, lambda each: each), settings, batches=batches
     )
@@ -83,12 +83,13 @@ def test_a_shuffled_selector_gives_the_weights_of_the_default():
     assert_equal(weights(plain.snapshots.model), weights(drawn.snapshots.model))
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("name", DRAWN)
-def test_the_rate_comes_down_to_nothing_whatever_the_length_of_epochs(name):
+def test_the_rate_comes_down_to_nothing_whatever_the_length_of_epochs(name, accumulate):
     """Epochs that visit a part of the rows take as much of the schedule as whole ones."""
-    trainer = training(name)
+    trainer = training(name, accumulate=accumulate)
     rates = [epoch.learning_rate for epoch in trainer.run()]
-    assert rates[-1] < 0.1 * max(rates)
+    assert rates[-1] < (0.1 if accumulate == 1 else 0.35) * max(rates)
     assert trainer.position["step"] == pytest.approx(trainer.position["steps"])
 
 

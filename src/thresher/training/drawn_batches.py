@@ -65,6 +65,7 @@ class DrawnBatches:
         batch_size: Rows of all processes in one step.
         epochs: Planned.
         seed: Of the run.
+        accumulate: Batches of a step, which are drawn before any of them is learned from.
         options: Of `AdaptiveBatchSampler`: replacement, uniform_mix, importance_beta, revisit.
 
     Raises:
@@ -79,6 +80,8 @@ class DrawnBatches:
         batch_size: int,
         epochs: int,
         seed: int,
+        *,
+        accumulate: int = 1,
         **options: Any,
     ) -> None:
         self._rows = rows
@@ -96,13 +99,13 @@ class DrawnBatches:
             epochs=epochs,
             drop_last=False,
             history=read,
-            lag=1,
+            lag=accumulate,
             seed=seed,
             rank=0,
             world_size=1,  # it draws for all: the loop takes its process's part
             **options,
         )
-        self._batch_size = batch_size
+        self._batch_size, self._accumulate = batch_size, accumulate
         self.stride = 1.0
         # only then may a row stand twice in one batch
         history.repeats = options.get("replacement") in ("iid", "epoch")
@@ -114,16 +117,15 @@ class DrawnBatches:
             return
         self._weights.clear()
         for batch, weights in self.sampler.weighted_batches():
-            self.stride = self._scheduled() / len(self.sampler)
+            steps = -(-len(self.sampler) // self._accumulate)
+            self.stride = self.steps(1, self._accumulate) / steps
             self._weights.append(weights)
             yield batch if self._everything else self._rows[batch]
 
     def steps(self, epochs: int, accumulate: int = 1) -> int:
         """Steps of so many epochs of all rows: what the learning rate is planned by."""
-        return epochs * -(-self._scheduled() // accumulate)
-
-    def _scheduled(self) -> int:
-        return batches_per_epoch(len(self._rows), self._batch_size)
+        batches = batches_per_epoch(len(self._rows), self._batch_size)
+        return epochs * -(-batches // accumulate)
 
     def weights(self) -> Tensor | None:
         """What the losses of the next batch's rows are multiplied by, (b,); None = 1."""
@@ -169,13 +171,14 @@ def draw_batches(
     batch_size: int,
     epochs: int,
     seed: int,
+    accumulate: int = 1,
 ) -> DrawnBatches:
     """The batches of a selector by its name, with options of its own and of the sampler.
 
     Args:
         name: A key of `thresher.sampling.SELECTORS`.
         options: By name.
-        criterion, rows, batch_size, epochs, seed: As of `DrawnBatches`.
+        criterion, rows, batch_size, epochs, seed, accumulate: As of `DrawnBatches`.
 
     Raises:
         ParameterError: an option that neither takes, or out of range.
@@ -185,4 +188,6 @@ def draw_batches(
     selector = make_selector(name, **own)
     if not isinstance(selector, Scored | Planned):
         raise ParameterError(f'"{name}" draws no batches.', "Choose another sampler.")
-    return DrawnBatches(selector, criterion, rows, batch_size, epochs, seed, **shared)
+    return DrawnBatches(
+        selector, criterion, rows, batch_size, epochs, seed, accumulate=accumulate, **shared
+    )
