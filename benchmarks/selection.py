@@ -197,7 +197,7 @@ def overheads() -> Any:
         for name in names[1:]:
             ratios = np.array(spent[name]) / np.array(spent["shuffled"])
             yield {
-                "case": case,
+                "data": case,
                 "method": name,
                 "step_us": 1e6 * float(np.median(spent["shuffled"])),
                 "over_shuffled": [float(q) for q in np.quantile(ratios, (0.25, 0.5, 0.75))],
@@ -258,7 +258,7 @@ def write_page(lines: list[Line], path: Path) -> None:
         ]
         rows = [
             [
-                each["case"],
+                each["data"],
                 each["method"],
                 f"{each['step_us']:,.0f}",
                 f"{each['over_shuffled'][1]:.3f} ({each['over_shuffled'][0]:.3f}–"

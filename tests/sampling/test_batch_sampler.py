@@ -155,25 +155,27 @@ def test_scores_and_pressure_of_the_selector_reach_the_draws():
 
 
 def by_hand(samples, size, lag, seed):
-    """Batches of an epoch of `Learner` without the sampler: engine, draw, permute, lag."""
+    """Batches of an epoch of `Learner` without the sampler: engine, draw, permute, lag, runs."""
     from thresher.keyed_random import keyed_seed
 
     selector = Learner()
     engine = BinnedThinning(np.full(samples, UNKNOWN, np.uint16))
     engine.set_pressure(selector.pressure(0))
-    batches = []
-    for step in range(samples // size):
-        if step >= lag:
-            index = batches[step - lag]
+    batches, learned = [], 0
+    for first in range(0, samples // size, lag):
+        for index in batches[learned : max(0, first - lag + 1)]:
             levels = levels_of(selector.rescore(answer(index, 0)).numpy())
             engine.update(index, levels)
-        generator = np.random.Generator(np.random.Philox(key=keyed_seed(seed, "batch", 0, step)))
-        batches.append(generator.permutation(engine.draw(size, generator)))
+            learned += 1
+        generator = np.random.Generator(np.random.Philox(key=keyed_seed(seed, "batch", 0, first)))
+        sizes = [size] * min(lag, samples // size - first)
+        drawn = engine.draw_several(sizes, generator, distinct=True)
+        batches += [generator.permutation(each) for each in drawn]
     return [batch.tolist() for batch in batches]
 
 
 @pytest.mark.parametrize("lag", [1, 3])
-def test_feedback_counts_exactly_lag_steps_later(lag):
+def test_feedback_counts_for_the_run_that_begins_lag_steps_later(lag):
     sampler = make(Learner(warmup=0), 200, lag=lag, seed=3)
     assert by_hand(200, 10, lag, 3) == run_epoch(sampler)
 

@@ -98,6 +98,7 @@ class AdaBoundary(Scored):
     """
 
     name = "ada-boundary"
+    rowwise = True
     source = "Song et al., Machine Learning 2020"
 
     def __init__(

@@ -9,7 +9,7 @@ What happens when:
 
     an epoch begins  feedback that waits is applied → selector.refresh → engine.rebuild, or
                      selector.plan → rows; during its warm-up a scored epoch is a shuffled one
-    a batch is asked feedback of steps <= t - lag is applied → engine.draw(key = seed, epoch, t)
+    a run begins     feedback of steps <= t - lag is applied → engine.draw(key = seed, epoch, t)
                      → permuted with the same key → this process's part; the batch is now *out*
     observe          rows of all processes are gathered → found among the batches that are out
                      → history → selector.rescore → feedback waits for its step
@@ -51,7 +51,7 @@ from thresher.sampling.visits import Report, Visits
 __all__ = ["AdaptiveBatchSampler", "Feedback"]
 
 VERSION = 1
-FROZEN_RUN = 16  # batches that are drawn together where weights stay as they are within an epoch
+RUN = 16  # batches that are drawn together, at most; then weights take over what was learned
 Replacement = Literal["iid", "batch", "epoch"]
 
 
@@ -88,8 +88,9 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         drop_last: Leave out what does not fill a batch, in every epoch alike.
         history: What the training remembers, where somebody else writes it (the criterion of a
             noise method); None = the sampler keeps one of its own and writes it in `observe`.
-        lag: The draw of step t uses what was learned up to step t - lag, >= 1, within the epoch. At
-            least 1 + num_workers · prefetch_factor, and one more under Accelerate.
+        lag: L >= 1. Runs of min(L, 16) batches are drawn together; one that begins with step t uses
+            what was learned up to step t - L of its epoch. At least 1 + num_workers ·
+            prefetch_factor, and one more under Accelerate.
         seed: Of every draw.
         rank: This process among those that train on different rows; None = ask torch.distributed.
         world_size: How many those are; None = ask torch.distributed.
@@ -191,6 +192,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._again: deque[Batch] = deque()  # were out when the state was stored
         self._last: Batch | None = None
         self._feedback: deque[Feedback] = deque()
+        self._heard: list[tuple[Batch, Observed]] = []  # not scored yet: several steps cost as one
         self._resumed = False
         self._bounds(self._rows_of_an_epoch())  # refuses a batch that the data do not fill
 
@@ -329,11 +331,11 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
 
     def _draw(self, plan: EpochPlan, step: int) -> NDArray[np.int64]:
         """The rows of a step, in an order that says nothing."""
-        run = 1 if self._rescores else FROZEN_RUN
+        run = min(self.lag, RUN) if self._rescores else RUN
         first = step - step % run
         if self._run[0] != (plan.number, first):
             self._require_feedback(plan, step)
-            self._apply(step - self.lag)
+            self._apply(first - self.lag)  # so that a run that is resumed is drawn as it was
             generator = self._generator("batch", plan.number, first)
             sizes = np.diff(plan.bounds[first : first + run + 1]).tolist()
             drawn = self.engine.draw_several(sizes, generator, distinct=self.replacement == "batch")
@@ -481,13 +483,12 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self.visits.step += 1
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
         if isinstance(self.selector, Scored):
-            scores = self.selector.rescore(observed)
-            if scores is not None:
-                levels = levels_of(scores.detach().float().cpu().numpy())
-                self.visits.unscored += int((levels == UNKNOWN).sum())
-                self._feedback.append(Feedback(batch.step, batch.index, levels))
-            if plan.rows is not None:  # it was drawn already: nothing depends on when
-                self._apply(None)
+            if self._rescores:
+                self._heard.append((batch, observed))
+                if not self.selector.rowwise or len(self._heard) >= RUN:
+                    self._score_heard()
+            if plan.rows is not None and len(self._feedback) >= RUN:
+                self._apply(None)  # it was drawn already: nothing depends on when
         if self.visits.step % self.check_every == 0 and processes() > 1:
             self._check_agreement(observed.logits.device)
 
@@ -515,16 +516,45 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             rows = torch.from_numpy(np.flatnonzero(turn == each)).to(device)
             self.history.observe(index[rows], logits[rows], targets[rows])
 
+    def _score_heard(self) -> None:
+        """Let the selector score what was heard."""
+        heard, self._heard = self._heard, []
+        if not heard:
+            return
+        assert isinstance(self.selector, Scored)
+        steps = [observed for _, observed in heard]
+        together = steps[0]
+        if len(steps) > 1:
+            index, logits, targets = (
+                torch.cat([getattr(each, name) for each in steps])
+                for name in ("index", "logits", "targets")
+            )
+            together = Observed(index, logits, targets, steps[0].epoch)
+        scores = self.selector.rescore(together)
+        if scores is None:
+            return
+        levels = levels_of(scores.detach().float().cpu().numpy())
+        self.visits.unscored += int((levels == UNKNOWN).sum())
+        ends = np.cumsum([len(batch.index) for batch, _ in heard])[:-1]
+        for (batch, _), own in zip(heard, np.split(levels, ends), strict=True):
+            self._feedback.append(Feedback(batch.step, batch.index, own))
+
     def _apply(self, last_step: int | None) -> None:
         """Hand feedback that has waited to the engine, up to a step or all of it."""
+        self._score_heard()
+        due: list[Feedback] = []
         while self._feedback and (last_step is None or self._feedback[0].step <= last_step):
-            feedback = self._feedback.popleft()
-            self.engine.update(feedback.rows, feedback.levels)
+            due.append(self._feedback.popleft())
+        if due:
+            rows, levels = (np.concatenate(each) for each in list(zip(*due, strict=True))[1:])
+            self.engine.update(rows, levels)
 
     def _check_agreement(self, device: torch.device) -> None:
         """Compare what every process draws from; all of them call it at the same step."""
-        drawn_from = self._engine.digest() if self._engine is not None else ""
-        digest = keyed_seed(self.seed, "state", self.epoch, self.visits.step, drawn_from)
+        drawn_from = ("", "")
+        if self._engine is not None:
+            drawn_from = self._engine.digest(), float(self._engine.pressure).hex()
+        digest = keyed_seed(self.seed, "state", self.epoch, self.visits.step, *drawn_from)
         digests, _ = gather_rows(torch.tensor([digest], device=device))
         if (digests != digests[0]).any():
             raise apart(len(digests))
@@ -535,6 +565,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         Args:
             wrong: (N,) bool, marks of wrong labels, which only an evaluator has.
         """
+        self._score_heard()
         size = None if self._engine is None else self._engine.effective_sample_size()
         marks = None if wrong is None else np.asarray(wrong, dtype=bool)
         consumed = 0 if self._plan is None else self._plan.consumed
@@ -564,6 +595,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         out again first. Equal on every process; one of them may store it for all, of any number
         with the same batch in all.
         """
+        self._score_heard()
         state: dict[str, Any] = {"version": VERSION, **self._settings()}
         if self._engine is not None:
             engine = self._engine.state_dict()
@@ -613,7 +645,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._plan, out = unpack_plan(state)
         self._again, self._out = deque(out), deque()
         self._feedback = deque(Feedback(*each) for each in unpack_feedback(state))
-        self._run = ((-1, -1), [])
+        self._run, self._heard = ((-1, -1), []), []
         self._coming, self._last = None, None
         self._resumed = self._plan is not None and self._plan.consumed < self._plan.steps
         if self._owns_history:

@@ -97,9 +97,12 @@ class Scored(Selector):
     Attributes:
         warmup: Epochs of shuffled batches before the first drawn ones; scores move meanwhile.
             Known after `begin`.
+        rowwise: Whether `rescore` looks at each row alone, so that it may be asked about the rows
+            of several steps at once.
     """
 
     warmup: int = 0
+    rowwise: ClassVar[bool] = False
 
     def pressure(self, epoch: int) -> float:
         """Selection pressure s_e in [1, 1e6]: how much likelier score 0 is drawn than score 1."""

@@ -26,6 +26,7 @@ from thresher.sampling.shuffled import batches_per_epoch
 
 __all__ = ["DrawnBatches", "HistoryOfRows", "draw_batches"]
 
+LAG = 8  # steps: by so few a score is never old, and eight batches are drawn in the time of two
 OF_THE_SAMPLER = ("replacement", "uniform_mix", "importance_beta", "revisit")
 
 
@@ -99,7 +100,7 @@ class DrawnBatches:
             epochs=epochs,
             drop_last=False,
             history=read,
-            lag=accumulate,
+            lag=max(accumulate, LAG),
             seed=seed,
             rank=0,
             world_size=1,  # it draws for all: the loop takes its process's part

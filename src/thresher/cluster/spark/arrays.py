@@ -52,17 +52,14 @@ def packed(number: int, task: int, arrays: Mapping[str, Array]) -> Iterator[pa.R
     for layout, array in zip(layouts, arrays.values(), strict=True):
         there = content[layout.start : layout.start + array.nbytes]
         there[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    yield pa.RecordBatch.from_pylist(
-        [
-            {
-                "number": number,
-                "task": task,
-                "layout": json.dumps(layouts),
-                "bytes": content.tobytes(),
-            }
-        ],
-        SCHEMA,
-    )
+    # the bytes as they lie: they may be many, and every copy counts
+    ends = pa.py_buffer(np.array([0, end], np.int32))
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(content)])
+    columns = [
+        pa.array([each], field.type)
+        for each, field in zip((number, task, json.dumps(layouts)), SCHEMA, strict=False)
+    ]
+    yield pa.RecordBatch.from_arrays([*columns, whole], schema=SCHEMA)
 
 
 def unpacked(layout: str, content: Any) -> dict[str, Array]:

@@ -309,14 +309,16 @@ def _link(
     # of all balls, yet only pages that are written to take memory
     parent, edges = np.zeros(cells.balls, kind), np.empty((cells.balls, 2), kind)
     count = 0
-    asking = _asking(cells, task, radius, name)
-    for other, those in asking.items():
-        of_nodes = nodes.read(other)
-        if not of_nodes["held"][0]:
+    for part in cells.parts:
+        asks = _Asking.of(cells, part, task, radius, name)
+        if asks is None:
             continue
-        there, core = cells.read(other), cells.told(other, name, np.uint8)
-        first = cells.first_balls[other]
-        for asks in those:
+        for other in asks.near:
+            of_nodes = nodes.read(other)
+            if not of_nodes["held"][0]:
+                continue
+            there, core = cells.read(other), cells.told(other, name, np.uint8)
+            first = cells.first_balls[other]
             count = link(
                 there.tree, core, there.balls, of_nodes["same"], first, asks.core_places,
                 asks.core_balls, radius * radius, parent, edges, count,
@@ -331,16 +333,15 @@ def _link(
             nearer = asks.found != before
             at_home = asks.found[nearer] - cells.firsts[other]
             asks.found_ball[nearer] = first + there.balls[at_home]
-    yield from arrays.packed(EDGES, task, {"edges": edges[:count]})
-    for asks in {asks.part: asks for those in asking.values() for asks in those}.values():
         if nearest and len(asks.places):
-            yield from arrays.packed(asks.part, task, {"nearest": asks.found_ball})
+            yield from arrays.packed(part, task, {"nearest": asks.found_ball})
+    yield from arrays.packed(EDGES, task, {"edges": edges[:count]})
 
 
 class _Asking(NamedTuple):
     """A task's cells of a part."""
 
-    part: int
+    near: list[int]  # parts in reach
     core_places: Array  # (k, d)
     core_balls: NDArray[np.int64]  # (k,)
     places: Array  # (q, d) of the others
@@ -349,22 +350,20 @@ class _Asking(NamedTuple):
     found_at: Array  # (q, d)
     found_ball: NDArray[np.int64]  # (q,)
 
-
-def _asking(
-    cells: SubDictionaries, task: int, radius: float, name: str
-) -> dict[int, list[_Asking]]:
-    """For every part, in their order, those cells of a task that have it within reach."""
-    found: dict[int, list[_Asking]] = {part: [] for part in cells.parts}
-    for part in cells.parts:
+    @classmethod
+    def of(
+        cls, cells: SubDictionaries, part: int, task: int, radius: float, name: str
+    ) -> _Asking | None:
+        """None where a part has no cell of the task."""
         held = cells.read(part)
         own = held.of_task(task)
         if not len(own):
-            continue
+            return None
         core = cells.told(part, name, np.bool_)[own]
         places = np.ascontiguousarray(held.tree.columns[:, own].T)
         others = np.ascontiguousarray(places[~core])
-        asks = _Asking(
-            part,
+        return cls(
+            cells.near(places.min(axis=0), places.max(axis=0), radius),
             np.ascontiguousarray(places[core]),
             cells.first_balls[part] + held.balls[own[core]].astype(np.int64),
             others,
@@ -373,9 +372,6 @@ def _asking(
             np.empty_like(others),
             np.full(len(others), -1, np.int64),
         )
-        for other in cells.near(places.min(axis=0), places.max(axis=0), radius):
-            found[other].append(asks)
-    return found
 
 
 # ---------------------------------------------------------------------- forests
