@@ -131,7 +131,7 @@ def toy_grid(options: argparse.Namespace) -> Grid:
          "schedule": schedule, "seed": seed}
         for seed in options.seeds
         for noise, rate in (("symmetric", 0.4), ("pair", 0.4), ("none", 0.0))
-        for method in TOY_METHODS
+        for method in options.methods or TOY_METHODS
         for schedule in ("steps", "cosine")
         if noise != "none" or method not in TOLD  # of a rate of 0
     ]  # fmt: skip

@@ -3,7 +3,7 @@
 import cleanlab.count
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from thresher.errors import LabelError, ParameterError
@@ -74,13 +74,15 @@ def test_the_global_count_is_the_number_of_label_issues_of_cleanlab(seed):
 
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
+@example(seed=1901)
 def test_class_counts_and_inverse_noise_follow_from_the_calibrated_joint(seed):
     """They are computed without the k × k matrix; here is the way through it."""
     labels, probabilities = noisy_predictions(seed)
     counts = confident_counts(labels, probabilities)
     joint = counts.calibrated_joint()
     wrong = joint.sum(axis=1) - joint.diagonal()
-    np.testing.assert_array_equal(counts.class_counts, np.rint(wrong))
+    # either way where the number before rounding is a half, but for its last digits
+    assert (np.abs(counts.class_counts - wrong) <= 0.5 + 1e-9).all()
     np.testing.assert_allclose(counts.inverse_noise, 1 - joint.diagonal() / joint.sum(axis=0))
 
 
