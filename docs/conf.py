@@ -33,7 +33,10 @@ nitpick_ignore_regex = [
         r"(torch|np|numpy|pa|pyarrow|sklearn|accelerate|jinja2|transformers|lightning|starlette)\..*",
     ),
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
-    ("py:class", r"Tensor|nn\.Module|NDArray|DataFrame"),  # the same, within a ClassVar or a field
+    (
+        "py:class",
+        r"Tensor|nn\.Module|NDArray|DataFrame|Path",
+    ),  # the same, within a ClassVar or a field
     ("py:class", r"dict\[str"),  # half of a type: "=<factory>" beside it is no Python
     ("py:class", r"thresher\.training\.loop\.Augment"),  # a protocol; the page says its call
 ]

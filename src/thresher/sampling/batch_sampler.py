@@ -105,7 +105,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
     Attributes:
         history: What the selector reads.
         epoch: The epoch that runs or ran last, from 0.
-        batch_size, drop_last, sampler: As trainers look for them in a batch sampler.
+        batch_size: As trainers look for it in a batch sampler; so are drop_last and sampler.
 
     Cost: 13 bytes a sample beside the history (7 to draw, 6 for the report); a step O(batch).
     Source: see `binned_thinning`, `systematic`, `importance` and the selectors.

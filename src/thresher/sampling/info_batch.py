@@ -49,16 +49,16 @@ class InfoBatch(Planned):
             (Qin et al. 2024).
         anneal: δ, share of the run after which all samples are taken, in (0, 1]. Default 0.875 (the
             same); 1 = never.
-        draw: "bernoulli", each sample of L by itself, as in the paper; "count", exactly
-            floor((1 - r) |L|) of them, as in the released code: less variance, and the expectation
-            is off by less than one sample. Default "bernoulli".
+        draw: "bernoulli", each sample of L, the well learned, by itself, as in the paper; "count",
+            exactly floor((1 - r) · #L) of them, as in the released code: less variance, and the
+            expectation is off by less than one sample. Default "bernoulli".
 
     Raises:
         ParameterError: a value out of range, or anneal below 1 without planned epochs.
 
-    Cost: 4 bytes a sample; epochs have N - r |L| samples. Weighted losses are divided by the number
-    of samples in the batch, not by the sum of the weights: with fewer steps an epoch, each must go
-    further. Hurts when: r is large, for then it is no longer as good as all samples.
+    Cost: 4 bytes a sample; epochs have N - r · #L samples. Weighted losses are divided by the
+    number of samples in the batch, not by the sum of the weights: with fewer steps an epoch, each
+    must go further. Hurts when: r is large, for then it is no longer as good as all samples.
     Source: Qin et al., InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning, ICLR
     2024. Deviations: samples never seen are kept, and do not enter the mean.
     """
