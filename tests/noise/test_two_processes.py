@@ -1,13 +1,12 @@
 """Two processes on halves of every batch: methods with phases, joint losses or own passes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from noise.methods_in_two_processes import train
+from started_together import started_together
 
 SCRIPT = Path(__file__).with_name("methods_in_two_processes.py")
 
@@ -30,19 +29,7 @@ ALONE = {
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What each of two processes came to, by every method."""
-    folder = tmp_path_factory.mktemp("two")
-    files = [folder / f"{rank}.pt" for rank in range(2)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, str(rank), folder / "meeting", files[rank], *ALONE],
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
-    return [torch.load(file) for file in files]
+    return started_together(SCRIPT, 2, tmp_path_factory.mktemp("two"), *ALONE)
 
 
 @pytest.mark.parametrize("name", list(ALONE))

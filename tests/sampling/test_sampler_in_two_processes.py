@@ -1,8 +1,6 @@
 """Two processes draw the batches of one; set-ups that would lose data are refused."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 
 from sampler_in_two_processes import BATCH, SAMPLES, Remembering
 from small_selectors import CLASSES, run_epoch
+from started_together import started_together
 from thresher.sampling import AdaptiveBatchSampler
 
 SCRIPT = Path(__file__).parent.parent / "sampler_in_two_processes.py"
@@ -18,19 +17,7 @@ SCRIPT = Path(__file__).parent.parent / "sampler_in_two_processes.py"
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """What came of each of the two processes; they are started once."""
-    folder = tmp_path_factory.mktemp("two")
-    results = [folder / f"{rank}.pt" for rank in range(2)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, str(rank), folder / "meeting", results[rank]],
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
-    return [torch.load(path) for path in results]
+    return started_together(SCRIPT, 2, tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")

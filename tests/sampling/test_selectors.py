@@ -170,6 +170,7 @@ def test_its_columns_stand_beside_those_of_a_method_and_the_audit(name, method):
         for whose in (first, second):
             columns = selector.begin(N, K, 100) if whose else (*AUDIT, LAST_LOSS)
             criterion.history.declare(*columns)
+            assert all(column.name in criterion.history for column in columns)
 
 
 def test_unknown_names_and_options_are_refused():

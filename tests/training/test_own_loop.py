@@ -1,7 +1,6 @@
 """The criterion in a user's own loop: the same bits, any loader, and errors that say what to do."""
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from own_loop_process import CASES, CLASSES, EPOCHS, SAMPLES, as_one_process, data, network
+from started_together import started_together
 from thresher.data import Indexed
 from thresher.errors import (
     LabelError,
@@ -283,19 +283,7 @@ def test_bf16_by_accelerate_keeps_a_finite_history(accelerate):
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     """What both processes hold in the end, of every case."""
-    folder = tmp_path_factory.mktemp("two")
-    results = [folder / f"{rank}.pt" for rank in range(2)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, str(rank), folder / "meeting", results[rank]],
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
-    return [torch.load(path) for path in results]
+    return started_together(SCRIPT, 2, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.parametrize(("name", "padding"), CASES)

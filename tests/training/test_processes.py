@@ -1,7 +1,5 @@
 """Three processes that train together come to what one comes to; started once for all tests."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from started_together import started_together
 from thresher.distributed import gather_columns, processes, shares, sum_gradients
 from thresher.models.batch_norm import joined_moments
 from thresher.noise import make_method
@@ -32,18 +31,7 @@ PROCESSES = 3
 def found(tmp_path_factory):
     """What each of three processes came to."""
     folder = tmp_path_factory.mktemp("three")
-    files = [folder / f"{rank}.pt" for rank in range(PROCESSES)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, str(rank), str(PROCESSES), folder / "meeting", files[rank]],
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(PROCESSES)
-    ]
-    ended = [(process.communicate(timeout=300)[1], process.returncode) for process in running]
-    for errors, code in ended:
-        assert code == 0, errors.decode()
-    return [torch.load(file, weights_only=False) for file in files]
+    return started_together(SCRIPT, PROCESSES, folder, told=[str(PROCESSES)])
 
 
 @pytest.mark.parametrize("case", list(CASES))

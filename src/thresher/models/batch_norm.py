@@ -134,7 +134,18 @@ def _remember(layer: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
     layer.running_var.lerp_(variance.to(layer.running_var.dtype), factor)
 
 
-class BatchNorm1d(nn.BatchNorm1d):
+class _OfTheGlobalBatch(_BatchNorm):
+    """What both layers do."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise a batch of the shape that the layer takes."""
+        if not self.training or processes() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        return _normalised(self, input)
+
+
+class BatchNorm1d(_OfTheGlobalBatch, nn.BatchNorm1d):
     """torch.nn.BatchNorm1d, over the global batch where several processes train.
 
     Args, shapes and state: those of torch.nn.BatchNorm1d; weights fit either. All processes must
@@ -146,15 +157,8 @@ class BatchNorm1d(nn.BatchNorm1d):
     Cost: two small exchanges a step and layer.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C) or (B, C, L)."""
-        if not self.training or processes() == 1:
-            return super().forward(input)
-        self._check_input_dim(input)
-        return _normalised(self, input)
 
-
-class BatchNorm2d(nn.BatchNorm2d):
+class BatchNorm2d(_OfTheGlobalBatch, nn.BatchNorm2d):
     """torch.nn.BatchNorm2d, over the global batch where several processes train.
 
     Args, shapes and state: those of torch.nn.BatchNorm2d; weights fit either. All processes must
@@ -165,10 +169,3 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     Cost: two small exchanges a step and layer.
     """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
-        if not self.training or processes() == 1:
-            return super().forward(input)
-        self._check_input_dim(input)
-        return _normalised(self, input)

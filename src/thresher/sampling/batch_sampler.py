@@ -166,7 +166,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self.revisit, self.uniform_mix = revisit, uniform_mix
         self.lag, self.seed, self.shard, self.check_every = lag, seed, shard, check_every
         self._owns_history = history is None
-        self.history = SampleHistory(samples, classes) if history is None else history
+        if history is None:
+            # only then may a row stand twice in one batch
+            history = SampleHistory(samples, classes, repeats=replacement in ("iid", "epoch"))
+        self.history = history
         if (self.history.samples, self.history.classes) != (samples, classes):
             raise ParameterError(
                 f"The history is of {self.history.samples} samples and {self.history.classes} "
@@ -478,7 +481,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         """
         batch, plan = self._returned(observed.index.cpu().numpy())
         if self._owns_history:
-            self._remember(batch, observed)
+            self._remember(observed)
         self.visits.record(batch.index, observed.targets.cpu().numpy())
         self.visits.step += 1
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
@@ -503,18 +506,12 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             self._out.popleft()
         return self._out.popleft(), self._plan
 
-    def _remember(self, batch: Batch, observed: Observed) -> None:
+    def _remember(self, observed: Observed) -> None:
         device = self.history.device
         index, logits, targets = (
             each.to(device) for each in (observed.index, observed.logits, observed.targets)
         )
-        turn = _occurrences(batch.index)
-        if not turn.any():
-            self.history.observe(index, logits, targets)
-            return
-        for each in range(int(turn.max()) + 1):  # a row that comes twice is seen twice, in order
-            rows = torch.from_numpy(np.flatnonzero(turn == each)).to(device)
-            self.history.observe(index[rows], logits[rows], targets[rows])
+        self.history.observe(index, logits, targets)
 
     def _score_heard(self) -> None:
         """Let the selector score what was heard."""
@@ -689,15 +686,3 @@ def _check_plan(rows: PlannedRows, samples: int) -> None:
         f"The plan of an epoch has {problem}.",
         "Return an (M,) int64 index of 0 … N - 1, M >= 1, and as many weights or None.",
     )
-
-
-def _occurrences(index: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each entry, how many equal entries stand before it."""
-    order = np.argsort(index, kind="stable")
-    ordered = index[order]
-    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    position = np.arange(len(index))
-    start = np.maximum.accumulate(np.where(first, position, 0))
-    turn = np.empty(len(index), np.int64)
-    turn[order] = position - start
-    return turn
