@@ -273,7 +273,7 @@ def memory(folder: Path, scale: float) -> Iterator[Figures]:
     new_session(folder)
     warm_up(folder)
     for rho, limit in ((0.01, 2 << 30), (0.01, 1 << 20), (0, 2 << 30)):
-        floor = watched(lambda rho=rho: warm_up_again(folder, rho))
+        floor = watched(lambda rho=rho, limit=limit: warm_up_again(folder, rho, limit))
         statistics, peak = watched(
             lambda rho=rho, limit=limit: best_run(
                 points, folder / "out", 1, **MIXTURE, rho=rho, driver_limit=limit
@@ -291,10 +291,10 @@ def memory(folder: Path, scale: float) -> Iterator[Figures]:
         }
 
 
-def warm_up_again(folder: Path, rho: float) -> None:
+def warm_up_again(folder: Path, rho: float, limit: int) -> None:
     from thresher.cluster.spark import dbscan
 
-    rows = dbscan(str(folder / "small"), **MIXTURE, rho=rho).rows
+    rows = dbscan(str(folder / "small"), **MIXTURE, rho=rho, driver_limit=limit).rows
     rows.write.mode("overwrite").parquet(str(folder / "small-out"))
 
 
@@ -303,6 +303,7 @@ def watched(work: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
 
     Of memory that is not of files: what is mapped is one copy for all.
     """
+    give_back_freed()
     before = figure(contents(Path("/proc/self/status")).decode(), "RssAnon")
     workers = Workers()
     workers.start()
@@ -311,6 +312,17 @@ def watched(work: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
     workers.join()
     driver = workers.anonymous.pop("self", before)
     return told, {"driver": driver - before, "worker": max(workers.anonymous.values(), default=0)}
+
+
+def give_back_freed() -> None:
+    """Have the system take what is free: what is used again would else not be seen."""
+    import ctypes
+    import gc
+
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def balance(folder: Path, scale: float) -> Iterator[Figures]:

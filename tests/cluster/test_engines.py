@@ -167,12 +167,12 @@ def test_a_lattice_hangs_together_at_its_own_distance_and_not_below(engine, squa
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(1, 300),
-    step=st.sampled_from([None, 0.25]),
+    step=st.sampled_from([None, 0.25, 60, 100]),
     least=st.integers(0, 12),
     shape=st.sampled_from(SHAPES),
 )
 def test_neighbours_are_weighed_as_defined(engine, small, seed, n, step, least, shape):
-    """Whole weights as integers, and fractions; some are 0."""
+    """Whole weights as integers, in a byte or beyond one with their sums, and fractions."""
     random = np.random.default_rng(seed)
     X = flat(engine, shape(random, n, 2))
     weights = random.integers(0, 5, n)

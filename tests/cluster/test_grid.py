@@ -285,6 +285,19 @@ def test_cells_hold_all_points_in_order(kind, monkeypatch):
     np.testing.assert_array_equal(np.append(0, np.cumsum(sizes)), cells.starts)
 
 
+def test_points_are_copied_once_and_weights_take_a_byte():
+    """Coordinates 16, row 4, label 4, flags 2, and what cells take; nothing for core points."""
+    X = np.random.default_rng(0).normal(size=(20_000, 2))
+    points, weights = ArrayPoints(X), np.full(len(X), 255)
+    found = grid.cluster(points, 0.3, 400, weights, 1, quiet)
+    assert 0.5 < found.core.mean() < 1
+    of_cells = 100 * found.statistics["cells"]
+    assert found.statistics["bytes"] <= 26 * len(X) + of_cells
+    assert grid.narrow(weights) == np.uint8
+    assert grid.narrow(weights + 1) == np.int64
+    assert grid.narrow(weights / 2) == np.float64
+
+
 @pytest.mark.parametrize("kind", ["far outliers", "one slot", "nested"])
 def test_skewed_points_are_clustered_as_defined(kind, monkeypatch):
     monkeypatch.setattr(grid, "BUCKET", 50)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from thresher.cluster.kernels.grid_cells import list_cells, sort_bucket
 from thresher.cluster.kernels.grid_core import mark_core, weigh_cells
-from thresher.cluster.kernels.grid_join import box_cells, join_cells, list_core
+from thresher.cluster.kernels.grid_join import box_cells, gather_core, join_cells
 from thresher.cluster.kernels.grid_keys import (
     PADDING,
     Axes,
@@ -317,7 +317,7 @@ def move_to_buckets(
     begins = np.append(places[0], n)
     columns = tuple(np.empty(n, points.dtype) for _ in range(points.dimension))
     rows = np.empty(n, np.int32 if n < 2**31 else np.int64)
-    moved_weights = None if weights is None else np.empty(n, weights.dtype)
+    moved_weights = None if weights is None else np.empty(n, narrow(weights))
 
     def carry(number: int) -> None:
         first, last = starts[number], starts[number + 1]
@@ -328,6 +328,11 @@ def move_to_buckets(
 
     each(carry, parts, jobs, lambda share: phase("sorting", 0.25 + share / 4))
     return Moved(columns, rows, moved_weights, begins)
+
+
+def narrow(weights: Array) -> Any:
+    """The type to hold weights in: of whole ones, which are seldom large, a byte where it does."""
+    return np.uint8 if weights.dtype == np.int64 and weights.max() < 256 else weights.dtype
 
 
 def deal(sample: Array, grid: Grid, n: int) -> tuple[Buckets, int]:
@@ -380,12 +385,12 @@ def cluster_cells(
     runs = even_runs(starts, RUNS * jobs)
     tasks = len(runs) - 1
     core, cores = np.zeros(n, np.bool_), np.zeros(len(keys), starts.dtype)
-    cell_weights = None if weights is None else np.empty(len(keys), weights.dtype)
+    whole = weights is None or weights.dtype.kind in "iu"
+    cell_weights = None if weights is None else np.empty(len(keys), np.int64 if whole else float)
     if weights is not None:
         each(
             lambda i: weigh_cells(weights, starts, runs[i], runs[i + 1], cell_weights), tasks, jobs
         )
-    whole = weights is None or weights.dtype == np.int64
     least = np.int64(min(math.ceil(min_samples), 2**62)) if whole else np.float64(min_samples)
     each(
         lambda i: mark_core(
@@ -395,16 +400,16 @@ def cluster_cells(
         tasks, jobs, lambda share: phase("core points", share),
     )  # fmt: skip
     heart = core_cells(cells, core, cores, runs, jobs)
-    labels_of_cells, clusters = join(heart, grid.rows, squared, jobs, phase)
+    labels_of_cells, clusters = join(columns, heart, grid.rows, squared, jobs, phase)
     labels, core_rows = np.full(n, -1, np.int32), np.zeros(n, np.bool_)
     each(
         lambda i: label_cells(
-            columns, rows_of, core, keys, starts, heart.columns, heart.keys, heart.starts,
+            columns, rows_of, keys, starts, cores, heart.keys, heart.starts, heart.stops,
             labels_of_cells, *grid, squared, runs[i], runs[i + 1], labels, core_rows,
         ),
         tasks, jobs, lambda share: phase("labels", share),
     )  # fmt: skip
-    held = (*columns, rows_of, keys, starts, core, cores, *heart.columns, *heart[1:-1], labels)
+    held = (*columns, rows_of, keys, starts, core, cores, *heart, labels)
     statistics: dict[str, int | float | str] = {
         "engine": "grid",
         "cells": len(keys),
@@ -416,59 +421,48 @@ def cluster_cells(
 
 
 class Core(NamedTuple):
-    """Core points in order of their cells; cells without any are left out."""
+    """The cells that have core points."""
 
-    columns: tuple[Array, ...]
     keys: Array
-    starts: Array
+    starts: Array  # (cells,) the first core point of each
+    stops: Array  # (cells,)
     lowest_rows: Array  # (cells,) lowest row number of each cell's core points
     parent: Array  # (cells,) int32 or int64
     boxes: Array  # (cells, 2, d)
 
 
 def core_cells(cells: Cells, core: Array, cores: Array, runs: Array, jobs: int) -> Core:
-    """The core points alone; where all are, nothing is copied."""
+    """The cells that have core points, which are put before the others of each."""
     tasks = len(runs) - 1
-    d = len(cells.columns)
-    points_before = np.append(0, np.cumsum(np.add.reduceat(cores, runs[:-1], dtype=np.int64)))
-    cells_before = np.append(0, np.cumsum(np.add.reduceat(cores > 0, runs[:-1], dtype=np.int64)))
-    total, count = int(points_before[-1]), int(cells_before[-1])
-    number_type = cells.starts.dtype
-    if total == len(core):
-        columns, keys, starts = cells.columns, cells.keys, cells.starts
-        lowest = cells.rows[starts[:-1]]  # rows of a cell are in order
-    else:
-        columns = tuple(np.empty(total, column.dtype) for column in cells.columns)
-        keys, starts = np.empty(count, np.int64), np.empty(count + 1, number_type)
-        lowest = np.empty(count, cells.rows.dtype)
-        starts[-1] = total
+    before = np.append(0, np.cumsum(np.add.reduceat(cores > 0, runs[:-1], dtype=np.int64)))
+    count, number_type = int(before[-1]), cells.starts.dtype
+    keys, lowest = np.empty(count, np.int64), np.empty(count, cells.rows.dtype)
+    starts, stops = np.empty(count, number_type), np.empty(count, number_type)
+    boxes = np.empty((count, 2, len(cells.columns)))
 
-        def copy(i: int) -> None:
-            list_core(
-                cells.columns, cells.rows, core, cells.keys, cells.starts, cores, runs[i],
-                runs[i + 1], cells_before[i], points_before[i], columns, keys, starts, lowest,
-            )  # fmt: skip
+    def gather(i: int) -> None:
+        gather_core(
+            cells.columns, cells.rows, core, cells.keys, cells.starts, cores, runs[i],
+            runs[i + 1], before[i], keys, starts, stops, lowest,
+        )  # fmt: skip
+        box_cells(cells.columns, starts, stops, before[i], before[i + 1], boxes)
 
-        each(copy, tasks, jobs)
-    boxes = np.empty((count, 2, d))
-    each(
-        lambda i: box_cells(columns, starts, cells_before[i], cells_before[i + 1], boxes),
-        tasks,
-        jobs,
-    )
-    return Core(columns, keys, starts, lowest, np.arange(count, dtype=number_type), boxes)
+    each(gather, tasks, jobs)
+    return Core(keys, starts, stops, lowest, np.arange(count, dtype=number_type), boxes)
 
 
-def join(heart: Core, rows: Rows, squared: float, jobs: int, phase: Phase) -> tuple[Array, int]:
+def join(
+    columns: tuple[Array, ...], heart: Core, rows: Rows, squared: float, jobs: int, phase: Phase
+) -> tuple[Array, int]:
     """The label of every core cell, (cells,) int32, and the number of clusters."""
     if len(heart.keys) == 0:
         return np.empty(0, np.int32), 0
-    ends = even_runs(heart.starts, RUNS * jobs)
+    ends = even_runs(np.append(heart.starts, heart.stops[-1]), RUNS * jobs)
 
     def merge(low: int, middle: int, high: int) -> None:
         join_cells(
-            heart.columns, heart.keys, heart.starts, heart.boxes, rows, squared, low, middle, high,
-            heart.parent,
+            columns, heart.keys, heart.starts, heart.stops, heart.boxes, rows, squared, low, middle,
+            high, heart.parent,
         )  # fmt: skip
 
     each(

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from thresher.cluster.distinct import hashes_of
 from thresher.cluster.kernels.row_table import add_rows, fill_slots, find_rows
 
-__all__ = ["RowTable", "empty_slots", "find", "slots_of"]
+__all__ = ["RowTable", "empty_slots", "find", "slots_for", "slots_of"]
 
 FIRST = 1 << 12  # rows there is room for at first
+TOGETHER = 1 << 16  # rows whose hashes are in memory
 
 Array = NDArray[Any]
 
@@ -76,17 +77,24 @@ class RowTable:
             new[: self.count] = old[: self.count]
             setattr(self, name, new)
         self._slots = empty_slots(size)
-        fill_slots(self.rows, hashes_of(self.rows), self._slots)
+        fill_slots(self.rows, 0, hashes_of(self.rows), self._slots)
 
 
 def empty_slots(rows: int) -> NDArray[np.int32]:
     """Slots for so many rows, of which at most half will be taken."""
-    return np.full(1 << max(1, (2 * rows - 1).bit_length()), -1, np.int32)
+    return np.full(slots_for(rows), -1, np.int32)
+
+
+def slots_for(rows: int) -> int:
+    """How many slots so many rows have."""
+    return 1 << max(1, (2 * rows - 1).bit_length())
 
 
 def slots_of(rows: Array, slots: NDArray[np.int32]) -> NDArray[np.int32]:
     """The slots, empty before, filled with distinct rows for `find`."""
-    fill_slots(rows, _first_slots(rows, slots), slots)
+    for first in range(0, len(rows), TOGETHER):
+        part = rows[first : first + TOGETHER]
+        fill_slots(rows, first, _first_slots(part, slots), slots)
     return slots
 
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thresher.cluster.kernels.disjoint import find, find_sparse, unite, unite_sparse
+from thresher.cluster.kernels.disjoint import (
+    find,
+    find_sparse,
+    keep_forest,
+    keep_sparse_forest,
+    unite,
+    unite_sparse,
+)
 from thresher.cluster.spark import arrays
 from thresher.cluster.spark.pieces import Piece
 from thresher.cluster.spark.sub_dictionaries import in_order, owners_of, subdictionary
@@ -68,6 +75,18 @@ def test_sparse_sets_are_those_of_parents(pairs):
             unite_sparse(sparse, *roots)
     touched = {each for pair in pairs for each in pair}
     assert all(sparse[each] == 0 for each in range(31) if each not in touched)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=80), st.integers(0, 80))
+@settings(max_examples=60, deadline=None)
+def test_sparse_forests_are_those_of_parents_in_one_go_or_two(pairs, cut):
+    edges = np.array(pairs, np.int64).reshape(-1, 2)
+    kept = np.empty_like(edges)
+    kept = kept[: keep_forest(np.arange(31), edges, kept)]
+    parent, found, count = np.zeros(31, np.uint32), np.empty((31, 2), np.uint32), 0
+    for part in (edges[:cut], edges[cut:]):
+        count = keep_sparse_forest(parent, part.astype(np.uint32), found, count)
+    assert np.array_equal(found[:count], kept)
 
 
 def test_stages_that_spark_has_forgotten_count_nothing():

@@ -12,7 +12,15 @@ import numpy as np
 
 from thresher.cluster.kernels.compiled import kernel
 
-__all__ = ["find", "find_sparse", "flatten", "keep_forest", "unite", "unite_sparse"]
+__all__ = [
+    "find",
+    "find_sparse",
+    "flatten",
+    "keep_forest",
+    "keep_sparse_forest",
+    "unite",
+    "unite_sparse",
+]
 
 
 @kernel
@@ -77,6 +85,28 @@ def keep_forest(parent: Any, edges: Any, kept: Any) -> int:
         one, other = find(parent, edges[k, 0]), find(parent, edges[k, 1])
         if one != other:
             unite(parent, one, other)
+            kept[count, 0], kept[count, 1] = edges[k, 0], edges[k, 1]
+            count += 1
+    return count
+
+
+@kernel
+def keep_sparse_forest(parent: Any, edges: Any, kept: Any, count: int) -> int:
+    """The same with sparse sets, going on where edges of others were kept.
+
+    Args:
+        parent: (n,) sparse sets, to write to.
+        edges: (m, 2).
+        kept: (n, 2), written from a row on.
+        count: That row: how many were kept before.
+
+    Returns:
+        How many are kept now.
+    """
+    for k in range(edges.shape[0]):
+        one, other = find_sparse(parent, edges[k, 0]), find_sparse(parent, edges[k, 1])
+        if one != other:
+            unite_sparse(parent, one, other)
             kept[count, 0], kept[count, 1] = edges[k, 0], edges[k, 1]
             count += 1
     return count

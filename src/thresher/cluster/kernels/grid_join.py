@@ -17,13 +17,13 @@ from thresher.cluster.kernels.disjoint import find, unite
 from thresher.cluster.kernels.distance import Columns
 from thresher.cluster.kernels.grid_rows import Rows, advance, begin
 
-__all__ = ["box_cells", "join_cells", "list_core"]
+__all__ = ["box_cells", "gather_core", "join_cells"]
 
 BOXED = 8  # points from which on a cell's box is worth a look
 
 
 @kernel
-def list_core(
+def gather_core(
     columns: Columns,
     rows: Any,
     core: Any,
@@ -33,39 +33,43 @@ def list_core(
     first: int,
     last: int,
     cell: int,
-    place: int,
-    core_columns: Columns,
     core_keys: Any,
     core_starts: Any,
+    core_stops: Any,
     lowest_rows: Any,
 ) -> None:
-    """Copy the core points of the cells first, …, last - 1 from ``place`` on, their cells from
-    ``cell`` on, with the lowest row number of each."""
+    """Put the core points of each of the cells first, …, last - 1 before its others, and list the
+    cells that have any from ``cell`` on, with the lowest row number of each."""
     for c in range(first, last):
         if cores[c] == 0:
             continue
-        core_keys[cell] = keys[c]
-        core_starts[cell] = place
+        begin, stop = np.uintp(starts[c]), np.uintp(starts[c + 1])
+        end = begin + np.uintp(cores[c])
         lowest = np.iinfo(np.int64).max
-        for i in range(np.uintp(starts[c]), np.uintp(starts[c + 1])):
-            if core[i]:
+        other = end
+        for i in range(begin, end):
+            if not core[i]:
+                while other < stop and not core[other]:
+                    other += np.uintp(1)
                 for k in range(len(columns)):
-                    core_columns[k][np.uintp(place)] = columns[k][i]
-                lowest = min(lowest, rows[i])
-                place += 1
+                    columns[k][i], columns[k][other] = columns[k][other], columns[k][i]
+                rows[i], rows[other] = rows[other], rows[i]
+                other += np.uintp(1)
+            lowest = min(lowest, rows[i])
+        core_keys[cell], core_starts[cell], core_stops[cell] = keys[c], begin, end
         lowest_rows[cell] = lowest
         cell += 1
 
 
 @kernel
-def box_cells(columns: Columns, starts: Any, first: int, last: int, boxes: Any) -> None:
+def box_cells(columns: Columns, starts: Any, stops: Any, first: int, last: int, boxes: Any) -> None:
     """The box of every cell with enough points: boxes (cells, 2, d), least and greatest."""
     for c in range(first, last):
-        if starts[c + 1] - starts[c] < BOXED:
+        if stops[c] - starts[c] < BOXED:
             continue
         for k in range(len(columns)):
             low = high = np.float64(columns[k][np.uintp(starts[c])])
-            for i in range(np.uintp(starts[c]), np.uintp(starts[c + 1])):
+            for i in range(np.uintp(starts[c]), np.uintp(stops[c])):
                 value = np.float64(columns[k][i])
                 low = value if value < low else low
                 high = value if value > high else high
@@ -77,6 +81,7 @@ def join_cells(
     columns: Columns,
     keys: Any,
     starts: Any,
+    stops: Any,
     boxes: Any,
     rows: Rows,
     squared: float,
@@ -107,14 +112,16 @@ def join_cells(
             advance(keys, keys[c], rows, cursor, r, limit)
             for other in range(cursor.low[r], min(cursor.high[r], limit)):
                 other_root = find(parent, other)
-                if other_root != root and _touch(columns, starts, boxes, c, other, squared):
+                if other_root != root and _touch(columns, starts, stops, boxes, c, other, squared):
                     root = unite(parent, root, other_root)
 
 
 @kernel
-def _touch(columns: Columns, starts: Any, boxes: Any, one: int, other: int, squared: float) -> bool:
+def _touch(
+    columns: Columns, starts: Any, stops: Any, boxes: Any, one: int, other: int, squared: float
+) -> bool:
     """Whether a point of one cell is within the radius of one of the other."""
-    a, b, c, d = starts[one], starts[one + 1], starts[other], starts[other + 1]
+    a, b, c, d = starts[one], stops[one], starts[other], stops[other]
     if b - a >= BOXED and d - c >= BOXED:
         near = far = 0.0
         for k in range(len(columns)):

@@ -74,10 +74,11 @@ def add_rows(
 
 
 @kernel
-def fill_slots(rows: Any, hashes: Any, slots: Any) -> None:
-    """Make the slots, -1 before, of distinct rows (m, d)."""
+def fill_slots(held: Any, first: int, hashes: Any, slots: Any) -> None:
+    """Fill in slots, -1 before, for as many of the distinct rows (m, d) from the first on."""
+    rows = held[first : first + len(hashes)]
     for i in range(rows.shape[0]):
-        slots[_slot_of(i, hashes, rows, slots, rows)] = i
+        slots[_slot_of(i, hashes, rows, slots, held)] = first + i
 
 
 @kernel

@@ -104,7 +104,7 @@ def needed_by_tasks(
         mark_core(spark, cells, radius, min_samples, folder, tasks, name)
     linked = link_core(spark, cells, bounds.sure, folder, tasks, "sure", nearest=False).persist()
     try:
-        edges, _ = merged(linked, tasks, most_edges)
+        edges, _ = merged(linked, cells.balls, tasks, most_edges)
     finally:
         linked.unpersist()
     parent = np.arange(cells.balls, dtype=np.int64)

@@ -32,13 +32,13 @@ from thresher.cluster.kernels.cell_tree import (
     nearest_chosen,
     weigh,
 )
-from thresher.cluster.kernels.disjoint import keep_forest
+from thresher.cluster.kernels.disjoint import keep_forest, keep_sparse_forest
 from thresher.cluster.kernels.tree_build import route, top_tree
 from thresher.cluster.numbering import number_clusters
 from thresher.cluster.spark import arrays
 from thresher.cluster.spark.bundles import Bundle, bundled
 from thresher.cluster.spark.dictionary import Snapping
-from thresher.cluster.spark.pieces import Piece
+from thresher.cluster.spark.pieces import Piece, one_by_one
 from thresher.cluster.spark.row_tables import Found
 from thresher.cluster.spark.sub_dictionaries import SubDictionaries, in_order, subdictionary
 from thresher.cluster.undecided import Bounds, bounded, mark_needed
@@ -122,7 +122,7 @@ def cluster_cells(
     mark_core(spark, cells, radius, min_samples, folder, tasks, "core")
     linked = link_core(spark, cells, radius, folder, tasks, "core", nearest=True).persist()
     try:
-        edges, counts = merged(linked, tasks, most_edges)
+        edges, counts = merged(linked, cells.balls, tasks, most_edges)
         nearest: dict[int, dict[int, Array]] = defaultdict(dict)
         for row in linked.where(f"number <> {EDGES}").toLocalIterator():
             whose = arrays.unpacked(row["layout"], row["bytes"])["nearest"]
@@ -261,8 +261,9 @@ def compile_for_tasks(snapping: Snapping) -> None:
     for kind in (np.uint32, np.uint64):
         parent, edges = np.zeros(1, kind), np.zeros((1, 2), kind)
         link(tree, core, held.balls, same, 0, row, own, 1.0, parent, edges, 0)
+        told = np.frombuffer(edges.tobytes(), kind).reshape(edges.shape)  # cannot be written to
+        keep_sparse_forest(parent, told, edges, 0)
     nearest_chosen(tree, core, core, 0, row, np.ones(1), own, row.copy())
-    keep_forest(np.zeros(1, np.int64), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
 
 
 # ---------------------------------------------------------------------- core cells
@@ -305,9 +306,7 @@ def _link(
     cells: SubDictionaries, nodes: Bundle, radius: float, name: str, nearest: bool, task: int
 ) -> Iterator[pa.RecordBatch]:
     """A forest of the links of a task's core cells, and the nearest core ball of its others."""
-    kind = np.uint32 if cells.balls < 2**32 else np.uint64
-    # of all balls, yet only pages that are written to take memory
-    parent, edges = np.zeros(cells.balls, kind), np.empty((cells.balls, 2), kind)
+    parent, edges = _no_links(cells.balls)
     count = 0
     for part in cells.parts:
         asks = _Asking.of(cells, part, task, radius, name)
@@ -375,11 +374,21 @@ class _Asking(NamedTuple):
 
 
 # ---------------------------------------------------------------------- forests
-def merged(told: DataFrame, tasks: int, most: int) -> tuple[Array, list[int]]:
+def _no_links(balls: int) -> tuple[Array, Array]:
+    """Sparse sets of balls that stand alone, and room for what will join them.
+
+    Both are as long as there are balls, yet only pages that are written to take memory.
+    """
+    kind = np.uint32 if balls < 2**32 else np.uint64
+    return np.zeros(balls, kind), np.empty((balls, 2), kind)
+
+
+def merged(told: DataFrame, balls: int, tasks: int, most: int) -> tuple[Array, list[int]]:
     """One forest of the links that all tasks have found, and how many edges each round had.
 
     Args:
         told: Of `link_core`, persisted.
+        balls: How many there are.
         tasks: That have told.
         most: Edges that the driver takes.
     """
@@ -393,15 +402,12 @@ def merged(told: DataFrame, tasks: int, most: int) -> tuple[Array, list[int]]:
         tasks = -(-tasks // FAN)
         dealt = forests.withColumn("task", (f.col("task") / FAN).cast("int"))
         together = dealt.repartition(tasks, "task")
-        forests = together.mapInArrow(_merge, from_arrow_schema(arrays.SCHEMA))
+        forests = together.mapInArrow(partial(_merge, balls), from_arrow_schema(arrays.SCHEMA))
         held.append(forests.persist())
         counts.append(_edges_in(forests))
-    found = [
-        arrays.unpacked(row["layout"], row["bytes"])["edges"] for row in forests.toLocalIterator()
-    ]
+    last = _forest_of((_edges(row) for row in forests.toLocalIterator()), balls)
     for each in held:
         each.unpersist()
-    last = _forest_of(found)
     return last, [*counts, len(last)]
 
 
@@ -412,24 +418,31 @@ def _edges_in(forests: DataFrame) -> int:
     return sum(loads(layout)[0][2][0] for layout in told)
 
 
-def _merge(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _merge(balls: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """A task of a round."""
-    found, tasks = [], [0]
-    for batch in batches:
-        for row in batch.to_pylist():
-            found.append(arrays.unpacked(row["layout"], row["bytes"])["edges"])
-            tasks.append(row["task"])
-    yield from arrays.packed(EDGES, max(tasks), {"edges": _forest_of(found)})
+    task = 0
+
+    def forests() -> Iterator[Array]:
+        nonlocal task
+        for row in one_by_one(batches):
+            task = max(task, row["task"])
+            yield _edges(row)
+
+    edges = _forest_of(forests(), balls)
+    yield from arrays.packed(EDGES, task, {"edges": edges})
 
 
-def _forest_of(found: list[Array]) -> NDArray[np.int64]:
-    """The edges that join two sets, one after another."""
-    edges = np.concatenate([np.empty((0, 2), np.int64), *found]).astype(np.int64)
-    balls, ends = np.unique(edges, return_inverse=True)
-    ends = ends.reshape(-1, 2)
-    kept = np.empty_like(ends)
-    parent = np.arange(len(balls), dtype=np.int64)
-    return balls[kept[: keep_forest(parent, ends, kept)]]
+def _edges(row: Any) -> Array:
+    return arrays.unpacked(row["layout"], row["bytes"])["edges"]
+
+
+def _forest_of(forests: Iterable[Array], balls: int) -> Array:
+    """The edges of forests that join two sets, one forest after another."""
+    parent, kept = _no_links(balls)
+    count = 0
+    for edges in forests:
+        count = keep_sparse_forest(parent, edges, kept, count)
+    return kept[:count]
 
 
 # ---------------------------------------------------------------------- labels

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +27,7 @@ from thresher.cluster.row_table import RowTable
 from thresher.cluster.snapped import cube_side, snap
 from thresher.cluster.spark import pieces
 from thresher.cluster.spark.part_rows import counted_from, finite_rows, row_weights
-from thresher.cluster.spark.row_tables import RowSet
+from thresher.cluster.spark.row_tables import RowSet, new_file
 from thresher.cluster.spark.source import Part, Source
 from thresher.cluster.table_points import Coordinates
 from thresher.errors import DataError
@@ -48,7 +50,7 @@ MOST_BYTES = 32 << 20  # of a task's tables, before their pieces are handed on
 BUCKETS_A_TASK = 32  # small enough for a core's cache
 MOST_BUCKETS = 2_048  # each takes a task's memory and a row of its own
 TOGETHER = 1 << 17  # rows that are dealt out to buckets together
-CHUNK_BYTES = 64 << 20  # that the driver takes at once
+CHUNK_BYTES = 32 << 20  # that the driver takes at once
 
 Array = NDArray[Any]
 
@@ -144,7 +146,7 @@ class Counted(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """A dictionary in the driver."""
+    """A dictionary in files of the driver."""
 
     rows: Array  # (m, d) float64: centres of cells, or points
     weights: Array  # (m,)
@@ -305,10 +307,12 @@ def counted(frame: DataFrame) -> Counted:
     return Counted(frame, rows, points, found, weight, largest)
 
 
-def collected(told: Counted, snapping: Snapping) -> Gathered:
-    """A dictionary in the driver."""
-    rows = np.empty((told.rows, snapping.dimension))
-    weights, lowest = np.empty(told.rows, snapping.weight_type), np.empty(told.rows, np.int64)
+def collected(told: Counted, snapping: Snapping, folder: Path) -> Gathered:
+    """A dictionary in the driver: in files of a folder, which it need not keep in memory."""
+    name, kind = f"thresher-{uuid4().hex}", snapping.weight_type
+    rows = new_file(folder / f"{name}-rows.npy", np.float64, told.rows, snapping.dimension)
+    weights = new_file(folder / f"{name}-weights.npy", kind, told.rows)
+    lowest = new_file(folder / f"{name}-lowest.npy", np.int64, told.rows)
     first = 0
     held = told.frame.where("cells > 0").select(*pieces.OF_CELLS)
     for row in in_chunks(held, told.rows * (8 * snapping.dimension + 16)):

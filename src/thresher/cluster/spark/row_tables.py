@@ -14,13 +14,13 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.cluster.row_table import empty_slots, find, slots_of
+from thresher.cluster.row_table import find, slots_for, slots_of
 from thresher.cluster.spark.carried import carry, folder_of_workers, place_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["Found", "LabelTable", "RowSet", "Table", "ship"]
+__all__ = ["Found", "LabelTable", "RowSet", "Table", "new_file", "ship"]
 
 Array = NDArray[Any]
 
@@ -85,12 +85,23 @@ def ship(spark: SparkSession, folder: Path, rows: Array, **figures: Array) -> Ta
         figures: (m,) of the rows.
     """
     name = f"thresher-{uuid4().hex}"
-    slots = slots_of(rows, empty_slots(len(rows)))
-    for field, array in {"rows": rows, "slots": slots, **figures}.items():
-        path = folder / f"{name}-{field}.npy"
-        np.save(path, array)
-        carry(spark, path)
+    slots = new_file(folder / f"{name}-slots.npy", np.int32, slots_for(len(rows)))
+    slots[:] = -1
+    slots_of(rows, slots)
+    del slots  # and so it is written
+    for field, array in {"rows": rows, **figures}.items():
+        np.save(folder / f"{name}-{field}.npy", array)
+    for field in ("rows", "slots", *figures):
+        carry(spark, folder / f"{name}-{field}.npy")
     return Table(name, folder_of_workers(spark, folder))
+
+
+def new_file(path: Path, kind: Any, *shape: int) -> Array:
+    """An array that lies in a new file, so that the system may put it out of memory."""
+    if not all(shape):
+        return np.empty(shape, kind)  # an empty file cannot be mapped
+    made: Array = np.lib.format.open_memmap(path, "w+", kind, shape)
+    return np.asarray(made)
 
 
 @lru_cache(maxsize=16)

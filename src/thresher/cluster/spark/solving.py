@@ -38,6 +38,7 @@ __all__ = ["Job", "gather", "solved", "solved_exactly"]
 
 TASKS_A_CORE = 4  # among which cells are dealt out
 SUB_BYTES = 6 << 20  # of the cells of a sub-dictionary
+TOGETHER = 1 << 18  # cells that are looked at together
 BYTES_AN_EDGE = 64  # of the driver, with room to spare: a forest is merged where it is larger
 
 
@@ -72,7 +73,7 @@ def solved(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
 def solved_here(job: Job, told: Counted) -> tuple[Labels, dict[str, Any]]:
     """Labels of the cells, by the driver."""
     with job.phases.phase("clustering the cells"):
-        cells = collected(told, job.snapping)
+        cells = collected(told, job.snapping, job.folder)
         labels, core, found = solve(job, cells)
         table = ship(job.phases.spark, job.folder, cells.rows, labels=labels, core=core)
     return Labels(table, None), found
@@ -162,7 +163,7 @@ def needed_of(job: Job, told: Counted) -> Needed:
         return needed_by_tasks(
             spark, cells, bounds, job.min_samples, job.folder, tasks_of(job), most
         )
-    cells_here = collected(told, snapping)
+    cells_here = collected(told, snapping, job.folder)
     weights = whole_where_they_can_be(cells_here.weights)
     needed, undecided = needed_cells(cells_here.rows, weights, bounds, job.min_samples, job.jobs)
     table = ship(spark, job.folder, cells_here.rows[needed])
@@ -201,8 +202,12 @@ def renumbered(
     """
     clusters = int(labels.max(initial=-1)) + 1
     first = np.full(clusters, np.iinfo(np.int64).max)
-    np.minimum.at(first, labels[core], lowest[core])
+    for start in range(0, len(labels), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        here = core[part]
+        np.minimum.at(first, labels[part][here], lowest[part][here])
     number = np.empty(clusters + 1, np.int32)
     number[np.argsort(first)] = np.arange(clusters, dtype=np.int32)
     number[clusters] = -1  # in the place of noise, which is -1
-    return number[labels]
+    found: NDArray[np.int32] = number[labels]
+    return found

@@ -69,8 +69,10 @@ def _written(rows: DataFrame, place: str, overwrite: bool) -> DataFrame:
     return rows.sparkSession.read.parquet(place)
 
 
-def stands_at(spark: SparkSession, place: str) -> Literal["nothing", "whole", "other"]:
-    """What is at an address: nothing, what Spark has written to its end, or something else.
+def stands_at(spark: SparkSession, place: str) -> Literal["nothing", "file", "whole", "other"]:
+    """What is at an address: nothing, a file, a folder that may be replaced, or another.
+
+    That is one which Spark has written to its end, or which is empty.
 
     Raises:
         RunError: Spark has no file system for it, or it does not answer.
@@ -82,6 +84,10 @@ def stands_at(spark: SparkSession, place: str) -> Literal["nothing", "whole", "o
         files = path.getFileSystem(session._jsc.hadoopConfiguration())
         if not files.exists(path):
             return "nothing"
+        if not files.getFileStatus(path).isDirectory():
+            return "file"
+        if not len(files.listStatus(path)):
+            return "whole"
         return "whole" if files.exists(hadoop.Path(place, "_SUCCESS")) else "other"
     except Exception as error:
         reason = str(getattr(error, "java_exception", error)).strip().splitlines() or [repr(error)]
