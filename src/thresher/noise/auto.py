@@ -73,6 +73,7 @@ class Auto(Method):
 
     name = "auto"
     source = "thresher; with ELR, Liu et al., NeurIPS 2020, and SCE, Wang et al., ICCV 2019"
+    family = "hybrid"
     needs = ("held_out",)
     state = ("exceeded", "fired_at", "best")
 

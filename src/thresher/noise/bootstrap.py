@@ -54,6 +54,8 @@ class Bootstrap(Method):
 
     name = "bootstrap"
     source = "Reed et al., ICLR 2015 workshop"
+    family = "refurbishment"
+    properties = "+++--~"
 
     def __init__(
         self, *, prediction: Literal["hard", "soft"] = "hard", beta: float | None = None

@@ -39,6 +39,8 @@ class CoTeaching(Method):
 
     name = "co-teaching"
     source = "Han et al., NeurIPS 2018"
+    family = "sample selection"
+    properties = "++--+~"
     needs = ("noise_rate",)
     networks = 2
     state: ClassVar[tuple[str, ...]] = ("rate",)

@@ -53,6 +53,7 @@ class ELR(Method):
 
     name = "elr"
     source = "Liu et al., NeurIPS 2020"
+    family = "regularisation"
 
     def __init__(self, *, beta: float = 0.7, strength: float = 3.0) -> None:
         check_positive("beta", beta, below=1)

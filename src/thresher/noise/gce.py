@@ -39,6 +39,8 @@ class GCE(Method):
 
     name = "gce"
     source = "Zhang & Sabuncu, NeurIPS 2018"
+    family = "robust loss"
+    properties = "++++--"
 
     def __init__(self, *, r: float = 0.7) -> None:
         check_positive("r", r, below=1)

@@ -60,6 +60,8 @@ class JoCoR(CoTeaching):
 
     name = "jocor"
     source = "Wei et al., CVPR 2020"
+    family = "sample selection"
+    properties = ""
     state = ("rate", "ramp_start")
 
     def __init__(

@@ -40,6 +40,8 @@ class LabelSmoothing(Method):
 
     name = "label-smoothing"
     source = "Szegedy et al., CVPR 2016"
+    family = "regularisation"
+    properties = "++++-~"
 
     def __init__(self, *, smoothing: float = 0.1) -> None:
         check_positive("smoothing", smoothing, below=1)

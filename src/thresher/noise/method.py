@@ -159,6 +159,10 @@ class Method:
     name: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()  # of "noise_rate" (given or estimated), "held_out"
     source: ClassVar[str] = ""
+    family: ClassVar[str] = ""  # a key of `families.FAMILIES`
+    #: P1–P6 of the survey, one of "+~-" each: any architecture, no pre-training, uses all data, no
+    #: supervision, heavy noise, instance-dependent noise; "" where the survey has no such row.
+    properties: ClassVar[str] = ""
     networks: ClassVar[int] = 1
     views: int = 1  # random views of a sample in each step: the second one's outputs are Step.rest
     observe_first: ClassVar[bool] = False

@@ -68,6 +68,8 @@ class Mixup(Method):
 
     name = "mixup"
     source = "Zhang et al., ICLR 2018"
+    family = "regularisation"
+    properties = "++++-~"
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         check_positive("alpha", alpha)

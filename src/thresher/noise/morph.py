@@ -78,6 +78,8 @@ class MORPH(Method):
 
     name = "morph"
     source = "Song et al., KDD 2021"
+    family = "sample selection"
+    properties = "++-++~"
     needs = ("noise_rate",)
     observe_first = True
     state = ("rate", "switched_at")

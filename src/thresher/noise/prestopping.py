@@ -88,6 +88,7 @@ class Prestopping(Method):
 
     name = "prestopping"
     source = "Song et al., ICML 2020 workshop"
+    family = "sample selection"
     needs = ("held_out", "noise_rate")
     observe_first = True
     state = ("rate", "stopped_at", "lowest", "lowest_at")

@@ -151,6 +151,7 @@ class RhoLoss(Method):
 
     name = "rho-loss"
     source = "Mindermann et al., ICML 2022"
+    family = "batch selection"
     state: ClassVar[tuple[str, ...]] = ("lowest",)
 
     def __init__(

@@ -39,6 +39,8 @@ class SCE(Method):
 
     name = "sce"
     source = "Wang et al., ICCV 2019"
+    family = "robust loss"
+    properties = "++++--"
 
     def __init__(self, *, alpha: float = 0.1, beta: float = 1.0, log_zero: float = -4.0) -> None:
         check_positive("alpha", alpha)

@@ -105,6 +105,7 @@ class SelectiveBackprop(Method):
 
     name = "selective-backprop"
     source = "Jiang et al., 2019"
+    family = "batch selection"
     state: ClassVar[tuple[str, ...]] = ("recent", "batches")
 
     def __init__(

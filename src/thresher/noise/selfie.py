@@ -67,6 +67,8 @@ class SELFIE(Method):
 
     name = "selfie"
     source = "Song, Kim & Lee, ICML 2019"
+    family = "hybrid"
+    properties = "+++-+~"
     needs = ("noise_rate",)
     state = ("rate", "round_start")
 

@@ -19,3 +19,4 @@ class Standard(Method):
 
     name = "standard"
     source = "the baseline"
+    family = "baseline"
