@@ -10,7 +10,7 @@ __all__ = ["check_memory", "needed_memory", "pair_seconds"]
 
 PAIR, PAIR_DIMENSION = 0.2e-9, 0.02e-9  # seconds of one core for a pair, and for each dimension
 LABELS = 16  # bytes a point: label, core flag, row number, and what comes and goes
-GRID_CELL = 40  # bytes a cell, and a box for each core cell
+GRID_CELL = 60  # bytes a cell with weights, and a box for each core cell
 TREE_POINT = 60
 TREE_SCRATCH = 3 << 20  # bytes of a thread for each dimension and one more
 TREE_GROUP = 4_096  # points; a thread works on at least so many
@@ -23,7 +23,7 @@ def needed_memory(engine: str, rows: int, dimension: int, itemsize: int, jobs: i
     """
     point = dimension * itemsize
     if engine == "grid":
-        return rows * (2 * point + LABELS + GRID_CELL + 16 * dimension)
+        return rows * (point + LABELS + GRID_CELL + 16 * dimension)
     if engine == "tree":
         threads = min(jobs, 1 + rows // TREE_GROUP)
         return rows * (2 * point + TREE_POINT) + threads * TREE_SCRATCH * (dimension + 1)

@@ -113,10 +113,14 @@ def weight_table(pressure: float) -> NDArray[np.int64]:
     factor = 1 / check_pressure(pressure)
     score = np.arange(LEVELS - 1, dtype=np.int64) * 2**BITS // TOP  # in units of 2^-BITS
     weight = np.ones(LEVELS - 1)
-    # pressure^(-u) is the product of pressure^(-2^-k) over the bits k of u that are set
-    for place in range(BITS, -1, -1):
-        np.multiply(weight, factor, out=weight, where=(score >> place & 1).astype(bool))
-        factor = float(np.sqrt(factor))
+    # pressure^(-u) is the product of pressure^(-2^-k) over the bits k of u that are set: a byte of
+    # them at a time, whose products are in a table
+    for shift in range(BITS - 7, -1, -8):
+        of_byte = np.ones(1)
+        for _ in range(8):  # from its highest bit down
+            of_byte = np.stack([of_byte, of_byte * factor], 1).ravel()
+            factor = float(np.sqrt(factor))
+        weight *= of_byte[score >> shift & 255]
     table = np.zeros(LEVELS, np.int64)
     table[:-1] = np.rint(weight * UNIT)
     return table

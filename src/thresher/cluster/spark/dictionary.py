@@ -339,8 +339,8 @@ def in_chunks(frame: DataFrame, size: int) -> Iterator[dict[str, Any]]:
 
 
 def bytes_a_cell(dimension: int) -> int:
-    """Of the driver, at most, while the dictionary is clustered."""
+    """Of the driver, at most, while the dictionary is clustered; the cells lie in files."""
     from thresher.cluster.forecast import needed_memory
 
     engine = "grid" if dimension <= 3 else "tree"
-    return 8 * dimension + 16 + needed_memory(engine, 1, dimension, 8, 0)
+    return needed_memory(engine, 1, dimension, 8, 0)
