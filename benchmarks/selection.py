@@ -166,7 +166,9 @@ def overheads() -> Any:
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     cases = {
-        "MLP 64–256–128–10, 20,000 rows": (random.normal(size=(20_000, 64)).astype(np.float32), 8),
+        "MLP 64–256–128–10, 20,000 rows": (
+            random.normal(size=(20_000, 64)).astype(np.float32), 30,
+        ),
         "small CNN, 2,000 images of 32×32×3": (
             random.integers(0, 255, (2_000, 32, 32, 3)).astype(np.uint8), 6,
         ),

@@ -1,10 +1,13 @@
 """`torchrun … -m thresher fit`: one run, one voice, the numbers of one process."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from time import sleep
 
 import numpy as np
@@ -153,6 +156,53 @@ def test_a_run_of_two_processes_is_resumed_by_two(torchrun, tmp_path):
     first, second = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut"))
     for before, after in zip(first.splitlines(), second.splitlines(), strict=True):
         assert {**json.loads(before), "seconds": 0} == {**json.loads(after), "seconds": 0}
+
+
+@pytest.mark.slow
+def test_two_processes_killed_at_any_time_come_to_the_same_numbers(torchrun, tmp_path):
+    """Ten kills of all at once, at random by the clock, several of them in one epoch."""
+    arrays(tmp_path / "data.npz")
+    asked = ("data.npz", "--method", "selfie", "--sampler", "ada-boundary", "--epochs", "60")
+    asked = (*asked, "--save-every", "0.05", *OPTIONS)
+    whole = torchrun(2, *asked, "--out", "whole")
+    assert whole.wait(timeout=300) == 0
+    chance, kills = random.Random(), 0  # of another seed each time: it is the clock that is tried
+    while kills < 10:
+        begun = (tmp_path / "cut" / "run.toml").exists()
+        cut = torchrun(2, *(("--resume", "cut") if begun else (*asked, "--out", "cut")))
+        before = checkpointed(tmp_path / "cut")
+        while cut.poll() is None and checkpointed(tmp_path / "cut") == before:
+            sleep(0.01)
+        sleep(chance.uniform(0, 0.5))
+        if cut.poll() is not None:
+            break
+        kill_all(cut)
+        kills += 1
+    assert kills, "it ended before it was killed"
+    assert torchrun(2, "--resume", "cut").wait(timeout=300) == 0
+    for file in ("history.safetensors", "model/model.safetensors"):
+        first, second = (load_file(tmp_path / name / file) for name in ("whole", "cut"))
+        for name, values in first.items():
+            assert torch.equal(second[name], values), name
+
+
+def checkpointed(run):
+    """When the run's newest checkpoint was written, in nanoseconds; 0 = never."""
+    path = run / "state" / "checkpoint.safetensors"
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def kill_all(launcher):
+    """Kill a launcher and the processes that it has started, which have sessions of their own."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    workers = [int(number) for number in children.read_text().split()]
+    for number in (launcher.pid, *workers):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    launcher.wait()
 
 
 @pytest.mark.slow

@@ -179,3 +179,29 @@ def test_what_settings_cannot_mean_is_refused(settings, match):
 def test_options_of_samplers_are_checked(name, options, match):
     with pytest.raises(ParameterError, match=match):
         training(name, options)
+
+
+@pytest.mark.parametrize("name", ["rs2", "info-batch", "recency-bias"])
+def test_the_place_counts_the_batches_of_its_own_epoch(name, tmp_path):
+    """Of a shorter epoch as many as it has, in a run that goes on too."""
+    whole = training(name)
+    told = []
+
+    def after_step():
+        told.append(whole.place())
+
+    lengths = []
+    for _ in whole.run(after_step=after_step):
+        lengths.append(len(told) - sum(lengths))
+    expected = [
+        f"batch {batch} of {length} in epoch {epoch} of {EPOCHS}"
+        for epoch, length in enumerate(lengths, 1)
+        for batch in range(1, length + 1)
+    ]
+    assert told == expected
+    cut = training(name)
+    trained(cut, sum(lengths[:3]) + 1)
+    save_checkpoint(tmp_path / "checkpoint", cut, {})
+    again = training(name)
+    load_checkpoint(tmp_path / "checkpoint", again)
+    assert again.place() == expected[sum(lengths[:3])]

@@ -197,6 +197,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._feedback: deque[Feedback] = deque()
         self._heard: list[tuple[Batch, Observed]] = []  # not scored yet: several steps cost as one
         self._resumed = False
+        # a plan may name a row twice, and so may draws that are independent
+        self._distinct = isinstance(self.selector, Scored) and replacement == "batch"
         self._bounds(self._rows_of_an_epoch())  # refuses a batch that the data do not fill
 
     # ------------------------------------------------------------------ what comes next
@@ -482,7 +484,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         batch, plan = self._returned(observed.index.cpu().numpy())
         if self._owns_history:
             self._remember(observed)
-        self.visits.record(batch.index, observed.targets.cpu().numpy())
+        targets = observed.targets.cpu().numpy()
+        self.visits.record(batch.index, targets, distinct=self._distinct)
         self.visits.step += 1
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
         if isinstance(self.selector, Scored):

@@ -93,6 +93,10 @@ class ShuffledBatches:
         batches = shuffled_batches(self.rows, self.batch_size, seed=self.seed, epoch=number)
         return islice(batches, skip, None)
 
+    def length(self) -> int:
+        """Batches of an epoch."""
+        return self.steps(1)
+
     def steps(self, epochs: int, accumulate: int = 1) -> int:
         """Steps of the optimiser in so many epochs, each over so many batches.
 

@@ -62,9 +62,14 @@ class Visits:
         self.count[:] = 0
         self.of_class[:] = 0
 
-    def record(self, index: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Count one step's rows, (G,) each; O(G)."""
-        np.add.at(self.count, index, 1)
+    def record(
+        self, index: NDArray[np.int64], targets: NDArray[np.int64], *, distinct: bool = False
+    ) -> None:
+        """Count one step's rows, (G,) each; O(G). `distinct`: no row stands twice among them."""
+        if distinct:
+            self.count[index] += 1
+        else:
+            np.add.at(self.count, index, 1)
         self.last[index] = self.step
         self.of_class += np.bincount(targets, minlength=len(self.of_class))
 

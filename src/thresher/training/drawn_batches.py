@@ -108,6 +108,7 @@ class DrawnBatches:
         )
         self._batch_size, self._accumulate = batch_size, accumulate
         self.stride = 1.0
+        self._of_epoch = 0
         # only then may a row stand twice in one batch
         history.repeats = options.get("replacement") in ("iid", "epoch")
         criterion.listener = self.heard
@@ -118,10 +119,15 @@ class DrawnBatches:
             return
         self._weights.clear()
         for batch, weights in self.sampler.weighted_batches():
-            steps = -(-len(self.sampler) // self._accumulate)
+            self._of_epoch = len(self.sampler)
+            steps = -(-self._of_epoch // self._accumulate)
             self.stride = self.steps(1, self._accumulate) / steps
             self._weights.append(weights)
             yield batch if self._everything else self._rows[batch]
+
+    def length(self) -> int:
+        """Batches of the epoch that runs: fewer than those of all rows, if a plan leaves some out."""
+        return self._of_epoch
 
     def steps(self, epochs: int, accumulate: int = 1) -> int:
         """Steps of so many epochs of all rows: what the learning rate is planned by."""
@@ -162,6 +168,8 @@ class DrawnBatches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.sampler.load_state_dict(state)
+        done = self.sampler.finished
+        self._of_epoch = self.sampler.report().steps if done else len(self.sampler)
 
 
 def draw_batches(

@@ -65,6 +65,10 @@ class Batches(Protocol):
         """Steps of the optimiser in so many epochs, each over so many batches."""
         ...
 
+    def length(self) -> int:
+        """Batches of the epoch that runs."""
+        ...
+
     def weights(self) -> Tensor | None:
         """What the losses of the next batch's rows are multiplied by, (b,); None = 1.
 
@@ -265,8 +269,7 @@ class Training:
         epoch, batches = self.position["epoch"], self.position["batches"]
         if not batches:
             return f"epoch {epoch} of {self.settings.epochs}"
-        all_batches = self.batches.steps(1)
-        return f"batch {batches} of {all_batches} in epoch {epoch + 1} of {self.settings.epochs}"
+        return f"batch {batches} of {self.batches.length()} in epoch {epoch + 1} of {self.settings.epochs}"
 
     def rest(self) -> None:
         """Between two steps, or when what the epoch came to is kept: it may be saved or stopped.
