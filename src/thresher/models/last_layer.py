@@ -13,6 +13,8 @@ from thresher.models.networks import Networks
 
 __all__ = ["features_seen", "last_layer"]
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 def last_layer(model: nn.Module, classes: int) -> nn.Linear:
     """The linear layer that gives the logits; of several networks, the first one's.
@@ -41,12 +43,13 @@ def features_seen(layer: nn.Linear) -> Iterator[list[Tensor]]:
     """Keep what a layer is given in the forward passes of the block.
 
     Yields:
-        A list that grows by (rows, d) float32 with graph a pass.
+        A list that grows by (rows, d) with graph a pass, float32 where they were half as wide.
     """
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen.append(given[0].to(torch.float32).flatten(1))
+        features = given[0].flatten(1)
+        seen.append(features.float() if features.dtype in HALF else features)
 
     hook = layer.register_forward_pre_hook(keep)
     try:
