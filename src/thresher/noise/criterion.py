@@ -32,6 +32,7 @@ from thresher.history import AUDIT, TRACE, Column, SampleHistory, missing_index
 from thresher.models.last_layer import features_seen, last_layer
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import (
+    OUT_OF_DISTRIBUTION,
     Batch,
     Change,
     Decision,
@@ -68,6 +69,7 @@ class Criterion:
         labels: Tensor | None,
         held_out: Tensor | None,
         trusted: Tensor | None,
+        out_of_distribution: Tensor | None,
         audit: bool,
         repeats: bool,
         device: torch.device | str,
@@ -92,6 +94,10 @@ class Criterion:
         self._any_trusted = False
         if trusted is not None:
             self._trust(trusted)
+        if out_of_distribution is not None:
+            self._check_marks("out_of_distribution", out_of_distribution)
+            self.history.declare(OUT_OF_DISTRIBUTION)
+            self.history[OUT_OF_DISTRIBUTION.name].copy_(out_of_distribution)
         if held_out is None and "held_out" in method.needs:
             held_out = draw_held_out(plan, labels, spared=trusted)
         if held_out is not None:
@@ -336,8 +342,11 @@ class Criterion:
     def weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
         """Sum the losses of this process's rows, (J, B) with graph, as the method decided.
 
-        A trusted sample counts in full and with its given label, whatever the method decided.
+        A trusted sample counts in full and with its given label, whatever the method decided; one
+        that is known to be out of distribution is dropped where it was to get another label.
         """
+        if OUT_OF_DISTRIBUTION.name in self.history:
+            decision = unrelabelled(step, decision, ~self.method.may_relabel(step.index))
         if self._any_trusted:
             decision = trusting(step, decision, self.history["trusted"][step.index])
         if self.listener is not None and torch.is_grad_enabled():
@@ -477,6 +486,24 @@ def trusting(step: Step, decision: Decision, trusted: Tensor) -> Decision:
     if penalty is not None:
         penalty = torch.where(trusted[step.here], 0.0, penalty)
     return replace(decision, targets=targets, weights=weights, penalty=penalty)
+
+
+def unrelabelled(step: Step, decision: Decision, foreign: Tensor) -> Decision:
+    """Keep a method from relabelling what is of no class: dropped where its target is another.
+
+    Of targets that are shares of the classes the largest is the target.
+
+    Args:
+        step: The step.
+        decision: What the method answered.
+        foreign: (G,) bool.
+    """
+    targets = decision.targets
+    if targets is None:
+        return decision
+    learned = targets.argmax(-1) if targets.is_floating_point() else targets
+    weights = step.ones() if decision.weights is None else decision.weights
+    return replace(decision, weights=torch.where(foreign & (learned != step.labels), 0.0, weights))
 
 
 def no_stream(name: str) -> Drawn:

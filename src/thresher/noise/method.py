@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from thresher.noise.criterion import Criterion
 
 __all__ = [
+    "OUT_OF_DISTRIBUTION",
     "Batch",
     "Change",
     "Decision",
@@ -49,6 +50,10 @@ __all__ = [
     "Step",
     "given",
 ]
+
+
+#: Samples that are never relabelled; declared where `Method.start` is given them.
+OUT_OF_DISTRIBUTION = Column("out_of_distribution", torch.bool)
 
 
 @dataclass(frozen=True)
@@ -261,6 +266,7 @@ class Method:
         held_out: Tensor | None = None,
         releases: bool | None = None,
         trusted: Tensor | None = None,
+        out_of_distribution: Tensor | None = None,
         audit: bool = True,
         repeats: bool = False,
         seed: int = 0,
@@ -280,6 +286,9 @@ class Method:
                 for. None: if it drew them itself, for those that a user names are a user's own.
             trusted: (N,) bool, rows whose label a person has seen to: they count in full and with
                 that label, whatever the method thinks of them.
+            out_of_distribution: (N,) bool, samples of none of the classes, as far as is known: they
+                are never learned from with another label than the given one. More may be marked
+                later, in the history's column of that name.
             audit: Record what the label audit reads.
             repeats: Samples may come more than once an epoch, and count each time (a sampler that
                 draws with replacement). False refuses what no epoch can hold; rows that samplers
@@ -297,10 +306,17 @@ class Method:
             labels=labels,
             held_out=held_out,
             trusted=trusted,
+            out_of_distribution=out_of_distribution,
             audit=audit,
             repeats=repeats,
             device=device,
         )
+
+    def may_relabel(self, index: Tensor) -> Tensor:
+        """Samples that are not known to be out of distribution, (G,) bool."""
+        if OUT_OF_DISTRIBUTION.name not in self.history:
+            return torch.ones_like(index, dtype=torch.bool)
+        return ~self.history[OUT_OF_DISTRIBUTION.name][index]
 
     def rounds(self) -> int:
         """Trainings from a fresh network within the run; the learning-rate schedule spans one."""
