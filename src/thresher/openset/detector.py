@@ -49,7 +49,7 @@ class Detector:
     Attributes:
         threshold_: What scores above it is called foreign: the quantile of the trusted samples' own
             scores; of "nearest-neighbour" without themselves, of "mahalanobis" under statistics
-            that know them, and so a little low where samples are few.
+            that know them, and so too low unless samples are many times the features.
 
     Raises:
         ParameterError: an unknown score, or a value out of range.
