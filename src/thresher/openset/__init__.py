@@ -14,7 +14,7 @@ from thresher.ood_scores import (
     maximum_softmax,
     nearest_neighbour,
 )
-from thresher.openset.detector import SCORES, Detector, Score
+from thresher.openset.detector import SCORES, Detector, DetectorScore
 from thresher.openset.figures import Figures, figures
 from thresher.openset.partition import VERDICTS, normalised_entropy, three_way
 
@@ -23,8 +23,8 @@ __all__ = [
     "VERDICTS",
     "ClassGaussians",
     "Detector",
+    "DetectorScore",
     "Figures",
-    "Score",
     "energy",
     "figures",
     "fit_gaussians",

@@ -23,10 +23,15 @@ from thresher.ood_scores import (
 )
 from thresher.ranges import check_positive
 
-__all__ = ["SCORES", "Detector", "Score"]
+__all__ = ["SCORES", "Detector", "DetectorScore"]
 
-Score = Literal["maximum-softmax", "energy", "mahalanobis", "nearest-neighbour"]
-SCORES: tuple[Score, ...] = ("maximum-softmax", "energy", "mahalanobis", "nearest-neighbour")
+DetectorScore = Literal["maximum-softmax", "energy", "mahalanobis", "nearest-neighbour"]
+SCORES: tuple[DetectorScore, ...] = (
+    "maximum-softmax",
+    "energy",
+    "mahalanobis",
+    "nearest-neighbour",
+)
 
 Floats = NDArray[np.floating[Any]]
 
@@ -62,7 +67,7 @@ class Detector:
 
     def __init__(
         self,
-        score: Score = "nearest-neighbour",
+        score: DetectorScore = "nearest-neighbour",
         *,
         neighbours: int = NEIGHBOURS,
         temperature: float = 1.0,
@@ -73,7 +78,7 @@ class Detector:
         check_positive("neighbours", neighbours)
         check_positive("temperature", temperature)
         check_positive("quantile", quantile, below=1)
-        self.kind: Score = score
+        self.kind: DetectorScore = score
         self.neighbours, self.temperature, self.quantile = neighbours, temperature, quantile
 
     def fit(
