@@ -38,6 +38,7 @@ nitpick_ignore_regex = [
         r"Tensor|nn\.Module|NDArray|DataFrame|Path",
     ),  # the same, within a ClassVar or a field
     ("py:class", r"dict\[str"),  # half of a type: "=<factory>" beside it is no Python
+    ("py:class", r"Draw"),  # an alias of a function from a name to Drawn
     ("py:class", r"thresher\.training\.loop\.Augment"),  # a protocol; the page says its call
 ]
 
@@ -59,11 +60,13 @@ documented_modules = [
     "thresher.data.indexed",
     "thresher.data.corruption",
     "thresher.models",
+    "thresher.openset",
     "thresher.sampling",
     "thresher.sampling.selector",
     "thresher.sampling.binned_thinning",
     "thresher.training.loop",
     "thresher.training.snapshots",
+    "thresher.training.stream",
     "thresher.training.accumulation",
     "thresher.training.augment",
     "thresher.training.hugging_face",

@@ -60,5 +60,8 @@ class ConfidenceWeights(Method):
     # end_epoch(measured) -> Change | None: move a phase, estimate a rate, or ask for a snapshot, a
     # rollback, a fresh network or frozen layers.
 
+    # streams() -> names of further data: their rows follow those of the batch through the network,
+    # and Decision(further=…) says their losses; thresher/noise/oat.py is one.
+
     # step(criterion, model, batch, draw) -> Parts: for methods that change the inputs, instead of
     # sample_loss and decide; thresher/noise/mixup.py is one.

@@ -109,6 +109,14 @@ def test_the_readme_calls_the_commands_on_clusters_rightly(tmp_path, monkeypatch
         assert CliRunner().invoke(app, call, catch_exceptions=False).exit_code == 0
 
 
+def test_the_page_on_open_sets_tells_the_three_apart():
+    """Nine of no class, three mislabelled."""
+    (block,) = python_blocks("docs/reference/openset.md")
+    names = {}
+    exec(block, names)
+    assert ["out-of-distribution"] * 9 + ["mislabelled"] * 3 == names["named"]
+
+
 def test_the_counter_example_of_the_page_on_dbscan_holds():
     """Two clusters, not one: the page says so, and so it is."""
     (block,) = python_blocks("docs/concepts/dbscan.md")
@@ -138,7 +146,7 @@ def test_the_page_on_own_loops_runs_from_top_to_bottom(tmp_path, monkeypatch):
         extras = re.findall(r"^(?:from|import) (transformers|lightning)", block, re.MULTILINE)
         if all(importlib.util.find_spec(each) for each in extras):
             exec(block, names)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     assert names["criterion"].epoch == 5
     assert len(names["verdicts"].rank) == 600
     for trainer in ("trainer", "robust"):

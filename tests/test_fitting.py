@@ -20,7 +20,7 @@ import thresher.fitting
 import thresher.training.checkpoint
 from thresher.cli.fit import fit as command
 from thresher.errors import DataError, LabelError, ModelError, ParameterError, RunError
-from thresher.noise import METHODS
+from thresher.noise import METHODS, make_method
 from thresher.settings import FitSettings
 
 
@@ -174,6 +174,8 @@ def test_a_run_changes_no_state_of_the_process():
 def test_every_method_resumes_to_the_same_numbers_from_memory(method):
     """Stopped in the fourth of six epochs; the arrays are given again."""
     data, options = arrays(), {"method": method, "epochs": 6, "seed": 5}
+    further = data[0][:40, ::-1].copy() if make_method(method).streams() else None
+    options["auxiliary"] = further
     heard = Heard(stop=4)
     with pytest.raises(KeyboardInterrupt):
         thresher.fit(data, out="run", listener=heard, **options)
@@ -182,7 +184,7 @@ def test_every_method_resumes_to_the_same_numbers_from_memory(method):
     )
     with pytest.raises(RunError, match="arrays in memory, which are not kept"):
         thresher.resume("run")
-    thresher.resume("run", data=data)
+    thresher.resume("run", data=data, auxiliary=further)
     thresher.fit(data, out="whole", **options)
     shipped.assert_same_run("whole", "run")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import thresher
-from thresher.noise import METHODS
+from thresher.noise import METHODS, make_method
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -18,9 +18,16 @@ def test_a_run_on_the_gpu_learns_as_on_the_cpu(method, tmp_path):
     digits = load_digits()
     images = (digits.images * (255 / 16)).astype(np.uint8)
     data, test = (images[:1400], digits.target[:1400]), (images[1400:], digits.target[1400:])
+    further = images[:, :, ::-1].copy() if make_method(method).streams() else None
     found = {
         device: thresher.fit(
-            data, test=test, method=method, epochs=6, device=device, out=tmp_path / device
+            data,
+            test=test,
+            auxiliary=further,
+            method=method,
+            epochs=6,
+            device=device,
+            out=tmp_path / device,
         ).summary
         for device in ("cpu", "cuda")
     }

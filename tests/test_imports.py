@@ -37,7 +37,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
     ),
     "audit": 3,
     "training": 2,
-    **dict.fromkeys(("noise", "sampling"), 1),
+    **dict.fromkeys(("noise", "sampling", "openset"), 1),
     **dict.fromkeys(
         (
             "history",
@@ -48,6 +48,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "ranges",
             "mixture",
             "noise_rate",
+            "ood_scores",
             "keyed_random",
             "stratified",
             "data",

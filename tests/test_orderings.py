@@ -32,6 +32,8 @@ from noise_data import load_problem
 from one_run import audited_run, figures_of_run, job_for
 from toy_runs import toy_method, train_by_steps
 
+from openset import toy_cell
+
 EPOCHS = {"letter": 40, "fashion": 30}
 
 
@@ -196,6 +198,16 @@ def test_auto_costs_next_to_nothing_on_clean_labels():
 
 def mean_last(runs):
     return np.mean([run.last for run in runs])
+
+
+def test_taufe_damps_what_foreign_samples_look_like_and_costs_no_accuracy():
+    """Features fall to a tenth and more, no class is preferred; published as a gain in accuracy."""
+    standard, taufe = (
+        toy_cell({"method": method, "seed": 0})[0] for method in ("standard", "taufe, sum 0.1")
+    )
+    assert taufe["foreign_feature"] <= 0.1 * standard["foreign_feature"]
+    assert taufe["foreign_confidence"] <= 0.35
+    assert taufe["test_accuracy"] >= standard["test_accuracy"] - 0.003
 
 
 # ---------------------------------------------------------------------- the recorder, on digits

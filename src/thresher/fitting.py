@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import thresher
-from thresher.data import Samples, open_data
+from thresher.data import open_data
 from thresher.data.cifar import find_cifar
 from thresher.data.files import as_path, existing
 from thresher.data.splits import training_and_test
@@ -31,6 +31,8 @@ from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.job import FitResult, Job, Listener
 from thresher.keyed_random import keyed_seed
+from thresher.noise import METHODS, make_method
+from thresher.noise.criterion import missing_stream
 from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
@@ -68,6 +70,7 @@ def fit(
     decisions: str | Path | None = None,
     group: str | None = None,
     test: Any = None,
+    auxiliary: Any = None,
     validation: float | None = None,
     method: str = "auto",
     noise_rate: float | None = None,
@@ -98,6 +101,8 @@ def fit(
         data: A path (table, arrays, a folder of images, …), a pair (X, y) of arrays, a data frame
             or a data set; all that `thresher.data.open_data` reads.
         test: Test data, read as `data`; its labels are used to report an accuracy, and only there.
+        auxiliary: Further data of none of the classes, read as `data` and without labels, for
+            methods that learn from them.
         out: The run folder. Default: runs/<date>-<name of the data>.
         overwrite: Replace a run that is there.
         audit: Record what the audit needs and write it.
@@ -124,6 +129,7 @@ def fit(
         group=group,
         validation=validation,
         test=str(test) if isinstance(test, str | Path) else None,
+        auxiliary=str(auxiliary) if isinstance(auxiliary, str | Path) else None,
         method=method,
         noise_rate=noise_rate,
         model=model,
@@ -146,6 +152,7 @@ def fit(
     if data is None:
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
     require_trackers(track)
+    check_auxiliary(settings, given=auxiliary is not None)
     started = time.perf_counter()
     with joined(device) as together:
         listener = listener if listener is not None and together.first else Silence()
@@ -156,9 +163,10 @@ def fit(
                 if together.first:
                     folder.write_settings(begun(settings, folder, audit=audit))
                 decided = None if decisions is None else read_decided(decisions)
-                reading = partial(read, settings, data, test, listener, scratch, decided)
-                samples, tested, applied = read_in_turns(reading, scratch, together)
-                job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+                sources = Sources(data, test, auxiliary)
+                reading = partial(read, settings, sources, listener, scratch, decided)
+                found = read_in_turns(reading, scratch, together)
+                job = planned(settings, found, listener, audit=audit)
                 if decided is not None and together.first:
                     keep_decided(decided, folder.decided)
             with owner.kept_or_removed():
@@ -171,6 +179,7 @@ def estimate(
     data: Any,
     *,
     test: Any = None,
+    auxiliary: Any = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     listener: Listener | None = None,
@@ -187,14 +196,17 @@ def estimate(
         settings["data"] = str(data)
     if isinstance(test, str | Path):
         settings["test"] = str(test)
+    if isinstance(auxiliary, str | Path):
+        settings["auxiliary"] = str(auxiliary)
     chosen = FitSettings(**settings)
+    check_auxiliary(chosen, given=auxiliary is not None)
     listener = listener or Silence()
     folder = new_folder(chosen, out, overwrite=overwrite)
     try:
         decided = None if chosen.decisions is None else read_decided(chosen.decisions)
         scratch = Scratch(folder.state)
-        samples, tested, _ = read(chosen, data, test, listener, scratch, decided)
-        return estimate_job(Job.plan(chosen, samples, tested, listener, audit=True))
+        found = read(chosen, Sources(data, test, auxiliary), listener, scratch, decided)
+        return estimate_job(planned(chosen, found, listener, audit=True))
     finally:
         folder.remove()
 
@@ -208,7 +220,12 @@ def begun(settings: FitSettings, folder: RunFolder, *, audit: bool) -> dict[str,
 
 
 def resume(
-    run: str | Path, *, data: Any = None, test: Any = None, listener: Listener | None = None
+    run: str | Path,
+    *,
+    data: Any = None,
+    test: Any = None,
+    auxiliary: Any = None,
+    listener: Listener | None = None,
 ) -> FitResult:
     """Finish a run that was interrupted, with the numbers it would have had.
 
@@ -216,6 +233,7 @@ def resume(
         run: Its folder.
         data: The data, when they moved or were arrays in memory.
         test: The test data, the same.
+        auxiliary: The further data, the same.
         listener: Hears notes and epochs.
 
     Raises:
@@ -226,12 +244,10 @@ def resume(
         listener = listener if listener is not None and together.first else Silence()
         owner = Owner(folder, listener, folder.command, together.first)
         with owner.occupied():
-            return resumed(folder, data, test, listener, together)
+            return resumed(folder, Sources(data, test, auxiliary), listener, together)
 
 
-def resumed(
-    folder: RunFolder, data: Any, test: Any, listener: Listener, together: Together
-) -> FitResult:
+def resumed(folder: RunFolder, moved: Sources, listener: Listener, together: Together) -> FitResult:
     """Finish the run in a folder that no other run writes to."""
     started = time.perf_counter()
     written = together.from_first(folder.read_settings)
@@ -240,24 +256,24 @@ def resumed(
         listener.note(f"The run in {folder.path} is complete; there is nothing to resume.")
         summary = together.from_first(folder.read_summary)
         return FitResult(folder, summary, TrainedModel.load(folder.model))
-    data = settings.data if data is None else data
-    test = settings.test if test is None else test
-    if data is None:
+    sources = moved.or_else(settings)
+    if sources.data is None:
         raise RunError(
             "The run was started with arrays in memory, which are not kept.",
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
+    check_auxiliary(settings, given=sources.auxiliary is not None)
     with scratch_folder(folder, together) as scratch:
         decisions = settings.decisions
         decided = None
         if decisions is not None:
             decided = together.from_first(lambda: decided_before(folder, decisions))
-        reading = partial(read, settings, data, test, listener, scratch, decided)
-        samples, tested, applied = read_in_turns(reading, scratch, together)
+        reading = partial(read, settings, sources, listener, scratch, decided)
+        found = read_in_turns(reading, scratch, together)
         if "fingerprint" in written["run"]:  # else it was stopped while the data were read
-            refuse_other_data(samples, tested, written["run"])
+            refuse_other_data(found, written["run"])
         audit = written["run"].get("audit", True)
-        job = Job.plan(settings, samples, tested, listener, audit=audit, applied=applied)
+        job = planned(settings, found, listener, audit=audit)
         if together.first:
             folder.write_settings(job.described(folder))
         epochs: list[dict[str, Any]] = []
@@ -298,47 +314,98 @@ def decided_before(folder: RunFolder, run: str) -> dict[str, Decided]:
     return kept_decided(folder.decided)
 
 
-def refuse_other_data(samples: Samples, tested: Samples | None, run: Mapping[str, Any]) -> None:
+def refuse_other_data(found: Read, run: Mapping[str, Any]) -> None:
     """Compare what was read with what the run was started with.
 
     Raises:
         RunError: they differ.
     """
-    if samples.fingerprint != run["fingerprint"]:
+    own, tested, auxiliary = found.fingerprints()
+    if own != run["fingerprint"]:
         raise RunError(
-            f"The data in {samples.source} are not those that the run was started with.",
+            f"The data in {found.samples.source} are not those that the run was started with.",
             "Put the original data back, or start a new run.",
         )
-    if (None if tested is None else tested.fingerprint) != run.get("test_fingerprint"):
-        raise RunError(
-            "The test data are not those that the run was started with.",
-            "Put the original test data back, or start a new run.",
-        )
+    for words, here, name in (
+        ("test", tested, "test_fingerprint"),
+        ("auxiliary", auxiliary, "auxiliary_fingerprint"),
+    ):
+        if here != run.get(name):
+            raise RunError(
+                f"The {words} data are not those that the run was started with.",
+                f"Put the original {words} data back, or start a new run.",
+            )
 
 
 # ---------------------------------------------------------------------- reading
+@dataclass(frozen=True)
+class Sources:
+    """Where the data of a run come from: paths, arrays, or whatever `open_data` reads."""
+
+    data: Any = None
+    test: Any = None
+    auxiliary: Any = None
+
+    def or_else(self, settings: FitSettings) -> Sources:
+        """The settings' paths where nothing else is given."""
+        return Sources(
+            settings.data if self.data is None else self.data,
+            settings.test if self.test is None else self.test,
+            settings.auxiliary if self.auxiliary is None else self.auxiliary,
+        )
+
+
+def planned(settings: FitSettings, found: Read, listener: Listener, *, audit: bool) -> Job:
+    """A job on what was read."""
+    return Job.plan(
+        settings,
+        found.samples,
+        found.tested,
+        listener,
+        audit=audit,
+        applied=found.applied,
+        auxiliary=found.auxiliary,
+    )
+
+
+def check_auxiliary(settings: FitSettings, *, given: bool) -> None:
+    """Refuse a method without the further data that it needs, and data that it has no use for.
+
+    Raises:
+        ParameterError: one of the two is missing.
+    """
+    method = make_method(settings.method, noise_rate=settings.noise_rate)
+    wanted = method.streams()
+    if wanted and not given:
+        raise missing_stream(method.name, wanted[0])
+    if given and not wanted:
+        takers = [name for name in METHODS if make_method(name).streams()]
+        raise ParameterError(
+            f'The method "{method.name}" learns from no further data.',
+            f"Leave --auxiliary out, or choose a method that does: {', '.join(takers)}.",
+        )
+
+
 def read(
     settings: FitSettings,
-    data: Any,
-    test: Any,
+    sources: Sources,
     listener: Listener,
     scratch: Scratch,
     decided: Mapping[str, Decided] | None = None,
 ) -> Read:
-    """Read training and test data; decisions are applied here, and `limit`'s sample is drawn.
+    """Read all data of a run; decisions are applied here, and `limit`'s sample is drawn.
 
     Args:
         settings: Which columns hold what.
-        data: As `fit` takes them.
-        test: The same, or None.
+        sources: As `fit` takes them.
         listener: Hears what must be said aloud.
         scratch: Where copies of large inputs are made and found.
         decided: What people said of the training data.
 
     Returns:
-        Training data, test data if there are any, and what the decisions came to.
+        Training, test and further data, as far as there are any, and what the decisions came to.
     """
-    data, test, said = training_and_test(data, test)
+    data, test, said = training_and_test(sources.data, sources.test)
     for sentence in said:
         listener.note(sentence)
     samples = open_data(
@@ -365,16 +432,22 @@ def read(
         listener.note(f"Taking {settings.limit:,} rows, every class by its share.")
     for sentence in samples.notes:
         listener.note(sentence)
-    if test is None:
-        return samples, None, applied
-    tested = open_data(
-        test,
+    alike = partial(
+        open_data,
         encoding=samples.encoding,
         classes=samples.classes,
         scratch=scratch.folder,
         in_memory=scratch.in_memory,
         progress=listener.reading,
     )
+    auxiliary = None
+    if sources.auxiliary is not None:
+        auxiliary = alike(sources.auxiliary, labelled=False)
+        for sentence in auxiliary.notes:
+            listener.note(f"auxiliary data: {sentence}")
+    if test is None:
+        return Read(samples, None, auxiliary, applied)
+    tested = alike(test)
     for sentence in tested.notes:
         listener.note(f"test data: {sentence}")
     if not (tested.labels >= 0).any():
@@ -382,13 +455,13 @@ def read(
             f"The test data in {tested.source} hold no label.",
             "Label them, or leave out --test.",
         )
-    return samples, tested, applied
+    return Read(samples, tested, auxiliary, applied)
 
 
 # ---------------------------------------------------------------------- the folder
 def new_folder(settings: FitSettings, out: str | Path | None, *, overwrite: bool) -> RunFolder:
     """Make the run folder, unless there is nothing to read."""
-    for path in (settings.data, settings.test):
+    for path in (settings.data, settings.test, settings.auxiliary):
         if path is not None and find_cifar(as_path(path)) is None:  # a file in an archive is none
             existing(Path(path))
     return (

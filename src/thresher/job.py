@@ -32,9 +32,11 @@ from thresher.distributed import process_number, processes, shares, summed
 from thresher.errors import ParameterError
 from thresher.evidence import keep_evidence
 from thresher.history import TRACE
+from thresher.keyed_random import keyed_seed
 from thresher.memory import peak_mib
 from thresher.model_card import Excluded, model_card
 from thresher.models import Preparation, build_model, default_model
+from thresher.models.last_layer import last_layer
 from thresher.noise import make_method
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Method, Plan
@@ -46,9 +48,10 @@ from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation, default_augmentation
 from thresher.training.checkpoint import Saver
 from thresher.training.drawn_batches import DrawnBatches, draw_batches
-from thresher.training.features import last_layer, last_layer_inputs
+from thresher.training.features import last_layer_inputs
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import as_tensor, predict_probabilities
+from thresher.training.stream import Stream
 from thresher.training.tracking import Tracking
 from thresher.whole_file import whole_file
 
@@ -127,6 +130,7 @@ class Job:
     listener: Listener
     audit: bool
     applied: Applied | None = None  # decisions of an earlier run's review
+    auxiliary: Samples | None = None  # further data, for methods that learn from them
 
     @classmethod
     def plan(
@@ -138,6 +142,7 @@ class Job:
         *,
         audit: bool,
         applied: Applied | None = None,
+        auxiliary: Samples | None = None,
     ) -> Job:
         """Resolve every setting that was left open, and build model, criterion and loop."""
         images = samples.kind == "images"
@@ -174,7 +179,7 @@ class Job:
             seed=settings.seed,
             networks=method.networks,
         )
-        if settings.features:
+        if settings.features or method.wants_features:
             last_layer(network, classes)  # refused now rather than after the training
         device = choose_device(settings.device)
         network.to(device)
@@ -199,6 +204,12 @@ class Job:
             preparation,
             Augmentation(words, settings.seed) if words else None,
         )
+        streams = {}
+        if auxiliary is not None:
+            views = Augmentation(words, keyed_seed(settings.seed, "auxiliary")) if words else None
+            streams["auxiliary"] = Stream(
+                as_tensor(auxiliary.inputs), preparation, views, settings.seed
+            )
         batches = None
         if settings.sampler != "shuffled":
             batches = draw_batches(
@@ -225,6 +236,7 @@ class Job:
                 precision=settings.precision,
             ),
             batches=batches,
+            streams=streams,
             device=device,
         )
         model = TrainedModel(
@@ -237,7 +249,18 @@ class Job:
             shape,
             settings.precision,
         )
-        return cls(settings, samples, tested, method, model, training, listener, audit, applied)
+        return cls(
+            settings,
+            samples,
+            tested,
+            method,
+            model,
+            training,
+            listener,
+            audit,
+            applied,
+            auxiliary,
+        )
 
     def described(self, folder: RunFolder) -> dict[str, Any]:
         """What run.toml holds: the resolved settings, and what they were resolved for."""
@@ -247,6 +270,9 @@ class Job:
                 "thresher": thresher.__version__,
                 "fingerprint": self.samples.fingerprint,
                 "test_fingerprint": None if self.tested is None else self.tested.fingerprint,
+                "auxiliary_fingerprint": None
+                if self.auxiliary is None
+                else self.auxiliary.fingerprint,
                 "n": len(self.samples),
                 "classes": list(self.samples.classes),
                 "audit": self.audit,

@@ -25,7 +25,7 @@ __all__ = ["PATHS", "FitSettings"]
 WHOLE = ("epochs", "limit", "longest_side", "batch_size", "accumulate")
 PRECISIONS = ("fp32", "bf16")
 TRACKERS = ("tensorboard", "mlflow", "wandb")
-PATHS = ("data", "labels", "decisions", "test")  # written relative to the run folder
+PATHS = ("data", "labels", "decisions", "test", "auxiliary")  # written relative to the run folder
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class FitSettings:
         decisions: A run whose reviewed labels are used: changed, trusted, left out.
         group: Column whose groups are never split between training and held-out rows.
         test: Path of test data, read as the training data were.
+        auxiliary: Path of further data of none of the classes, read as the training data were and
+            without labels, for methods that learn from them.
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
             at most, without test data or where the method needs them, else none.
         method: A name of `thresher methods`.
@@ -78,6 +80,7 @@ class FitSettings:
     decisions: str | None = None
     group: str | None = None
     test: str | None = None
+    auxiliary: str | None = None
     validation: float | None = None
     method: str = "auto"
     noise_rate: float | None = None

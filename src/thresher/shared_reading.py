@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from thresher.data import Samples
 from thresher.decided import Applied
@@ -21,7 +22,30 @@ from thresher.run_folder import RunFolder
 
 __all__ = ["Read", "Scratch", "read_in_turns", "scratch_folder"]
 
-Read = tuple[Samples, Samples | None, Applied | None]  # training data, test data, decisions
+
+class Read(NamedTuple):
+    """What a run has read.
+
+    Attributes:
+        samples: The training data.
+        tested: Test data.
+        auxiliary: Further data without labels.
+        applied: What decisions of people came to.
+    """
+
+    samples: Samples
+    tested: Samples | None
+    auxiliary: Samples | None
+    applied: Applied | None
+
+    def fingerprints(self) -> tuple[str, str | None, str | None]:
+        """Of training, test and further data."""
+        tested, auxiliary = self.tested, self.auxiliary
+        return (
+            self.samples.fingerprint,
+            None if tested is None else tested.fingerprint,
+            None if auxiliary is None else auxiliary.fingerprint,
+        )
 
 
 @dataclass(frozen=True)
@@ -80,8 +104,7 @@ def read_in_turns(read: Callable[[], Read], scratch: Scratch, together: Together
         RunError: the processes have read different data.
     """
     found = together.in_turns(0 if scratch.makes else 1, 2 if together.count > 1 else 1, read)
-    samples, tested, _ = found
-    prints = [samples.fingerprint, None if tested is None else tested.fingerprint]
+    prints = found.fingerprints()
     for number, other in enumerate(together.exchange(prints)):
         if other != prints:
             raise RunError(

@@ -483,6 +483,9 @@ def test_outliers_lose_their_suggestion(digits):
     assert table.loc[outliers, ["suggested_label", "p_suggested"]].isna().all(axis=None)
     assert (table.loc[outliers, "reason"] == "outlier").all()
     assert table.loc[~outliers, "suggested_label"].notna().all()
+    flagged = outliers & table["is_label_issue"]
+    assert flagged.sum() >= 20
+    assert flagged.equals(table["verdict"] == "out-of-distribution")
 
 
 def test_near_duplicates_with_another_label_are_named(digits):

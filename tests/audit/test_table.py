@@ -278,22 +278,29 @@ def test_cleanlab_learns_from_what_the_file_does_not_flag(simulate, tmp_path, wh
 
 
 def test_features_add_columns_at_the_end(record):
-    """Two for outliers, two more for near-duplicates; null where there is nothing to say."""
+    """Three for outliers, two more for near-duplicates; null where there is nothing to say."""
     score = np.full(300, 0.75, dtype=np.float32)
     score[0] = np.nan
     sets = np.full(300, -1, dtype=np.int32)
     sets[[7, 9]] = 0
-    for known, width in ((None, 2), (sets, 4)):
+    for known, width in ((None, 3), (sets, 5)):
         issues = FeatureIssues(score, np.arange(300) == 5, known)
         table = build_table(record, judge(record, issues=issues), sample_ids=np.arange(300))
         assert [
             ("outlier_score", pa.float32()),
             ("is_outlier_issue", pa.bool_()),
+            ("verdict", pa.string()),
             ("near_duplicate_set", pa.int32()),
             ("is_near_duplicate_issue", pa.bool_()),
         ][:width] == [(each.name, each.type) for each in table.schema][18:]
     assert [None, 0.75] == table["outlier_score"].to_pylist()[:2]
     assert [5] == np.flatnonzero(table["is_outlier_issue"].to_numpy()).tolist()
+    flagged = table["is_label_issue"].to_numpy()
+    outlier = np.arange(300) == 5
+    expected = np.where(flagged, np.where(outlier, "out-of-distribution", "mislabelled"), "clean")
+    judged = judge(record).judged
+    assert expected[judged].tolist() == table["verdict"].filter(pa.array(judged)).to_pylist()
+    assert table["verdict"].null_count == (~judged).sum()
     assert [0, None, 0] == table["near_duplicate_set"].to_pylist()[7:10]
     assert [True, False, True] == table["is_near_duplicate_issue"].to_pylist()[7:10]
     assert table_facts(table)["schema"] == 1

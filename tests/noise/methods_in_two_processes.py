@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 
 from thresher.models import Networks
-from thresher.noise import Batch, make_method
-from thresher.noise.criterion import no_stream
+from thresher.noise import Batch, Drawn, make_method
 from thresher.training.snapshots import Snapshots
 
 SAMPLES, WIDTH, CLASSES, EPOCHS = 48, 5, 3, 8
@@ -25,6 +24,7 @@ def train(name, shares):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(SAMPLES, WIDTH, generator=generator)
     y = torch.randint(CLASSES, (SAMPLES,), generator=generator)
+    foreign = 3 * torch.randn(SAMPLES, WIDTH, generator=generator)
     method = make_method(name)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -39,7 +39,9 @@ def train(name, shares):
             sums = totals = 0
             for share in shares:
                 index = share(batch)
-                parts = criterion.step(model, Batch(index, x[index], y[index]), no_stream)
+                drawn = Drawn(index, foreign[index])  # a row of the stream beside every sample
+                batch_here = Batch(index, x[index], y[index])
+                parts = criterion.step(model, batch_here, lambda _, drawn=drawn: drawn)
                 sums, totals = sums + parts.sums, totals + parts.totals
             optimizer.zero_grad()
             (sums / totals.clamp(min=1)).sum().backward()

@@ -8,7 +8,7 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.models import Networks
-from thresher.noise import METHODS, Batch, Change, Method, make_method
+from thresher.noise import METHODS, Batch, Change, Drawn, Method, make_method
 from thresher.noise.criterion import no_stream
 from thresher.training.snapshots import Snapshots
 
@@ -28,11 +28,20 @@ def data(seed=0):
     return torch.randn(N, D, generator=generator), torch.randint(K, (N,), generator=generator)
 
 
+def draw(name):
+    """Five foreign rows; their numbers are those of a stream, not of the data."""
+    assert name == "auxiliary"
+    generator = torch.Generator().manual_seed(7)
+    apart = 3 * torch.eye(1, D)  # where the network can be of two minds without harm to the rest
+    return Drawn(torch.arange(5) * 1000, apart + torch.randn(5, D, generator=generator) / 4)
+
+
 def loss_of(criterion, model, index, x, y):
-    """As a user's own loop calls it: on outputs, or for a method with passes of its own by step."""
-    if criterion.method.step is None:
+    """As a user's own loop calls it: on outputs, or where these are not enough by step."""
+    method = criterion.method
+    if method.step is None and not method.streams():
         return criterion(index, model(x), y)
-    return criterion.step(model, Batch(index, x, y), no_stream).mean()
+    return criterion.step(model, Batch(index, x, y), draw if method.streams() else no_stream).mean()
 
 
 def train(method, *, epochs=EPOCHS, batch=16, labels=None, state=None, seed=0):
@@ -169,13 +178,24 @@ def test_an_infinite_loss_of_a_dropped_sample_does_not_spoil_the_step(name):
     held_out = torch.zeros(N, dtype=torch.bool)
     held_out[0] = True
     criterion = make_method(name).start(N, K, epochs=4, held_out=held_out)
-    shape = (16, K) if criterion.method.networks == 1 else (2, 16, K)
+    shape = (32, K) if criterion.method.networks == 1 else (2, 32, K)
     outputs = torch.zeros(shape)
     outputs[..., 0, 0] = 3e38
     outputs[..., 0, 1] = -3e38
     outputs.requires_grad_()
+
+    class Fixed(nn.Module):
+        """Answers the same, whatever its last layer says."""
+
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(D, K)
+
+        def forward(self, inputs):
+            return outputs[..., : len(inputs), :] + 0 * self.head(inputs)
+
     inputs, labels = torch.zeros(16, D), torch.ones(16, dtype=torch.int64)
-    assert torch.isfinite(loss_of(criterion, lambda _: outputs, torch.arange(16), inputs, labels))
+    assert torch.isfinite(loss_of(criterion, Fixed(), torch.arange(16), inputs, labels))
 
 
 def test_an_unknown_name_offers_the_nearest():
@@ -198,6 +218,23 @@ def test_a_noise_rate_for_a_method_without_one_is_refused():
         make_method("gce", noise_rate=0.2)
     takers = [name for name in METHODS if "noise_rate" in make_method(name).needs]
     assert refused.value.fix.endswith(f"choose one that does: {', '.join(takers)}.")
+
+
+@names
+def test_a_method_of_streams_says_what_is_missing_and_what_to_call(name):
+    """On the command line, in `fit` and in a loop of one's own; the others draw nothing."""
+    criterion = make_method(name).start(N, K, epochs=4)
+    model = network(criterion.method)
+    x, y = data()
+    if not criterion.method.streams():
+        criterion.step(model, Batch(torch.arange(N), x, y), no_stream)
+        return
+    with pytest.raises(ParameterError, match='the data stream "auxiliary"') as refused:
+        criterion.step(model, Batch(torch.arange(N), x, y), no_stream)
+    assert "--auxiliary FOLDER_OR_FILE" in refused.value.fix
+    with pytest.raises(ParameterError, match="cannot start from outputs") as refused:
+        criterion(torch.arange(N), model(x), y)
+    assert "criterion.step(model, Batch(index, inputs, labels), draw)" in refused.value.fix
 
 
 def test_a_method_with_passes_of_its_own_says_what_to_call():

@@ -23,6 +23,9 @@ ALONE = {
     "selective-backprop": [whole],
     "rho-loss": [whole],
     "mixup": [whole],
+    "taufe": [whole],
+    "oat": [whole],
+    "odnl": [whole],
 }
 
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from thresher.errors import ModelError
 from thresher.models import Networks, build_model
-from thresher.training.features import last_layer, last_layer_inputs
+from thresher.models.last_layer import last_layer
+from thresher.training.features import last_layer_inputs
 
 
 def scaled(batch):

@@ -18,6 +18,7 @@ from thresher.training.checkpoint import load_checkpoint, save_checkpoint
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
+from thresher.training.stream import Stream
 
 
 def training(method, settings=None, model=None):
@@ -26,7 +27,8 @@ def training(method, settings=None, model=None):
     criterion = method.start(N, K, epochs=settings.epochs, labels=y, seed=settings.seed)
     model = model or network(networks=criterion.method.networks)
     rows = Rows(x, y, torch.arange(N), prepare=lambda batch: batch)
-    return Training(model, criterion, rows, settings)
+    streams = {name: Stream(x[:30].flip(1), rows.prepare) for name in method.streams()}
+    return Training(model, criterion, rows, settings, streams=streams)
 
 
 @pytest.mark.parametrize("audit", [True, False])

@@ -9,6 +9,7 @@ from thresher.models import Preparation, build_model
 from thresher.noise import METHODS, Standard, make_method
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import predict_probabilities
+from thresher.training.stream import Stream
 
 BF16, FP32 = "bf16", "fp32"
 
@@ -30,7 +31,8 @@ def training(precision, *, method="standard", model="mlp", epochs=3, rows=600):
     criterion = rule.start(rows, 10, epochs=epochs, labels=labels)
     data = Rows(inputs, labels, torch.arange(rows), prepare)
     settings = Settings(epochs=epochs, batch_size=64, precision=precision)
-    return Training(network, criterion, data, settings)
+    streams = {name: Stream(inputs.flip(-1), prepare) for name in rule.streams()}
+    return Training(network, criterion, data, settings, streams=streams)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -12,7 +12,8 @@
     aum, confidence, variability, correctness   float32   diagnostics of the whole run
     forgetting, visits                          int32
     outlier_score      float32          mean cosine to the nearest samples, low = like no other
-    is_outlier_issue   bool             both only where features were kept
+    is_outlier_issue   bool
+    verdict            clean | mislabelled | out-of-distribution; these three only with features
     near_duplicate_set int32            number of the set of near-duplicates the sample is in
     is_near_duplicate_issue   bool      both only where features and inputs were compared
 
@@ -38,7 +39,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from thresher.audit.features import FeatureIssues
 from thresher.audit.reasons import REASONS
 from thresher.audit.record import Record
 from thresher.audit.scores import (
@@ -51,6 +51,7 @@ from thresher.audit.scores import (
 from thresher.audit.summary import summarise
 from thresher.audit.verdicts import Verdicts
 from thresher.errors import ParameterError, RunError
+from thresher.openset.partition import VERDICTS
 from thresher.whole_file import whole_file
 
 __all__ = [
@@ -114,7 +115,7 @@ def build_table(
     if texts is not None:
         columns["text"] = _strings("texts", texts, n)
     columns.update(_diagnostics(record))
-    columns.update(_feature_issues(verdicts.issues))
+    columns.update(_feature_issues(verdicts))
     facts = {
         "schema": SCHEMA_VERSION,
         "classes": list(record.classes),
@@ -210,13 +211,15 @@ def _diagnostics(record: Record) -> dict[str, pa.Array]:
     }
 
 
-def _feature_issues(issues: FeatureIssues | None) -> dict[str, pa.Array]:
+def _feature_issues(verdicts: Verdicts) -> dict[str, pa.Array]:
     """The columns that only features give, as far as they were looked for."""
-    if issues is None:
+    issues, partition = verdicts.issues, verdicts.partition()
+    if issues is None or partition is None:
         return {}
     columns = {
         "outlier_score": _floats(issues.outlier_score),
         "is_outlier_issue": pa.array(issues.is_outlier_issue),
+        "verdict": _names(partition, VERDICTS),
     }
     sets = issues.near_duplicate_set
     if sets is not None:

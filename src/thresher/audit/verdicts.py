@@ -129,6 +129,22 @@ class Verdicts:
     counts: ConfidentCounts
     issues: FeatureIssues | None = None
 
+    def partition(self) -> NDArray[np.int8] | None:
+        """Clean, mislabelled or out-of-distribution: what may be relabelled, and what never.
+
+        A flagged row is out of distribution where the features call it an outlier. Where the label
+        is believed it is clean, however unlike all others.
+
+        Returns:
+            (N,) int8, positions in `thresher.openset.VERDICTS`; -1 without a verdict. None where
+            there were no features.
+        """
+        if self.issues is None:
+            return None
+        found = np.where(self.issues.is_outlier_issue, 2, 1)
+        found = np.where(self.is_label_issue, found, 0)
+        return np.where(self.judged, found, -1).astype(np.int8)
+
 
 def judge(
     record: Record,

@@ -60,6 +60,13 @@ def fit(
         typer.Option(help="Column whose groups stay together when rows are held out."),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Test data, to report an accuracy on.")] = None,
+    auxiliary: Annotated[
+        str | None,
+        typer.Option(
+            help="Further data of none of the classes, for the methods that learn from them: "
+            "taufe, oat, odnl."
+        ),
+    ] = None,
     validation: Annotated[
         float | None,
         typer.Option(
@@ -172,6 +179,7 @@ def fit(
         "decisions": decisions,
         "group": group,
         "test": test,
+        "auxiliary": auxiliary,
         "validation": validation,
         "method": method,
         "model": model,
@@ -272,14 +280,15 @@ def resumed(
     narrator: Narrator,
 ) -> Any:
     """An interrupted run, with the settings it was started with."""
-    if set(given) - {"test"} or out is not None or config is not None:
+    if set(given) - {"test", "auxiliary"} or out is not None or config is not None:
         raise ParameterError(
             "--resume goes on with the settings of the run; other settings cannot be given.",
             f"Use thresher fit --resume {shlex.quote(str(run))} alone, or start a new run.",
         )
     from thresher.fitting import resume
 
-    return resume(run, data=data, test=given.get("test"), listener=narrator)
+    moved = {name: given.get(name) for name in ("test", "auxiliary")}
+    return resume(run, data=data, **moved, listener=narrator)
 
 
 def print_estimate(estimate: dict[str, Any], as_json: bool) -> None:

@@ -3,7 +3,8 @@
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
 ['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
-'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
+'oat', 'odnl', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard', \
+'taufe']
 """
 
 from __future__ import annotations
@@ -20,23 +21,38 @@ if TYPE_CHECKING:
     from thresher.noise.gce import GCE
     from thresher.noise.jocor import JoCoR
     from thresher.noise.label_smoothing import LabelSmoothing
-    from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+    from thresher.noise.method import (
+        Batch,
+        Change,
+        Decision,
+        Drawn,
+        Method,
+        Parts,
+        Plan,
+        Step,
+    )
     from thresher.noise.mixup import Mixup
     from thresher.noise.morph import MORPH
+    from thresher.noise.oat import OAT
+    from thresher.noise.odnl import ODNL
     from thresher.noise.prestopping import Prestopping
     from thresher.noise.rho_loss import Irreducible, RhoLoss
     from thresher.noise.sce import SCE
     from thresher.noise.selective_backprop import SelectiveBackprop
     from thresher.noise.selfie import SELFIE
     from thresher.noise.standard import Standard
+    from thresher.noise.taufe import TAUFE
 
 __all__ = [
     "ELR",
     "GCE",
     "METHODS",
     "MORPH",
+    "OAT",
+    "ODNL",
     "SCE",
     "SELFIE",
+    "TAUFE",
     "Auto",
     "Batch",
     "Bootstrap",
@@ -44,6 +60,7 @@ __all__ = [
     "CoTeaching",
     "Criterion",
     "Decision",
+    "Drawn",
     "Irreducible",
     "JoCoR",
     "LabelSmoothing",
@@ -76,6 +93,9 @@ METHODS = {
     "morph": "MORPH",
     "selective-backprop": "SelectiveBackprop",
     "rho-loss": "RhoLoss",
+    "taufe": "TAUFE",
+    "oat": "OAT",
+    "odnl": "ODNL",
 }
 
 _MODULES = {
@@ -90,13 +110,19 @@ _MODULES = {
     "LabelSmoothing": "label_smoothing",
     "MORPH": "morph",
     "Mixup": "mixup",
+    "OAT": "oat",
+    "ODNL": "odnl",
     "Prestopping": "prestopping",
     "RhoLoss": "rho_loss",
     "SCE": "sce",
     "SELFIE": "selfie",
     "SelectiveBackprop": "selective_backprop",
     "Standard": "standard",
-    **dict.fromkeys(("Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step"), "method"),
+    "TAUFE": "taufe",
+    **dict.fromkeys(
+        ("Batch", "Change", "Decision", "Drawn", "Method", "Parts", "Plan", "Step"),
+        "method",
+    ),
 }
 
 

@@ -26,15 +26,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thresher.distributed import gather_columns, processes
+from thresher.distributed import gather_columns, processes, summed
 from thresher.errors import ParameterError, RecordError
 from thresher.history import AUDIT, TRACE, Column, SampleHistory, missing_index
+from thresher.models.last_layer import features_seen, last_layer
 from thresher.noise.held_out import draw_held_out
-from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+from thresher.noise.method import (
+    OUT_OF_DISTRIBUTION,
+    Batch,
+    Change,
+    Decision,
+    Draw,
+    Drawn,
+    Method,
+    Parts,
+    Plan,
+    Step,
+)
 from thresher.noise.outputs import method_outputs
 from thresher.noise.row_numbers import RowNumbers, only_repeated
 
-__all__ = ["Criterion", "no_stream"]
+__all__ = ["Criterion", "missing_stream", "no_stream"]
 
 WINDOW_SKIP = 0.2  # the audit averages from this share of the epochs on
 
@@ -57,6 +69,7 @@ class Criterion:
         labels: Tensor | None,
         held_out: Tensor | None,
         trusted: Tensor | None,
+        out_of_distribution: Tensor | None,
         audit: bool,
         repeats: bool,
         device: torch.device | str,
@@ -81,6 +94,10 @@ class Criterion:
         self._any_trusted = False
         if trusted is not None:
             self._trust(trusted)
+        if out_of_distribution is not None:
+            self._check_marks("out_of_distribution", out_of_distribution)
+            self.history.declare(OUT_OF_DISTRIBUTION)
+            self.history[OUT_OF_DISTRIBUTION.name].copy_(out_of_distribution)
         if held_out is None and "held_out" in method.needs:
             held_out = draw_held_out(plan, labels, spared=trusted)
         if held_out is not None:
@@ -161,20 +178,44 @@ class Criterion:
                 f"{self.method.name} makes its own forward passes; it cannot start from outputs.",
                 "Call criterion.step(model, Batch(index, inputs, labels), no_stream).mean().",
             )
+        if self.method.streams():
+            raise ParameterError(
+                f"{self.method.name} learns from further data in every step; it cannot start from "
+                "outputs.",
+                "Call criterion.step(model, Batch(index, inputs, labels), draw).mean(), where draw "
+                "gives the Drawn rows of a thresher.training.stream.Stream.",
+            )
         self._check(index, labels)
         return self._flow(index, outputs, labels, features)
 
-    def step(self, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]) -> Parts:
+    def step(self, model: nn.Module, batch: Batch, draw: Draw) -> Parts:
         """Forward pass and loss of one batch: the only thing a loop has to know of a method.
 
         Where `start` was given the labels, those of the batch and its index are not checked again.
+
+        Args:
+            model: The network.
+            batch: Of this process.
+            draw: Gives the rows of a stream by its name; `no_stream` where there is none.
         """
         if not self._labels_checked:
             self._check(batch.index, batch.labels)
         self._factors = batch.factors
         if self.method.step is not None:
             return self.method.step(self, model, batch, draw)
-        return self._flow(batch.index, model(batch.inputs), batch.labels, sizes=batch.sizes)
+        drawn = [draw(name) for name in self.method.streams()]
+        inputs, stream = batch.inputs, None
+        if drawn:  # one pass: a second would meet other statistics of batch normalisation
+            inputs = torch.cat([inputs, *(each.inputs for each in drawn)])
+            stream = torch.cat([each.index for each in drawn])
+        features = None
+        if self.method.wants_features:
+            with features_seen(last_layer(model, self.plan.classes)) as seen:
+                outputs = model(inputs)
+            features = seen[-1]
+        else:
+            outputs = model(inputs)
+        return self._flow(batch.index, outputs, batch.labels, features, batch.sizes, stream)
 
     def _check(self, index: Tensor, labels: Tensor) -> None:
         self.history.check_labels(index, labels)
@@ -188,8 +229,9 @@ class Criterion:
         labels: Tensor,
         features: Tensor | None = None,
         sizes: Sequence[int] | None = None,
+        stream: Tensor | None = None,
     ) -> Parts:
-        step, losses = self.gather(index, outputs, labels, features, sizes)
+        step, losses = self.gather(index, outputs, labels, features, sizes, stream)
         if self.method.observe_first:
             self.observe(step)
         decision = self.decide(step)
@@ -205,12 +247,14 @@ class Criterion:
         labels: Tensor,
         features: Tensor | None = None,
         sizes: Sequence[int] | None = None,
+        stream: Tensor | None = None,
     ) -> tuple[Step, Tensor]:
         """Join a batch with those of the other processes, which must call it too.
 
         Args:
             index, outputs, labels, features: As `Criterion` takes them.
             sizes: Rows of every process in this step, where all of them know it: `Batch.sizes`.
+            stream: (S,) int64 rows of a stream, whose outputs are the last S.
 
         Returns:
             The step as a method sees it, and the loss of this process's rows against their given
@@ -241,6 +285,7 @@ class Criterion:
             features=features,
             epoch=self.epoch,
             first=first,
+            stream=stream,
         )
         return step, losses
 
@@ -297,8 +342,11 @@ class Criterion:
     def weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
         """Sum the losses of this process's rows, (J, B) with graph, as the method decided.
 
-        A trusted sample counts in full and with its given label, whatever the method decided.
+        A trusted sample counts in full and with its given label, whatever the method decided; one
+        that is known to be out of distribution is dropped where it was to get another label.
         """
+        if OUT_OF_DISTRIBUTION.name in self.history:
+            decision = unrelabelled(step, decision, ~self.method.may_relabel(step.index))
         if self._any_trusted:
             decision = trusting(step, decision, self.history["trusted"][step.index])
         if self.listener is not None and torch.is_grad_enabled():
@@ -329,6 +377,10 @@ class Criterion:
         if decision.divisor == "batch":
             count = len(step.labels) if step.eligible is None else int(step.eligible.sum())
             totals = torch.full_like(totals, count)
+        if decision.further is not None:
+            further = decision.further.expand(len(losses), -1)  # (J, S)
+            rows = summed(totals.new_tensor(float(further.shape[1])))  # of all processes
+            sums = sums + totals * further.sum(1) / rows.clamp(min=1)
         return Parts(sums, totals)
 
     # ------------------------------------------------------------------ an epoch
@@ -436,9 +488,35 @@ def trusting(step: Step, decision: Decision, trusted: Tensor) -> Decision:
     return replace(decision, targets=targets, weights=weights, penalty=penalty)
 
 
-def no_stream(name: str) -> Tensor:
+def unrelabelled(step: Step, decision: Decision, foreign: Tensor) -> Decision:
+    """Keep a method from relabelling what is of no class: dropped where its target is another.
+
+    Of targets that are shares of the classes the largest is the target.
+
+    Args:
+        step: The step.
+        decision: What the method answered.
+        foreign: (G,) bool.
+    """
+    targets = decision.targets
+    if targets is None:
+        return decision
+    learned = targets.argmax(-1) if targets.is_floating_point() else targets
+    weights = step.ones() if decision.weights is None else decision.weights
+    return replace(decision, weights=torch.where(foreign & (learned != step.labels), 0.0, weights))
+
+
+def no_stream(name: str) -> Drawn:
     """Refuse a further stream of data: what a loop without streams passes as `draw`."""
-    raise ParameterError(
-        f'The method asks for the data stream "{name}", and this loop has none.',
-        "Pass the stream's data to the loop.",
+    raise missing_stream("The method", name)
+
+
+def missing_stream(method: str, name: str) -> ParameterError:
+    """The error of a method that needs a stream of data and has none."""
+    return ParameterError(
+        f'{method} learns from the data stream "{name}" as well, and there is none.',
+        "Pass further data of none of the classes: --auxiliary FOLDER_OR_FILE, "
+        "thresher.fit(…, auxiliary=…), or Training(…, streams={"
+        f'"{name}": Stream(…)'
+        "}).",
     )

@@ -10,7 +10,7 @@ A method is a rule and its hyper-parameters. It overrides one to three of the fi
                   labels, and against the targets decided
     decide        once a step, after the forward pass       weights, targets, penalty
     end_epoch     once an epoch, when all is observed       phase, noise rate; a Change or nothing
-    streams       once a run                                names of further data it needs
+    streams       before every step                         names of further data it learns from
     step          instead of the first two                  the loss of the step (escape hatch)
 
 `begin` runs once before all of them and says what has to be remembered. The history is observed
@@ -25,7 +25,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,23 @@ from thresher.history import Column, SampleHistory
 if TYPE_CHECKING:
     from thresher.noise.criterion import Criterion
 
-__all__ = ["Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step", "given"]
+__all__ = [
+    "OUT_OF_DISTRIBUTION",
+    "Batch",
+    "Change",
+    "Decision",
+    "Draw",
+    "Drawn",
+    "Method",
+    "Parts",
+    "Plan",
+    "Step",
+    "given",
+]
+
+
+#: Samples that are never relabelled; declared where `Method.start` is given them.
+OUT_OF_DISTRIBUTION = Column("out_of_distribution", torch.bool)
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,23 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Rows of a further stream of data for one step of this process.
+
+    Args:
+        index: (S,) int64 numbers of the rows in the stream's own data.
+        inputs: (S, …) of the shape of the batch's; processes may have different S.
+    """
+
+    index: Tensor
+    inputs: Tensor
+
+
+#: Hands out the rows of a stream, by its name, for the step at hand.
+Draw: TypeAlias = Callable[[str], Drawn]
+
+
+@dataclass(frozen=True)
 class Step:
     """What a method may look at: J networks, k classes, B rows here of G in the global batch.
 
@@ -81,9 +114,10 @@ class Step:
     here: slice  # this process's rows in the global batch
     logits: Tensor  # (J, B, k) with graph
     rest: Tensor | None  # (J, P - B, …) outputs of further rows: second views, a second stream
-    features: Tensor | None
+    features: Tensor | None  # (P, d) with graph, what the last layer saw of logits and rest
     epoch: int  # from 0
     first: Tensor | None = None  # (G,) bool, False = came in this epoch before, to fill up a batch
+    stream: Tensor | None = None  # (S,) int64 rows of a stream, the last S of rest and features
 
     def ones(self) -> Tensor:
         """Weights that trust every sample, (G,)."""
@@ -95,6 +129,18 @@ class Step:
             return self.scores[0].softmax(1)
         return self.scores.softmax(2).mean(0)
 
+    def stream_logits(self) -> Tensor:
+        """Logits of the stream's rows of this process, (J, S, k) with graph."""
+        if self.stream is None or self.rest is None:
+            return self.logits[:, :0]
+        return self.rest[:, self.rest.shape[1] - len(self.stream) :]
+
+    def stream_features(self) -> Tensor:
+        """What the last layer saw of the stream's rows, (S, d) with graph, if it was asked for."""
+        assert self.features is not None
+        drawn = 0 if self.stream is None else len(self.stream)
+        return self.features[len(self.features) - drawn :]
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -105,12 +151,15 @@ class Decision:
         targets: (G,), (J, G) class indices or (J, G, k) shares; None = the given labels.
         penalty: (B,) or (J, B) further loss of this process's rows, with graph, never a mean.
         divisor: The step's loss is divided by the sum of the weights, or by the batch size.
+        further: (S,) or (J, S) losses of this process's rows of a stream, with graph. Their mean
+            over the rows of all processes is added to the step's loss.
     """
 
     weights: Tensor | None = None
     targets: Tensor | None = None
     penalty: Tensor | None = None
     divisor: Literal["weights", "batch"] = "weights"
+    further: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +214,9 @@ class Method:
     properties: ClassVar[str] = ""
     networks: ClassVar[int] = 1
     views: int = 1  # random views of a sample in each step: the second one's outputs are Step.rest
+    wants_features: bool = (
+        False  # the network ends in a linear layer, whose inputs are Step.features
+    )
     observe_first: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
@@ -192,14 +244,16 @@ class Method:
         """Move the phase, estimate the noise rate, ask for a change of the network."""
         return None
 
-    def streams(self) -> dict[str, Tensor]:
-        """Further data that the loop draws from."""
-        return {}
+    def streams(self) -> tuple[str, ...]:
+        """Names of further data whose rows pass the network behind those of the batch.
+
+        They have no labels, are not remembered, and nothing but `Decision.further` learns from
+        them.
+        """
+        return ()
 
     #: The escape hatch: ``step(criterion, model, batch, draw) -> Parts``. None uses the moments.
-    step: ClassVar[
-        Callable[[Method, Criterion, nn.Module, Batch, Callable[[str], Tensor]], Parts] | None
-    ] = None
+    step: ClassVar[Callable[[Method, Criterion, nn.Module, Batch, Draw], Parts] | None] = None
 
     # ---- starting
     def start(
@@ -212,6 +266,7 @@ class Method:
         held_out: Tensor | None = None,
         releases: bool | None = None,
         trusted: Tensor | None = None,
+        out_of_distribution: Tensor | None = None,
         audit: bool = True,
         repeats: bool = False,
         seed: int = 0,
@@ -231,6 +286,9 @@ class Method:
                 for. None: if it drew them itself, for those that a user names are a user's own.
             trusted: (N,) bool, rows whose label a person has seen to: they count in full and with
                 that label, whatever the method thinks of them.
+            out_of_distribution: (N,) bool, samples of none of the classes, as far as is known: they
+                are never learned from with another label than the given one. More may be marked
+                later, in the history's column of that name.
             audit: Record what the label audit reads.
             repeats: Samples may come more than once an epoch, and count each time (a sampler that
                 draws with replacement). False refuses what no epoch can hold; rows that samplers
@@ -248,10 +306,17 @@ class Method:
             labels=labels,
             held_out=held_out,
             trusted=trusted,
+            out_of_distribution=out_of_distribution,
             audit=audit,
             repeats=repeats,
             device=device,
         )
+
+    def may_relabel(self, index: Tensor) -> Tensor:
+        """Samples that are not known to be out of distribution, (G,) bool."""
+        if OUT_OF_DISTRIBUTION.name not in self.history:
+            return torch.ones_like(index, dtype=torch.bool)
+        return ~self.history[OUT_OF_DISTRIBUTION.name][index]
 
     def rounds(self) -> int:
         """Trainings from a fresh network within the run; the learning-rate schedule spans one."""

@@ -9,8 +9,6 @@ alone, and what it asks for is contradicted by its many partners.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,7 +18,7 @@ from thresher.errors import ParameterError
 from thresher.keyed_random import keyed_seed
 from thresher.models.logits import logits_of
 from thresher.noise.criterion import Criterion
-from thresher.noise.method import Batch, Decision, Method, Parts
+from thresher.noise.method import Batch, Decision, Draw, Method, Parts
 from thresher.ranges import check_positive
 
 __all__ = ["Mixup", "draw_partners"]
@@ -75,9 +73,7 @@ class Mixup(Method):
         check_positive("alpha", alpha)
         self.alpha = alpha
 
-    def step(
-        self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]
-    ) -> Parts:
+    def step(self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Draw) -> Parts:
         """Look at the samples as they are, and learn from their mixtures."""
         if not batch.inputs.is_floating_point():
             raise ParameterError(

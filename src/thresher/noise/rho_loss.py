@@ -14,7 +14,7 @@ samples, which give the IL of the other half, and then the one that learns by th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +26,7 @@ from thresher.history import Column
 from thresher.keyed_random import keyed_seed, keyed_uniform
 from thresher.noise.chosen_rows import learn_from_chosen
 from thresher.noise.criterion import Criterion
-from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+from thresher.noise.method import Batch, Change, Decision, Draw, Method, Parts, Plan, Step
 from thresher.ranges import check_positive
 
 __all__ = ["Irreducible", "RhoLoss", "kept_of", "largest_reducible", "one_half"]
@@ -199,9 +199,7 @@ class RhoLoss(Method):
         """0 and 1 learn from a half of the samples, 2 from what is chosen."""
         return min(2, epoch // self.round_epochs) if self.round_epochs else 2
 
-    def step(
-        self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]
-    ) -> Parts:
+    def step(self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Draw) -> Parts:
         """Learn from one half and look at the other; in the end from what is chosen."""
         if self.irreducible is not None:
             self.check_labels(batch)

@@ -13,7 +13,7 @@ a loss ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -24,7 +24,7 @@ from thresher.history import Column
 from thresher.keyed_random import keyed_seed, keyed_uniform
 from thresher.noise.chosen_rows import learn_from_chosen
 from thresher.noise.criterion import Criterion
-from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+from thresher.noise.method import Batch, Change, Decision, Draw, Method, Parts, Plan, Step
 from thresher.ranges import check_positive
 
 __all__ = ["SelectiveBackprop", "draw_by_rank", "keep_probability", "rank_weights"]
@@ -154,9 +154,7 @@ class SelectiveBackprop(Method):
             return False
         return not self.interrupt or (self.batches + 1) % self.interrupt != 0
 
-    def step(
-        self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Callable[[str], Tensor]
-    ) -> Parts:
+    def step(self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Draw) -> Parts:
         """All of a batch outside of the chosen epochs and in between; else what is drawn."""
         chooses = self.chooses(criterion.epoch)
         if torch.is_grad_enabled():

@@ -146,6 +146,7 @@ class SELFIE(Method):
                 return Decision()
             return Decision(targets=torch.where(before >= 0, before, step.labels))
         certain, label = self.settled(step.index)
+        certain &= self.may_relabel(step.index)
         refurbished[step.index] = torch.where(certain, label, before).to(refurbished.dtype)
         if self.reuse:
             label = torch.where(certain, label, before)

@@ -28,7 +28,8 @@ class AttachedCriterion:
 
     Raises:
         ParameterError: the method begins anew with a fresh network, which a trainer's schedule
-            does not; or it makes forward passes of its own, or wants further views of a sample.
+            does not; or it makes forward passes of its own, or wants further views of a sample or
+            further data.
     """
 
     def __init__(self, criterion: Criterion) -> None:
@@ -38,7 +39,8 @@ class AttachedCriterion:
                 "learning rate does not.",
                 "Leave restarts out, or train in a loop of your own.",
             )
-        if criterion.method.step is not None or criterion.method.views > 1:
+        method = criterion.method
+        if method.step is not None or method.views > 1 or method.streams():
             raise ParameterError(
                 f"{criterion.method.name} needs more than the outputs of a batch, and the trainer "
                 "makes the forward pass.",

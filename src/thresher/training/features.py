@@ -15,34 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from thresher.errors import ModelError
-from thresher.models import Networks
+from thresher.models.last_layer import features_seen, last_layer
 from thresher.models.precision import Precision, in_precision
 
-__all__ = ["last_layer", "last_layer_inputs"]
+__all__ = ["last_layer_inputs"]
 
 BLOCK = 1024
-
-
-def last_layer(model: nn.Module, classes: int) -> nn.Linear:
-    """The linear layer that gives the logits; of several networks, the first one's.
-
-    Args:
-        model: A network.
-        classes: Number of classes k.
-
-    Raises:
-        ModelError: there is none with k outputs.
-    """
-    network = model.members[0] if isinstance(model, Networks) else model
-    layers = [each for each in network.modules() if isinstance(each, nn.Linear)]
-    if not layers or layers[-1].out_features != classes:
-        raise ModelError(
-            f"The network does not end in a linear layer of {classes} outputs, whose inputs would "
-            "be the features.",
-            "Train without --features, or let the network end in torch.nn.Linear.",
-        )
-    return layers[-1]
 
 
 @torch.no_grad()
@@ -79,15 +57,10 @@ def last_layer_inputs(
     layer = last_layer(model, classes)
     kept = np.empty((len(inputs), layer.in_features), dtype=np.float16)
     most = float(np.finfo(np.float16).max)
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    try:
+    with features_seen(layer) as seen:
         for first in range(0, len(inputs), BLOCK):
             seen.clear()
             batch = inputs[first : first + BLOCK]
             network(prepare(batch.to(device)))
-            rows = seen[0].float().flatten(1).clamp(-most, most)
-            kept[first : first + BLOCK] = rows.cpu().numpy()
-    finally:
-        hook.remove()
+            kept[first : first + BLOCK] = seen[0].clamp(-most, most).cpu().numpy()
     return kept

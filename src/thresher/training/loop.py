@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Protocol, runtime_checkable
@@ -30,13 +30,14 @@ from thresher.errors import ModelError, ParameterError
 from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
 from thresher.models.precision import Precision, in_precision
-from thresher.noise.criterion import Criterion, no_stream
-from thresher.noise.method import Batch, Change
+from thresher.noise.criterion import Criterion, missing_stream, no_stream
+from thresher.noise.method import Batch, Change, Draw, Drawn
 from thresher.sampling.shuffled import ShuffledBatches
 from thresher.training.accumulation import Accumulation
 from thresher.training.drift import STEPS, refuse_drift
 from thresher.training.schedule import learning_rate
 from thresher.training.snapshots import Snapshots
+from thresher.training.stream import Stream
 
 __all__ = ["Batches", "Epoch", "Rows", "Settings", "Stateful", "Training"]
 
@@ -180,10 +181,12 @@ class Training:
         settings: How to train.
         optimizer: Default: `Settings.optimizer`.
         batches: Which rows come next. Default: every row once an epoch, shuffled.
+        streams: Further data by name, of which every step draws as many rows as its batch has.
         device: "cpu", "cuda", …
 
     Raises:
-        ParameterError: the method compares views of a sample, and the data have no augmentation.
+        ParameterError: the method compares views of a sample, and the data have no augmentation; or
+            it learns from a stream that is not there.
 
     Attributes:
         position: Where the training is: ``epoch``; ``step`` since the schedule (re)started, and its
@@ -201,8 +204,13 @@ class Training:
         *,
         optimizer: Optimizer | None = None,
         batches: Batches | None = None,
+        streams: Mapping[str, Stream] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        self.streams = dict(streams or {})
+        for name in criterion.method.streams():
+            if name not in self.streams:
+                raise missing_stream(criterion.method.name, name)
         if criterion.method.views > 1 and rows.augment is None:
             raise ParameterError(
                 f"{criterion.method.name} compares {criterion.method.views} random views of each "
@@ -364,7 +372,9 @@ class Training:
         loss = totals = torch.zeros(0)
         for number, index in enumerate(window):
             # no name keeps the batch: its memory is free for gradients when backward is through
-            parts = self.criterion.step(self.forward, self._own_part(index, epoch), no_stream)
+            batch = self.position["batches"] + number
+            draw = self._drawing(len(index), epoch, batch) if self.streams else no_stream
+            parts = self.criterion.step(self.forward, self._own_part(index, epoch), draw)
             self.accumulation.backward(parts)
             totals = totals + parts.totals if number else parts.totals
             loss = loss + parts.sums.detach() if number else parts.sums.detach()
@@ -394,6 +404,17 @@ class Training:
         sizes = [part.stop - part.start for part in parts]
         factors = None if factors is None else factors[own].to(self.device)
         return replace(batch, sizes=sizes, factors=factors)
+
+    def _drawing(self, rows: int, epoch: int, batch: int) -> Draw:
+        """What hands out this process's rows of a stream, as many of all as the batch has."""
+        own = shares(rows, processes())[process_number()]
+
+        def draw(name: str) -> Drawn:
+            if name not in self.streams:
+                return no_stream(name)
+            return self.streams[name].draw(rows, epoch, batch, part=own, device=self.device)
+
+        return draw
 
     def _refuse_drift(self, history: SampleHistory | None) -> None:
         at = self._parameters[0]
