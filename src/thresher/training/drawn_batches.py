@@ -126,7 +126,7 @@ class DrawnBatches:
             yield batch if self._everything else self._rows[batch]
 
     def length(self) -> int:
-        """Batches of the epoch that runs: fewer than those of all rows, if a plan leaves some out."""
+        """Batches of the epoch that runs: fewer than all, if a plan leaves rows out."""
         return self._of_epoch
 
     def steps(self, epochs: int, accumulate: int = 1) -> int:

@@ -277,7 +277,8 @@ class Training:
         epoch, batches = self.position["epoch"], self.position["batches"]
         if not batches:
             return f"epoch {epoch} of {self.settings.epochs}"
-        return f"batch {batches} of {self.batches.length()} in epoch {epoch + 1} of {self.settings.epochs}"
+        of_epoch = f"batch {batches} of {self.batches.length()}"
+        return f"{of_epoch} in epoch {epoch + 1} of {self.settings.epochs}"
 
     def rest(self) -> None:
         """Between two steps, or when what the epoch came to is kept: it may be saved or stopped.
