@@ -48,6 +48,8 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "ranges",
             "mixture",
             "noise_rate",
+            "prediction_deviation",
+            "transition",
             "keyed_random",
             "stratified",
             "data",

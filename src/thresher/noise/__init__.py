@@ -2,8 +2,9 @@
 
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
-['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
-'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
+['active-bias', 'active-passive', 'auto', 'backward', 'bootstrap', 'co-teaching', \
+'co-teaching-plus', 'decoupling', 'elr', 'forward', 'gce', 'jocor', 'label-smoothing', 'mae', \
+'mixup', 'morph', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
 """
 
 from __future__ import annotations
@@ -12,14 +13,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thresher.noise.active_bias import ActiveBias
+    from thresher.noise.active_passive import ActivePassive
     from thresher.noise.auto import Auto
+    from thresher.noise.backward import Backward
     from thresher.noise.bootstrap import Bootstrap
     from thresher.noise.co_teaching import CoTeaching
+    from thresher.noise.co_teaching_plus import CoTeachingPlus
     from thresher.noise.criterion import Criterion
+    from thresher.noise.decoupling import Decoupling
     from thresher.noise.elr import ELR
+    from thresher.noise.forward import Forward
     from thresher.noise.gce import GCE
     from thresher.noise.jocor import JoCoR
     from thresher.noise.label_smoothing import LabelSmoothing
+    from thresher.noise.mae import MAE
     from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
     from thresher.noise.mixup import Mixup
     from thresher.noise.morph import MORPH
@@ -33,17 +41,24 @@ if TYPE_CHECKING:
 __all__ = [
     "ELR",
     "GCE",
+    "MAE",
     "METHODS",
     "MORPH",
     "SCE",
     "SELFIE",
+    "ActiveBias",
+    "ActivePassive",
     "Auto",
+    "Backward",
     "Batch",
     "Bootstrap",
     "Change",
     "CoTeaching",
+    "CoTeachingPlus",
     "Criterion",
     "Decision",
+    "Decoupling",
+    "Forward",
     "Irreducible",
     "JoCoR",
     "LabelSmoothing",
@@ -66,10 +81,17 @@ METHODS = {
     "label-smoothing": "LabelSmoothing",
     "bootstrap": "Bootstrap",
     "mixup": "Mixup",
+    "mae": "MAE",
     "gce": "GCE",
     "sce": "SCE",
+    "active-passive": "ActivePassive",
     "elr": "ELR",
+    "forward": "Forward",
+    "backward": "Backward",
+    "active-bias": "ActiveBias",
+    "decoupling": "Decoupling",
     "co-teaching": "CoTeaching",
+    "co-teaching-plus": "CoTeachingPlus",
     "jocor": "JoCoR",
     "selfie": "SELFIE",
     "prestopping": "Prestopping",
@@ -79,15 +101,22 @@ METHODS = {
 }
 
 _MODULES = {
+    "ActiveBias": "active_bias",
+    "ActivePassive": "active_passive",
     "Auto": "auto",
+    "Backward": "backward",
     "Bootstrap": "bootstrap",
     "CoTeaching": "co_teaching",
+    "CoTeachingPlus": "co_teaching_plus",
     "Criterion": "criterion",
+    "Decoupling": "decoupling",
     "ELR": "elr",
+    "Forward": "forward",
     "GCE": "gce",
     "Irreducible": "rho_loss",
     "JoCoR": "jocor",
     "LabelSmoothing": "label_smoothing",
+    "MAE": "mae",
     "MORPH": "morph",
     "Mixup": "mixup",
     "Prestopping": "prestopping",
