@@ -146,10 +146,10 @@ def train_by_steps(
     chosen = watch_choice(criterion)
     snapshots = Snapshots(net, optimizer, criterion)
     generator = torch.Generator().manual_seed(seed)
-    length = epochs // method.rounds()
+    begun, length = 0, epochs // method.rounds()
     accuracies = []
     for epoch in range(stop or epochs):
-        place = epoch % length
+        place = epoch - begun
         decays = (place >= length // 2) + (place >= length * 3 // 4)
         for group in optimizer.param_groups:
             group["lr"] = toy.LEARNING_RATE * toy.DECAY**decays
@@ -158,7 +158,11 @@ def train_by_steps(
             batch = Batch(index, inputs[index], labels[index])
             criterion.step(net, batch, no_stream).mean().backward()
             optimizer.step()
-        snapshots.apply(criterion.end_epoch())
+        change = criterion.end_epoch()
+        snapshots.apply(change)
+        if change is not None and change.reset:  # the schedule spans what is left, as in our loop
+            begun = epoch + 1
+            length = (epochs - begun) // max(1, method.rounds() - snapshots.resets)
         accuracies.append(toy_accuracy(net, data))
         if watch is not None:
             watch(criterion, epoch + 1)

@@ -46,7 +46,9 @@ class Backward(LossCorrection):
             inverse. None estimates it when the warm-up ends, by anchors, as `forward` does; as much
             of the identity is mixed in as an inverse needs.
         warmup: Epochs of standard training before that, > 0. Default 20, or a quarter of a shorter
-            run; Patrini et al. (2017) train to the end, and then anew.
+            run; Patrini et al. (2017) train to the end.
+        anew: Train a fresh network once T is estimated, in the epochs that are left. Default True
+            (the same): labels that the warm-up has memorised stay memorised.
 
     Raises:
         ParameterError: no transition matrix of the classes, or one without an inverse; a warm-up
@@ -64,8 +66,10 @@ class Backward(LossCorrection):
     source = "Patrini et al., CVPR 2017"
     properties = "+++---"
 
-    def __init__(self, transition: ArrayLike | None = None, *, warmup: int | None = None) -> None:
-        super().__init__(transition, warmup=warmup)
+    def __init__(
+        self, transition: ArrayLike | None = None, *, warmup: int | None = None, anew: bool = True
+    ) -> None:
+        super().__init__(transition, warmup=warmup, anew=anew)
         if self._matrix is not None:
             inverse_transition(self._matrix)  # refused now, rather than in the first step
 

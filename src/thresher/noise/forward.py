@@ -48,7 +48,9 @@ class Forward(LossCorrection):
             estimates it when the warm-up ends, by anchors: row a is what is predicted of a sample
             as good as certain of class a, the one at the 97th percentile of p(a).
         warmup: Epochs of standard training before that, > 0. Default 20, or a quarter of a shorter
-            run; Patrini et al. (2017) train to the end, and then anew.
+            run; Patrini et al. (2017) train to the end.
+        anew: Train a fresh network once T is estimated, in the epochs that are left. Default True
+            (the same): labels that the warm-up has memorised stay memorised.
 
     Raises:
         ParameterError: no transition matrix of the classes, a warm-up out of range or without use.
@@ -57,9 +59,8 @@ class Forward(LossCorrection):
     samples of ten classes). Hurts when: T is far off, because wrong labels are memorised within the
     warm-up, classes have few samples, or labels are wrong depending on the sample.
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: a
-    Loss Correction Approach, CVPR 2017. Deviations: T is estimated within the run, from
-    training-mode predictions, and training goes on from there; anchors of rare classes lie among
-    their own samples.
+    Loss Correction Approach, CVPR 2017. Deviations: T is estimated within the run, from the mean
+    training-mode predictions of the warm-up; see `thresher.transition` for the anchors.
     """
 
     name = "forward"

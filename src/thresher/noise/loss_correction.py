@@ -1,7 +1,10 @@
 """Loss correction: what forward and backward share, a transition matrix given or estimated.
 
-The estimate is read off what was predicted in the last epoch of a warm-up with the cross-entropy:
-such a network comes to predict the *given* labels (`thresher.transition.anchor_transition`).
+The estimate is read off the mean predictions of a warm-up with the cross-entropy: such a network
+comes to predict the *given* labels (`thresher.transition.anchor_transition`). It also memorises
+some of them, which no correction undoes, so that training begins anew once T is known.
+
+    warm-up, cross-entropy → mean predictions → T → a fresh network, corrected loss
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ __all__ = ["LossCorrection"]
 
 WARMUP = 20
 
-#: The last predicted probabilities of every sample.
+#: Predicted probabilities of every sample, summed over the epochs of the warm-up. Their mean is
+#: less sure of memorised labels than the last prediction.
 PREDICTED = Column("predicted", width="classes")
 
 
@@ -35,12 +39,15 @@ class LossCorrection(Method):
     Args:
         transition: T (k, k), T[a, b] = P(given label b | true class a), or None.
         warmup: Epochs of standard training before T is estimated, or None.
+        anew: Whether a fresh network is trained once T is estimated.
     """
 
     family = "loss correction"
     state: ClassVar[tuple[str, ...]] = ("transition",)
 
-    def __init__(self, transition: ArrayLike | None = None, *, warmup: int | None = None) -> None:
+    def __init__(
+        self, transition: ArrayLike | None = None, *, warmup: int | None = None, anew: bool = True
+    ) -> None:
         check_positive("warmup", warmup)
         if transition is not None and warmup is not None:
             raise ParameterError(
@@ -48,6 +55,7 @@ class LossCorrection(Method):
                 "Leave one of them out.",
             )
         self.warmup = warmup
+        self.anew = anew and transition is None
         self._matrix = None if transition is None else check_transition(transition)
         self._prepared: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
@@ -60,6 +68,10 @@ class LossCorrection(Method):
     def transition(self, rows: ArrayLike | None) -> None:
         self._matrix = None if rows is None else check_transition(rows)
         self._prepared = {}
+
+    def rounds(self) -> int:
+        """One training, or the warm-up and one."""
+        return 2 if self.anew else 1
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
         """What T is estimated from, when it is not given."""
@@ -92,21 +104,26 @@ class LossCorrection(Method):
         return self.corrected_loss(logits, targets, self.prepared(logits))
 
     def decide(self, step: Step) -> Decision:
-        """Every sample counts; in the warm-up, remember what is predicted of it."""
+        """Every sample counts; in the warm-up, add up what is predicted of it."""
         if self._matrix is None and torch.is_grad_enabled():
-            self.history["predicted"][step.index] = step.probabilities()
+            index, predicted = step.index, step.probabilities()
+            if step.first is not None:
+                index, predicted = index[step.first], predicted[step.first]
+            self.history["predicted"].index_add_(0, index, predicted)
         return Decision()
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
-        """Estimate T when the warm-up ends."""
-        if self._matrix is None and self.history.epoch + 1 >= self.warmup_epochs:
-            self.transition = self.estimate()
-        return None
+        """Estimate T when the warm-up ends, and begin anew."""
+        if self._matrix is not None or self.history.epoch + 1 < self.warmup_epochs:
+            return None
+        self.transition = self.estimate()
+        return Change(reset=("",)) if self.anew else None
 
     def estimate(self) -> NDArray[Any]:
         """T by anchors, from the samples that were seen."""
         history = self.history
         seen = history["visits"] > 0
         sizes = torch.bincount(history["given"][seen].long(), minlength=self.plan.classes)
-        predicted = history["predicted"][seen].cpu().numpy()
-        return anchor_transition(predicted, sizes=sizes.cpu().numpy())
+        sums = history["predicted"][seen]
+        predicted = sums / sums.sum(1, keepdim=True)
+        return anchor_transition(predicted.cpu().numpy(), sizes=sizes.cpu().numpy())
