@@ -88,7 +88,7 @@ def test_the_backward_loss_is_on_average_the_cross_entropy_of_the_true_class():
     torch.testing.assert_close(losses @ TRANSITION.T, -P[0].log(), rtol=1e-9, atol=1e-9)
 
 
-def test_the_backward_loss_is_unbounded_below_and_the_forward_loss_is_not():
+def test_as_published_the_backward_loss_is_unbounded_below_and_the_forward_loss_is_not():
     """T⁻¹ has 2 on its diagonal and -1/2 elsewhere: s too sure of the label is worth -s."""
     transition = symmetric_transition(3, 0.4)
     sure = torch.tensor([[[0.0, s, 0.0]] for s in (10.0, 100.0, 1000.0)])  # (3, 1, k)
@@ -96,6 +96,19 @@ def test_the_backward_loss_is_unbounded_below_and_the_forward_loss_is_not():
     backward = Backward(transition).sample_loss(sure, labels).flatten()
     torch.testing.assert_close(backward, torch.tensor([-10.0, -100.0, -1000.0]), rtol=1e-3, atol=0)
     assert (Forward(transition).sample_loss(sure, labels) >= 0).all()
+
+
+def test_with_a_least_probability_the_backward_loss_has_a_floor_and_no_pull_below_it():
+    """Two classes with the weight -1/2, each at a probability of 1e-4: -ln 1e4."""
+    transition = symmetric_transition(3, 0.4)
+    sure = torch.tensor([[[0.0, s, 0.0]] for s in (9.0, 100.0)], requires_grad=True)
+    labels = torch.full((2, 1), 1)
+    mild, certain = Backward(transition, least=1e-4).sample_loss(sure, labels)
+    assert mild.item() == pytest.approx(-9, abs=0.01)
+    assert certain.item() == pytest.approx(-math.log(1e4))
+    certain.backward()
+    assert sure.grad[1].abs().max() < 1e-20
+    assert Backward().least == 1e-4  # where the matrix is estimated
 
 
 def test_a_label_that_the_matrix_thinks_impossible_has_a_large_loss_and_a_finite_one():
@@ -243,6 +256,7 @@ def test_training_goes_on_with_a_fresh_network():
         (lambda: Forward(np.eye(3)).start(5, 4), r"transition must be \(4, 4\), got \(3, 3\)"),
         (lambda: Backward(pair_transition(4, 0.5)), "transition has no usable inverse"),
         (lambda: Forward(warmup=0), "warmup must be positive"),
+        (lambda: Backward(least=1), r"least must be in \[0, 1\), got 1"),
         (lambda: Backward(np.eye(3), warmup=3), r"warmup \(3\) has nothing to estimate"),
     ],
 )

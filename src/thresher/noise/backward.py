@@ -7,35 +7,47 @@ a sample might have been given the mixture is, on average, the cross-entropy aga
     loss_y  = Σ_c T⁻¹[y, c] (-ln p_c)             Σ_y T[a, y] loss_y = -ln p_a
 
 The identity holds on average. A sample has one label, and the inverse has negative entries: its
-loss has no lower bound, and falls forever as the network gets surer of a wrong class.
+loss has no lower bound, and falls as long as the network gets surer that it is none of the classes
+with a negative weight. With `least`, such a class is pushed down no further once its p is that.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from thresher.errors import ParameterError
 from thresher.noise.loss_correction import LossCorrection
 from thresher.transition import inverse_transition, made_invertible
 
 __all__ = ["Backward", "backward_cross_entropy"]
 
+LEAST = 1e-4
 
-def backward_cross_entropy(logits: Tensor, targets: Tensor, inverse: Tensor) -> Tensor:
-    """Σ_c T⁻¹[y, c] (-ln p_c).
+
+def backward_cross_entropy(
+    logits: Tensor, targets: Tensor, inverse: Tensor, least: float = 0.0
+) -> Tensor:
+    """Σ_c T⁻¹[y, c] (-ln p_c), where p counts as at least `least` if its weight is negative.
 
     Args:
         logits: (J, B, k) float.
         targets: (J, B) int64, or (J, B, k) shares.
         inverse: (k, k) float, the inverse of T.
+        least: In [0, 1).
 
     Returns:
         (J, B) float, of either sign.
     """
     weights = inverse[targets] if targets.dim() < logits.dim() else targets @ inverse  # (J, B, k)
-    return -(weights * torch.log_softmax(logits, -1)).sum(-1)
+    losses = -torch.log_softmax(logits, -1)
+    if least > 0:
+        losses = torch.where(weights < 0, losses.clamp(max=-math.log(least)), losses)
+    return (weights * losses).sum(-1)
 
 
 class Backward(LossCorrection):
@@ -49,17 +61,19 @@ class Backward(LossCorrection):
             run; Patrini et al. (2017) train to the end.
         anew: Train a fresh network once T is estimated, in the epochs that are left. Default True
             (the same): labels that the warm-up has memorised stay memorised.
+        least: Probability below which a class is pushed down no further, in [0, 1); 0 is the
+            paper's loss. Default None: 0 for a given T, 1e-4 for an estimated one.
 
     Raises:
         ParameterError: no transition matrix of the classes, or one without an inverse; a warm-up
             out of range or without use.
 
-    Cost: k products a sample; 4 k + 4 bytes a sample where T is estimated. Hurts when: the network
-    is large enough to memorise or the training long. The loss is unbounded below: with many wrong
-    labels the gradients are large and of both signs, the printed loss turns negative, and `forward`
-    with the same T ends far above it. It is here for comparison.
+    Cost: k products a sample; 4 k + 4 bytes a sample where T is estimated. Hurts when: T is off.
+    The loss is unbounded below: the printed one turns negative, logits grow, and where T was
+    estimated too early trainings diverge; bounded, it memorises nearly as the cross-entropy does.
+    `forward` with the same T ends above it. It is here for comparison.
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: a
-    Loss Correction Approach, CVPR 2017. Deviations: as in `forward`.
+    Loss Correction Approach, CVPR 2017. Deviations: as in `forward`; the bound.
     """
 
     name = "backward"
@@ -67,9 +81,20 @@ class Backward(LossCorrection):
     properties = "+++---"
 
     def __init__(
-        self, transition: ArrayLike | None = None, *, warmup: int | None = None, anew: bool = True
+        self,
+        transition: ArrayLike | None = None,
+        *,
+        warmup: int | None = None,
+        anew: bool = True,
+        least: float | None = None,
     ) -> None:
         super().__init__(transition, warmup=warmup, anew=anew)
+        if least is not None and not 0 <= least < 1:
+            raise ParameterError(
+                f"least must be in [0, 1), got {least:g}.", "Leave it out to use the default."
+            )
+        # an estimate that is off leaves a pull without end; see `least`
+        self.least = (LEAST if transition is None else 0.0) if least is None else least
         if self._matrix is not None:
             inverse_transition(self._matrix)  # refused now, rather than in the first step
 
@@ -83,4 +108,4 @@ class Backward(LossCorrection):
 
     def corrected_loss(self, logits: Tensor, targets: Tensor, kernel: Tensor) -> Tensor:
         """Σ_c T⁻¹[y, c] (-ln p_c)."""
-        return backward_cross_entropy(logits, targets, kernel)
+        return backward_cross_entropy(logits, targets, kernel, self.least)
