@@ -54,10 +54,20 @@ ORDER = {
         "standard",
         "auto",
         "elr",
+        "mae",
         "gce",
         "sce",
+        "active-passive",
+        "forward",
+        "forward, estimated",
+        "backward",
+        "backward, estimated",
+        "active-bias",
+        "decoupling",
         "co-teaching",
         "co-teaching, estimated",
+        "co-teaching-plus",
+        "co-teaching-plus, estimated",
         "selfie",
         "selfie, estimated",
         "jocor",
@@ -126,8 +136,8 @@ def toy_section(lines: Lines) -> str:
         "## Reference toy: test accuracy\n\n"
         "`python benchmarks/noise.py toy`: 4 000 samples, ten classes, 40 % wrong labels, 60 "
         "epochs (tests/toy.py). *steps*: the toy's own schedule in a user's loop; *cosine*: the "
-        "library's loop. `co-teaching` and `selfie` are told the true noise rate, unless they "
-        f"estimate it. In per cent, {seeds(lines)}.\n\n"
+        "library's loop. `co-teaching` and `selfie` are told the true noise rate, `forward` and "
+        f"`backward` the true matrix, unless they estimate it. In per cent, {seeds(lines)}.\n\n"
         + table(head, rows)
         + "\nOn clean labels, last:\n\n"
         + table(["method", "steps", "cosine"], [row for row in clean if row[1] != "–"])

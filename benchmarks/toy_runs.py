@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thresher.data.corruption import pair_transition, symmetric_transition
 from thresher.history import Column
 from thresher.keyed_random import keyed_seed
 from thresher.mixture import fit_gaussian_mixture
 from thresher.models import Networks
-from thresher.noise import Method, Standard, make_method
+from thresher.noise import Backward, Forward, Method, Standard, make_method
 from thresher.noise.criterion import Criterion, no_stream
 from thresher.noise.method import Batch, Decision, Plan, Step
 from thresher.noise.rate import RATE_COLUMNS, estimate_rate
@@ -42,17 +43,27 @@ __all__ = [
     "train_by_steps",
 ]
 
-#: Name in the table → method. "estimated" ones are not told the noise rate.
+#: Name in the table → method. "estimated" ones are not told the noise rate, or the matrix.
 METHODS = (
     "standard",
     "label-smoothing",
     "bootstrap",
     "mixup",
+    "mae",
     "gce",
     "sce",
+    "active-passive",
     "elr",
+    "forward",
+    "forward, estimated",
+    "backward",
+    "backward, estimated",
+    "active-bias",
+    "decoupling",
     "co-teaching",
     "co-teaching, estimated",
+    "co-teaching-plus",
+    "co-teaching-plus, estimated",
     "jocor",
     "jocor, estimated",
     "selfie",
@@ -63,7 +74,8 @@ METHODS = (
     "morph, estimated",
     "auto",
 )
-TOLD = ("co-teaching", "jocor", "selfie", "prestopping", "morph")
+TOLD_MATRIX = {"forward": Forward, "backward": Backward}
+TOLD = ("co-teaching", "co-teaching-plus", "jocor", "selfie", "prestopping", "morph", *TOLD_MATRIX)
 LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
 WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
 
@@ -90,8 +102,11 @@ class ToyRun:
         return getattr(self.criterion.method, "rate", None)
 
 
-def toy_method(name: str, rate: float) -> Method:
-    """Make a method by its name in the table; told the noise rate where it takes one."""
+def toy_method(name: str, rate: float, noise: str = "symmetric") -> Method:
+    """Make a method by its name in the table; told the noise rate or matrix where it takes one."""
+    if name in TOLD_MATRIX:
+        matrix = {"symmetric": symmetric_transition, "pair": pair_transition}[noise]
+        return TOLD_MATRIX[name](matrix(toy.CLASSES, rate))
     base = name.removesuffix(", estimated")
     return make_method(base, noise_rate=rate if name in TOLD else None)
 
@@ -131,10 +146,10 @@ def train_by_steps(
     chosen = watch_choice(criterion)
     snapshots = Snapshots(net, optimizer, criterion)
     generator = torch.Generator().manual_seed(seed)
-    length = epochs // method.rounds()
+    begun, length = 0, epochs // method.rounds()
     accuracies = []
     for epoch in range(stop or epochs):
-        place = epoch % length
+        place = epoch - begun
         decays = (place >= length // 2) + (place >= length * 3 // 4)
         for group in optimizer.param_groups:
             group["lr"] = toy.LEARNING_RATE * toy.DECAY**decays
@@ -143,7 +158,11 @@ def train_by_steps(
             batch = Batch(index, inputs[index], labels[index])
             criterion.step(net, batch, no_stream).mean().backward()
             optimizer.step()
-        snapshots.apply(criterion.end_epoch())
+        change = criterion.end_epoch()
+        snapshots.apply(change)
+        if change is not None and change.reset:  # the schedule spans what is left, as in our loop
+            begun = epoch + 1
+            length = (epochs - begun) // max(1, method.rounds() - snapshots.resets)
         accuracies.append(toy_accuracy(net, data))
         if watch is not None:
             watch(criterion, epoch + 1)
@@ -199,7 +218,7 @@ def toy_figures(
     """Best and last test accuracy of a method; precision and recall of what it learned from."""
     data = toy.make_toy(None if noise == "none" else noise, rate, seed)
     train = {"steps": train_by_steps, "cosine": train_by_cosine}[schedule]
-    run = train(toy_method(name, rate), data, seed)
+    run = train(toy_method(name, rate, noise), data, seed)
     figures: dict[str, float | None] = {"best": run.best, "last": run.last, "rate_used": run.rate}
     clean, chosen = data.given == data.true, run.chosen.numpy()
     may_train = run.criterion.history["eligible"].numpy()

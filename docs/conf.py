@@ -79,6 +79,7 @@ documented_modules = [
     "thresher.audit.verdicts",
     "thresher.corrected",
     "thresher.noise_rate",
+    "thresher.transition",
     "thresher.trained_model",
     "thresher.errors",
     "thresher.review.server",

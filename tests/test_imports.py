@@ -49,6 +49,8 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "mixture",
             "noise_rate",
             "ood_scores",
+            "prediction_deviation",
+            "transition",
             "keyed_random",
             "stratified",
             "data",

@@ -6,7 +6,7 @@ import math
 
 from thresher.errors import ParameterError
 
-__all__ = ["check_positive", "check_rate"]
+__all__ = ["check_not_negative", "check_positive", "check_rate"]
 
 
 def check_rate(noise_rate: float | None) -> float | None:
@@ -34,3 +34,13 @@ def check_positive(name: str, value: float | None, *, below: float = math.inf) -
         raise ParameterError(
             f"{name} must be {limit}, got {value:g}.", "Leave it out to use the default."
         )
+
+
+def check_not_negative(name: str, value: float | None) -> None:
+    """Refuse a hyper-parameter below 0.
+
+    Raises:
+        ParameterError: the value is not None, and negative.
+    """
+    if value is not None and not value >= 0:
+        raise ParameterError(f"{name} must be 0 or more, got {value:g}.", "Use 0 for none.")

@@ -7,11 +7,13 @@ import torch
 
 from thresher.errors import ParameterError
 from thresher.history import SampleHistory
-from thresher.noise import ELR, GCE, SCE, Bootstrap, LabelSmoothing, Standard
+from thresher.noise import ELR, GCE, MAE, SCE, ActivePassive, Bootstrap, LabelSmoothing, Standard
+from thresher.noise.active_passive import normalised_cross_entropy
 from thresher.noise.bootstrap import own_class_loss, own_entropy
 from thresher.noise.elr import early_learning_penalty
 from thresher.noise.gce import generalised_cross_entropy
 from thresher.noise.label_smoothing import smoothed_cross_entropy
+from thresher.noise.mae import mean_absolute_error
 from thresher.noise.sce import reverse_cross_entropy
 from thresher.noise.small_loss import small_loss
 
@@ -23,8 +25,28 @@ ONE_HOT = torch.nn.functional.one_hot(LABELS, 3).double()
 SOFT = Bootstrap(prediction="soft")
 LOSSES = pytest.mark.parametrize(
     "method",
-    [Standard(), GCE(), SCE(), LabelSmoothing(), Bootstrap(), SOFT],
-    ids=["standard", "gce", "sce", "label-smoothing", "bootstrap-hard", "bootstrap-soft"],
+    [
+        Standard(),
+        MAE(),
+        GCE(),
+        SCE(),
+        ActivePassive(),
+        ActivePassive(passive="mae"),
+        LabelSmoothing(),
+        Bootstrap(),
+        SOFT,
+    ],
+    ids=[
+        "standard",
+        "mae",
+        "gce",
+        "sce",
+        "active-passive-rce",
+        "active-passive-mae",
+        "label-smoothing",
+        "bootstrap-hard",
+        "bootstrap-soft",
+    ],
 )
 
 
@@ -42,6 +64,43 @@ def test_a_one_hot_target_equals_the_label(method):
     torch.testing.assert_close(
         method.sample_loss(LOGITS, LABELS), method.sample_loss(LOGITS, ONE_HOT)
     )
+
+
+def over_all_labels(loss):
+    """The losses against every label, (1, 2, 3)."""
+    return torch.stack([loss(torch.full_like(LABELS, label)) for label in range(3)], -1)
+
+
+def test_mean_absolute_error_by_its_definition():
+    """Σ |p_c - onehot_c|."""
+    torch.testing.assert_close(mean_absolute_error(LOGITS, LABELS), (P - ONE_HOT).abs().sum(-1))
+
+
+def test_mean_absolute_error_summed_over_all_labels_is_the_same_for_every_prediction():
+    """2 (k - 1), what makes it robust."""
+    total = over_all_labels(lambda y: mean_absolute_error(LOGITS, y)).sum(-1)
+    torch.testing.assert_close(total, torch.full_like(total, 4.0))
+
+
+def test_mean_absolute_error_pulls_as_the_cross_entropy_times_twice_the_probability():
+    """∂/∂z = 2 p_y (p - e_y)."""
+    z = LOGITS.clone().requires_grad_()
+    mean_absolute_error(z, LABELS).sum().backward()
+    torch.testing.assert_close(z.grad, 2 * P_GIVEN[..., None] * (P - ONE_HOT))
+
+
+def test_normalised_cross_entropies_of_all_labels_are_shares_of_the_cross_entropies():
+    """They add up to 1, in proportion to -ln p_c."""
+    losses = over_all_labels(lambda y: normalised_cross_entropy(LOGITS, y))
+    torch.testing.assert_close(losses, -P.log() / -P.log().sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize(("passive", "total"), [("rce", 2 + 3 * 4.0 * 2), ("mae", 2 + 3 * 2)])
+def test_active_passive_summed_over_all_labels_is_the_same_for_every_prediction(passive, total):
+    """α + β (-A) (k - 1), or α + β (k - 1)."""
+    method = ActivePassive(passive=passive, alpha=2, beta=3, log_zero=-4.0)
+    found = over_all_labels(lambda y: method.sample_loss(LOGITS, y)).sum(-1)
+    torch.testing.assert_close(found, torch.full_like(found, total))
 
 
 def test_gce_at_one_is_one_minus_p():
@@ -183,6 +242,9 @@ def test_small_loss_breaks_ties_by_place():
         (lambda: GCE(r=1.5), r"r must be in \(0, 1\]"),
         (lambda: SCE(alpha=0), "alpha must be positive"),
         (lambda: SCE(log_zero=4), "log_zero must be negative"),
+        (lambda: ActivePassive(passive="l1"), 'passive must be "rce" or "mae", got "l1"'),
+        (lambda: ActivePassive(alpha=0), "alpha must be positive"),
+        (lambda: ActivePassive(log_zero=0), "log_zero must be negative"),
         (lambda: ELR(beta=2), r"beta must be in \(0, 1\]"),
         (lambda: LabelSmoothing(smoothing=0), r"smoothing must be in \(0, 1\]"),
         (lambda: Bootstrap(beta=0), r"beta must be in \(0, 1\]"),

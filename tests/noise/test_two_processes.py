@@ -17,6 +17,11 @@ def whole(batch):
 
 #: How one process cuts its batches to see what two do.
 ALONE = {
+    "active-bias": [whole],
+    "backward": [whole],
+    "co-teaching-plus": [whole],
+    "decoupling": [whole],
+    "forward": [whole],
     "jocor": [whole],
     "morph": [whole],
     "prestopping": [whole],

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sampling.drawing import history_with, weights_of
 from thresher.errors import ParameterError
+from thresher.prediction_deviation import prediction_deviation
 from thresher.sampling import ActiveBias, StaticWeights
-from thresher.sampling.active_bias import prediction_deviation
 
 
 def sums_of(visits):

@@ -13,8 +13,8 @@ from sampling.drawing import SlowSampler
 from thresher.errors import ParameterError
 from thresher.history import Column
 from thresher.label_history import prediction_counts, uncertainty
+from thresher.prediction_deviation import prediction_deviation
 from thresher.sampling import ActiveBias, RecencyBias
-from thresher.sampling.active_bias import prediction_deviation
 from thresher.sampling.recency_bias import window_entropy
 
 

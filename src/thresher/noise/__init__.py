@@ -5,6 +5,9 @@
 ['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
 'oat', 'odnl', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard', \
 'taufe']
+['active-bias', 'active-passive', 'auto', 'backward', 'bootstrap', 'co-teaching', \
+'co-teaching-plus', 'decoupling', 'elr', 'forward', 'gce', 'jocor', 'label-smoothing', 'mae', \
+'mixup', 'morph', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
 """
 
 from __future__ import annotations
@@ -13,11 +16,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from thresher.noise.active_bias import ActiveBias
+    from thresher.noise.active_passive import ActivePassive
     from thresher.noise.auto import Auto
+    from thresher.noise.backward import Backward
     from thresher.noise.bootstrap import Bootstrap
     from thresher.noise.co_teaching import CoTeaching
+    from thresher.noise.co_teaching_plus import CoTeachingPlus
     from thresher.noise.criterion import Criterion
+    from thresher.noise.decoupling import Decoupling
     from thresher.noise.elr import ELR
+    from thresher.noise.forward import Forward
     from thresher.noise.gce import GCE
     from thresher.noise.jocor import JoCoR
     from thresher.noise.label_smoothing import LabelSmoothing
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
         Plan,
         Step,
     )
+    from thresher.noise.mae import MAE
+    from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
     from thresher.noise.mixup import Mixup
     from thresher.noise.morph import MORPH
     from thresher.noise.oat import OAT
@@ -46,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ELR",
     "GCE",
+    "MAE",
     "METHODS",
     "MORPH",
     "OAT",
@@ -53,14 +65,20 @@ __all__ = [
     "SCE",
     "SELFIE",
     "TAUFE",
+    "ActiveBias",
+    "ActivePassive",
     "Auto",
+    "Backward",
     "Batch",
     "Bootstrap",
     "Change",
     "CoTeaching",
+    "CoTeachingPlus",
     "Criterion",
     "Decision",
     "Drawn",
+    "Decoupling",
+    "Forward",
     "Irreducible",
     "JoCoR",
     "LabelSmoothing",
@@ -83,10 +101,17 @@ METHODS = {
     "label-smoothing": "LabelSmoothing",
     "bootstrap": "Bootstrap",
     "mixup": "Mixup",
+    "mae": "MAE",
     "gce": "GCE",
     "sce": "SCE",
+    "active-passive": "ActivePassive",
     "elr": "ELR",
+    "forward": "Forward",
+    "backward": "Backward",
+    "active-bias": "ActiveBias",
+    "decoupling": "Decoupling",
     "co-teaching": "CoTeaching",
+    "co-teaching-plus": "CoTeachingPlus",
     "jocor": "JoCoR",
     "selfie": "SELFIE",
     "prestopping": "Prestopping",
@@ -99,15 +124,22 @@ METHODS = {
 }
 
 _MODULES = {
+    "ActiveBias": "active_bias",
+    "ActivePassive": "active_passive",
     "Auto": "auto",
+    "Backward": "backward",
     "Bootstrap": "bootstrap",
     "CoTeaching": "co_teaching",
+    "CoTeachingPlus": "co_teaching_plus",
     "Criterion": "criterion",
+    "Decoupling": "decoupling",
     "ELR": "elr",
+    "Forward": "forward",
     "GCE": "gce",
     "Irreducible": "rho_loss",
     "JoCoR": "jocor",
     "LabelSmoothing": "label_smoothing",
+    "MAE": "mae",
     "MORPH": "morph",
     "Mixup": "mixup",
     "OAT": "oat",

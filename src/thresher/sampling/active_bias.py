@@ -2,9 +2,7 @@
 
 What is always predicted with the same confidence, be it high or low, is learned or is hopeless.
 
-    p̄, v = mean and variance of p(given label) over the n visits so far
-    ŝ    = sqrt( v + v² / (n - 1) )            the second term is what v may be off by
-    P(i) ∝ ŝ_i + ε
+    P(i) ∝ ŝ_i + ε         ŝ = deviation of p(given label) over the visits (prediction_deviation.py)
 """
 
 from __future__ import annotations
@@ -13,32 +11,16 @@ import torch
 from torch import Tensor
 
 from thresher.history import Column, SampleHistory
+from thresher.prediction_deviation import prediction_deviation
 from thresher.ranges import check_positive
 from thresher.sampling.selector import Scored, warmup_epochs
 from thresher.sampling.weights import weight_scores
 
-__all__ = ["ActiveBias", "prediction_deviation"]
+__all__ = ["ActiveBias"]
 
 WARMUP = 10
 LARGEST = (1 / 4 + 1 / 16) ** 0.5  # ŝ of one visit at 0 and one at 1
 OPEN_RATIO = 1000.0  # of the largest to the smallest weight, where ε follows the data
-
-
-def prediction_deviation(total: Tensor, squares: Tensor, visits: Tensor) -> Tensor:
-    """ŝ from the sums of a probability and of its square over the visits.
-
-    Args:
-        total: (N,) float, Σ p.
-        squares: (N,) float, Σ p².
-        visits: (N,) integer, n.
-
-    Returns:
-        (N,) float in [0, 0.56]; 0 after one visit, NaN before the first.
-    """
-    mean = total / visits
-    variance = (squares / visits - mean.square()).clamp(min=0)
-    deviation = (variance + variance.square() / (visits - 1).clamp(min=1)).sqrt()
-    return torch.where(visits == 1, 0.0, deviation)
 
 
 class ActiveBias(Scored):
