@@ -48,7 +48,7 @@ class FitSettings:
             at most, without test data or where the method needs them, else none.
         method: A name of `thresher methods`.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one, or what estimates
-            it, of `thresher.noise.ESTIMATORS`; None = what the method estimates it by.
+            it, of `thresher.noise.ESTIMATORS`; None or "auto" = what the method estimates it by.
         model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
         epochs: Passes over the data, restarts included, >= 1.
         limit: Take a stratified sample of so many rows, >= 2.
@@ -104,6 +104,8 @@ class FitSettings:
             raise ParameterError(
                 f'There is no method "{self.method}".', nearest(self.method, METHODS)
             )
+        if self.noise_rate == "auto":  # as it is written
+            object.__setattr__(self, "noise_rate", None)
         check_noise_rate(self.noise_rate)
         self._check_sampler()
         self._at_least("epochs", 1)

@@ -132,7 +132,7 @@ def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
     Args:
         name: A key of `METHODS`.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one; or what estimates
-            it, a key of `ESTIMATORS`; None = what the method estimates it by.
+            it, a key of `ESTIMATORS`; None or "auto" = what the method estimates it by.
 
     Raises:
         ParameterError: an unknown name, a noise rate out of range, or either for a method without.
@@ -141,6 +141,7 @@ def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
 
     if name not in METHODS:
         raise ParameterError(f'There is no method "{name}".', nearest(name, METHODS))
+    noise_rate = None if noise_rate == "auto" else noise_rate
     check_noise_rate(noise_rate)
     kind = __getattr__(METHODS[name])
     if "noise_rate" in kind.needs:

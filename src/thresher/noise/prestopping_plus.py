@@ -58,7 +58,8 @@ class PrestoppingPlus(Prestopping):
     report a loss on FOOD-101N), or half of the epochs are too few for a training.
     Source: Song, Kim, Park, Lee, How Does Early Stopping Help Generalization against Label Noise?,
     ICML 2020 workshop. Deviations: as of Prestopping and SELFIE; the frozen set is capped as a
-    whole; phase III is trained once, the authors' code restarts it three times.
+    whole; the prediction of the step itself counts as in phase II; phase III is trained once, the
+    authors' code restarts it three times.
     """
 
     name = "prestopping-plus"
