@@ -59,11 +59,13 @@ METHODS = (
     "selfie, estimated",
     "prestopping",
     "prestopping, estimated",
+    "prestopping-plus",
+    "prestopping-plus, estimated",
     "morph",
     "morph, estimated",
     "auto",
 )
-TOLD = ("co-teaching", "jocor", "selfie", "prestopping", "morph")
+TOLD = ("co-teaching", "jocor", "selfie", "prestopping", "prestopping-plus", "morph")
 LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
 WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
 

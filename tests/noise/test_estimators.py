@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noise.test_conformance import assert_equal, train
 from thresher.errors import ParameterError
 from thresher.history import SampleHistory
 from thresher.noise import ESTIMATORS, METHODS, SELFIE, Prestopping, make_method
@@ -252,6 +253,16 @@ def test_an_estimator_that_reads_held_out_rows_has_them_held_out():
             for each in ("settled", "cross-validation")]  # fmt: skip
     assert told == [0, 60]
     assert Prestopping(estimate="cross-validation").needs.count("held_out") >= 1
+
+
+@pytest.mark.parametrize("estimate", ["gaussian-window", "confident", "cross-validation"])
+def test_a_run_cut_in_two_estimates_as_the_whole(estimate):
+    """What an estimator remembers lies in the history, and is saved with it."""
+    half = train(make_method("co-teaching", noise_rate=estimate), epochs=4)
+    whole = train(make_method("co-teaching", noise_rate=estimate))
+    resumed = train(make_method("co-teaching", noise_rate=estimate), state=half)
+    assert_equal(resumed, whole)
+    assert resumed["criterion"]["method"] == whole["criterion"]["method"]
 
 
 def test_an_unknown_estimator_is_refused_with_those_there_are():
