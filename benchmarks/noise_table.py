@@ -77,6 +77,8 @@ ORDER = {
         "morph, mixture",
         "prestopping",
         "prestopping, estimated",
+        "prestopping-plus",
+        "prestopping-plus, estimated",
         "label-smoothing",
         "bootstrap",
         "bootstrap, soft",

@@ -70,12 +70,17 @@ METHODS = (
     "selfie, estimated",
     "prestopping",
     "prestopping, estimated",
+    "prestopping-plus",
+    "prestopping-plus, estimated",
     "morph",
     "morph, estimated",
     "auto",
 )
 TOLD_MATRIX = {"forward": Forward, "backward": Backward}
-TOLD = ("co-teaching", "co-teaching-plus", "jocor", "selfie", "prestopping", "morph", *TOLD_MATRIX)
+TOLD = (
+    "co-teaching", "co-teaching-plus", "jocor", "selfie", "prestopping", "prestopping-plus",
+    "morph", *TOLD_MATRIX,
+)  # fmt: skip
 LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
 WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
 

@@ -20,7 +20,7 @@ import thresher.fitting
 import thresher.training.checkpoint
 from thresher.cli.fit import fit as command
 from thresher.errors import DataError, LabelError, ModelError, ParameterError, RunError
-from thresher.noise import METHODS, make_method
+from thresher.noise import ESTIMATORS, METHODS, make_method
 from thresher.settings import FitSettings
 
 
@@ -379,7 +379,7 @@ settings = st.builds(
     image=st.none() | st.text(),
     test=st.none() | st.just("t.csv"),
     method=st.sampled_from(sorted(METHODS)),
-    noise_rate=st.none() | st.floats(0, 1, exclude_max=True),
+    noise_rate=st.none() | st.floats(0, 1, exclude_max=True) | st.sampled_from(sorted(ESTIMATORS)),
     model=st.text(),
     epochs=st.none() | st.integers(1, 10**6),
     limit=st.none() | st.integers(2, 10**9),
@@ -408,6 +408,22 @@ def test_settings_come_back_from_their_table(chosen):
     same = {"data": chosen.data, "test": chosen.test}
     words = {name for name in ("label", "image") if getattr(chosen, name) == "auto"}
     assert words or chosen == dataclasses.replace(found, **same)
+
+
+def test_a_noise_rate_left_open_may_be_written():
+    """As run.toml and the command line do."""
+    assert FitSettings(noise_rate="auto") == FitSettings()
+
+
+def test_a_noise_rate_is_refused_with_the_estimators_there_are():
+    """A slip in a settings file, or in Python."""
+    for make in (
+        lambda: FitSettings(noise_rate="gausian-mean"),
+        lambda: FitSettings.from_table({"noise_rate": "gausian-mean"}, Path()),
+    ):
+        with pytest.raises(ParameterError, match=r"auto, or one of settled, .*, got") as refused:
+            make()
+        assert refused.value.fix == 'Did you mean "gaussian-mean"?'
 
 
 @pytest.mark.parametrize("name", ["epcohs", "Epochs", "lr", ""])

@@ -20,7 +20,7 @@ from thresher.audit import Record, judge, pred_probs
 from thresher.data import open_data
 from thresher.data.corruption import corrupt, symmetric_transition
 from thresher.models import Preparation, build_model
-from thresher.noise import MORPH, SELFIE, Forward, Standard
+from thresher.noise import MORPH, SELFIE, Decision, Forward, Standard
 from thresher.noise.memorised import label_history, memorised, memorised_share
 from thresher.training.loop import Rows, Settings, Training
 from toy import CLASSES, make_toy
@@ -71,6 +71,7 @@ def test_standard_training_forgets_what_it_knew_to_memorise_wrong_labels():
         "jocor",
         "selfie",
         "prestopping",
+        "prestopping-plus",
         "morph",
         "auto",
     ],
@@ -216,6 +217,35 @@ def test_a_restart_of_selfie_keeps_its_accuracy():
     ]
     single = [toy_run("selfie", "pair", seed=seed) for seed in (0, 1)]
     assert mean_last(restarted) >= mean_last(single) - 0.04
+
+
+@pytest.mark.slow
+def test_a_restart_of_selfie_that_warms_up_on_the_given_labels_loses_ten_points():
+    """τ has fallen to next to nothing, so that all wrong labels are let in; 20 were measured."""
+
+    class Forgetful(SELFIE):
+        def decide(self, step):
+            if 0 < self.round_start and step.epoch - self.round_start < self.warmup_epochs:
+                return Decision()
+            return super().decide(step)
+
+    forgetful, relabelled = (
+        train_by_steps(method(0.4, restarts=1), make_toy("pair", 0.4, 0), 0, epochs=120)
+        for method in (Forgetful, SELFIE)
+    )
+    assert forgetful.last <= relabelled.last - 0.1
+
+
+@pytest.mark.slow
+def test_a_cap_on_coverage_keeps_wrong_labels_out():
+    """A tenth of each batch waits: of the labels learned fewer are wrong; two points measured."""
+    data, right = make_toy("symmetric", 0.4, 0), []
+    for coverage in (1.0, 0.9):
+        run = train_by_steps(SELFIE(0.4, coverage=coverage), data, 0)
+        label = run.criterion.history["refurbished"].numpy()
+        learned, chosen = np.where(label >= 0, label, data.given), run.chosen.numpy() > 0
+        right.append((learned == data.true)[chosen].mean())
+    assert right[1] >= right[0] + 0.005
 
 
 @pytest.mark.slow

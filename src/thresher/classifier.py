@@ -52,7 +52,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     Args:
         method: A name of `thresher methods`.
-        noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
+        noise_rate: Share of wrong labels, in [0, 1), for methods that need one, or what estimates
+            it, of `thresher.noise.ESTIMATORS`; None = what the method estimates it by.
         model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
         epochs: Passes over the data, >= 1; None = 30.
         batch_size: Samples a step, >= 2; None chooses by the number of samples.
@@ -91,7 +92,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self,
         *,
         method: str = "auto",
-        noise_rate: float | None = None,
+        noise_rate: float | str | None = None,
         model: str = "auto",
         epochs: int | None = None,
         batch_size: int | None = None,

@@ -73,7 +73,7 @@ def fit(
     auxiliary: Any = None,
     validation: float | None = None,
     method: str = "auto",
-    noise_rate: float | None = None,
+    noise_rate: float | str | None = None,
     model: str = "auto",
     epochs: int | None = None,
     limit: int | None = None,

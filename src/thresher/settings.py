@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thresher.errors import ParameterError, nearest
-from thresher.noise import METHODS
-from thresher.ranges import check_positive, check_rate
+from thresher.noise import METHODS, check_noise_rate
+from thresher.ranges import check_positive
 from thresher.sampling import SELECTORS
 
 __all__ = ["PATHS", "FitSettings"]
@@ -49,7 +49,8 @@ class FitSettings:
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
             at most, without test data or where the method needs them, else none.
         method: A name of `thresher methods`.
-        noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
+        noise_rate: Share of wrong labels, in [0, 1), for methods that need one, or what estimates
+            it, of `thresher.noise.ESTIMATORS`; None or "auto" = what the method estimates it by.
         model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
         epochs: Passes over the data, restarts included, >= 1.
         limit: Take a stratified sample of so many rows, >= 2.
@@ -83,7 +84,7 @@ class FitSettings:
     auxiliary: str | None = None
     validation: float | None = None
     method: str = "auto"
-    noise_rate: float | None = None
+    noise_rate: float | str | None = None
     model: str = "auto"
     epochs: int | None = None
     limit: int | None = None
@@ -106,7 +107,9 @@ class FitSettings:
             raise ParameterError(
                 f'There is no method "{self.method}".', nearest(self.method, METHODS)
             )
-        check_rate(self.noise_rate)
+        if self.noise_rate == "auto":  # as it is written
+            object.__setattr__(self, "noise_rate", None)
+        check_noise_rate(self.noise_rate)
         self._check_sampler()
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
@@ -258,6 +261,8 @@ def _typed(name: str, value: Any, kind: str) -> Any:
                 "Correct it in the settings file.",
             )
         return tuple(value)
+    if isinstance(value, str) and "str" in kind.split(" | "):  # whatever else it may be
+        return value
     if kind.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     allowed, words = KINDS[re.split(r"[ \[]", kind)[0]]

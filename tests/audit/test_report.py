@@ -408,6 +408,17 @@ def test_metrics_may_have_gaps_and_unknown_columns(simulate):
     assert "test accuracy" not in page.text
 
 
+def test_a_noise_rate_that_was_estimated_is_drawn_epoch_by_epoch(simulate):
+    """One that was given is a number among the settings, and no curve."""
+    record, _ = simulate()
+    for rates, drawn in (([0.0, 0.2, 0.3], True), ([0.3, 0.3, 0.3], False)):
+        metrics = [
+            {"epoch": epoch, "loss": 1.0, "rate": rate} for epoch, rate in enumerate(rates, 1)
+        ]
+        page = Page(render(record, metrics=metrics))
+        assert drawn == ("estimate that the method went by" in page.text)
+
+
 def test_the_file_replaces_an_older_one(simulate, tmp_path):
     """Whole, in UTF-8, with nothing beside it."""
     record, _ = simulate()

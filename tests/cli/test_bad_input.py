@@ -124,7 +124,7 @@ SETTINGS = [
     (["--noise-rate", "1.2"], "noise_rate must be in [0, 1), got 1.2", "share of wrong labels"),
     (["--noise-rate", "-0.1"], "noise_rate must be in [0, 1), got -0.1", "share of wrong"),
     (["--noise-rate", "nan"], "noise_rate must be in [0, 1), got nan", "share of wrong"),
-    (["--noise-rate", "high"], 'noise-rate must be a number in [0, 1) or auto, got "high"', "0.2"),
+    (["--noise-rate", "beta"], "a number in [0, 1), auto, or one of settled, confident,", "beta-"),
     (["--epochs", "0"], "epochs must be at least 1, got 0", "Leave it out"),
     (["--limit", "1"], "limit must be at least 2, got 1", "Leave it out"),
     (["--batch-size", "1"], "batch_size must be at least 2, got 1", "Leave it out"),

@@ -364,6 +364,28 @@ def test_options_override_the_settings_file(call, tmp_path):
     assert settings["batch_size"] == 32
 
 
+def written(path):
+    """The lines of a file."""
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_the_noise_rate_of_every_epoch_is_written_and_its_estimator_repeats_the_run(call, tmp_path):
+    """A name instead of a number: in run.toml, and a rate in each line of metrics.jsonl."""
+    arguments = csv(tmp_path)
+    asked = ("--method", "co-teaching", "--noise-rate", "gaussian-mean", "--epochs", 3)
+    call("fit", *arguments, *asked, "--out", "run")
+    call("fit", "--config", "run/run.toml", "--out", "again")
+    texts = [(tmp_path / run / "run.toml").read_text(encoding="utf-8") for run in ("run", "again")]
+    assert ["gaussian-mean"] * 2 == [tomllib.loads(text)["fit"]["noise_rate"] for text in texts]
+    rates = [
+        [each["rate"] for each in map(json.loads, written(tmp_path / run / "metrics.jsonl"))]
+        for run in ("run", "again")
+    ]
+    assert len(rates[0]) == 3
+    assert len(set(rates[0])) > 1
+    assert rates[0] == rates[1]
+
+
 def test_data_on_the_command_line_override_those_of_the_file(call, tmp_path):
     """The same settings for other rows."""
     csv(tmp_path)

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from thresher.errors import ParameterError
 from thresher.history import SampleHistory
@@ -15,7 +17,7 @@ from thresher.noise.gce import generalised_cross_entropy
 from thresher.noise.label_smoothing import smoothed_cross_entropy
 from thresher.noise.mae import mean_absolute_error
 from thresher.noise.sce import reverse_cross_entropy
-from thresher.noise.small_loss import small_loss
+from thresher.noise.small_loss import small_loss, small_loss_per_class
 
 LOGITS = torch.tensor([[[1.0, -0.5, 0.2], [0.3, 2.0, -1.0]]], dtype=torch.float64)  # (1, 2, 3)
 LABELS = torch.tensor([[0, 2]])
@@ -233,6 +235,36 @@ def test_small_loss_counts_and_keeps_eligible_samples_only():
 def test_small_loss_breaks_ties_by_place():
     """So that the answer does not depend on the sort."""
     assert small_loss(torch.ones(1, 4), 0.5).tolist() == [[True, True, False, False]]
+
+
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=25),
+    keep=st.sampled_from([0.01, 0.3, 0.5, 0.8, 1.0]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=100, deadline=None)
+def test_small_loss_per_class_is_small_loss_of_every_class_alone(labels, keep, seed):
+    """Two networks, some ties, some held-out rows: class by class the same choice."""
+    generator = torch.Generator().manual_seed(seed)
+    losses = torch.randint(6, (2, len(labels)), generator=generator).float()
+    eligible = torch.rand(len(labels), generator=generator) < 0.8
+    given_labels = torch.tensor(labels)
+    for allowed in (None, eligible):
+        expected = torch.zeros(2, len(labels), dtype=torch.bool)
+        for label in set(labels):
+            of_class = given_labels == label
+            counted = None if allowed is None else allowed[of_class]
+            expected[:, of_class] = small_loss(losses[:, of_class], keep, counted)
+        assert torch.equal(expected, small_loss_per_class(losses, keep, given_labels, allowed))
+
+
+def test_small_loss_per_class_keeps_a_rare_and_hard_class():
+    """One choice for all would drop both of its samples."""
+    losses = torch.tensor([[0.1, 0.2, 0.3, 0.4, 9.0, 8.0]])
+    labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    assert not small_loss(losses, 0.5)[0, 4:].any()
+    chosen = small_loss_per_class(losses, 0.5, labels)
+    assert chosen.tolist() == [[True, True, False, False, False, True]]
 
 
 @pytest.mark.parametrize(

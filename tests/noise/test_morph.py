@@ -4,10 +4,14 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from thresher.errors import ParameterError
+from thresher.history import Column, SampleHistory
 from thresher.noise import MORPH, Standard
+from thresher.noise.memorised import patient_set
 from thresher.noise.morph import ramp_up, squared_distance
 
 
@@ -66,7 +70,7 @@ def test_half_of_the_run_forces_the_switch():
 
 def test_the_noise_rate_is_read_from_the_mixture_of_the_mean_losses():
     """A quarter of the samples has a large loss: 100 draws around 0.1 and 4."""
-    criterion = MORPH(estimate="mixture").start(100, 3, epochs=40)
+    criterion = MORPH(estimate="gaussian-mean").start(100, 3, epochs=40)
     labels = torch.zeros(100, dtype=torch.int64)
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):
@@ -137,6 +141,52 @@ def test_the_cap_keeps_no_more_than_the_share_of_right_labels():
 
 
 @pytest.mark.parametrize(
+    ("misses", "safe"),
+    [
+        (1, [True, False, False, False, True, False]),
+        (2, [True, True, False, False, True, True]),
+        (3, [True, True, True, False, True, True]),
+    ],
+)
+def test_a_sample_leaves_the_safe_set_after_so_many_misses_in_a_row(misses, safe):
+    """With a window of one the last prediction is all that counts: 0 1 1 1 0 1."""
+    criterion = MORPH(0.2, window=1, misses=misses).start(1, 3, epochs=40, repeats=True)
+    criterion.method.switched_at = 0
+    learned = []
+    for prediction in (0, 1, 1, 1, 0, 1):
+        outputs = 3.0 * nn.functional.one_hot(torch.tensor([prediction]), 3).float()
+        parts = criterion.parts(torch.tensor([0]), outputs.requires_grad_(), torch.tensor([0]))
+        learned.append(bool(parts.totals[0]))
+    assert safe == learned
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), max_size=12), st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_the_patient_set_is_what_was_memorised_in_the_last_visits(visits, misses):
+    """In one of the last r; with r = 1 in this one. Against all visits kept."""
+    history = SampleHistory(5, 3)
+    history.declare(Column("misses", torch.uint8, fill=misses))
+    for number, known in enumerate(visits, 1):
+        found = patient_set(history, torch.arange(5), torch.tensor(known), misses)
+        assert [
+            any(each) for each in zip(*visits[:number][-misses:], strict=True)
+        ] == found.tolist()
+
+
+def test_what_is_memorised_at_the_switch_is_the_first_safe_set():
+    """A sample that is missed right after it still learns; one that never was in it does not."""
+    criterion = MORPH(0.4, window=1, misses=2).start(5, 3, epochs=40)
+    for predictions in ([0, 0, 0, 1, 1], [0, 0, 0, 1, 1]):
+        tell(criterion, predictions, [0] * 5)
+        criterion.end_epoch()
+    assert criterion.method.switched_at == 2
+    outputs = 3.0 * nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 0]), 3).float()
+    loss = criterion(torch.arange(5), outputs.requires_grad_(), torch.zeros(5).long())
+    loss.backward()
+    assert [True, True, True, False, True] == outputs.grad.abs().sum(1).gt(0).tolist()
+
+
+@pytest.mark.parametrize(
     ("progress", "weight"), [(0, math.exp(-5)), (0.5, math.exp(-1.25)), (1, 1)]
 )
 def test_the_ramp_starts_at_next_to_nothing_and_ends_at_one(progress, weight):
@@ -201,7 +251,8 @@ def test_one_view_where_two_are_compared_is_refused():
     [
         (lambda: MORPH(1.0), "noise_rate must be in"),
         (lambda: MORPH(margin=1), r"margin must be in \[0, 1\), got 1"),
-        (lambda: MORPH(estimate="guess"), 'estimate must be "settled" or "mixture", got "guess"'),
+        (lambda: MORPH(estimate="guess"), 'estimate must be one of settled, .*, got "guess"'),
+        (lambda: MORPH(misses=0), r"misses must be in \(0, 100\], got 0"),
         (lambda: MORPH(consistency=-1), "consistency must be 0 or more, got -1"),
         (lambda: MORPH(window=0), "window must be positive"),
         (lambda: MORPH(ramp=0), "ramp must be positive"),

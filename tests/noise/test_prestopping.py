@@ -1,8 +1,10 @@
 """Prestopping: the stop rule on given curves, going back, and what phase II learns from."""
 
+import pytest
 import torch
 from torch import nn
 
+from thresher.errors import ParameterError
 from thresher.noise import Prestopping
 from thresher.noise.method import Change
 from thresher.noise.prestopping import stop_rule
@@ -93,6 +95,59 @@ def test_a_clean_validation_error_that_the_loop_measures_takes_precedence():
     told = [(0.3, 0.1), (0.4, 0.9), (0.5, 0.8), (0.6, 0.7)]
     asked = [tell(criterion, 0.5, noisy, {"validation_accuracy": clean}) for noisy, clean in told]
     assert asked == [None, SAVE, None, RESTORE]
+
+
+CURVES = [(0.2, 0.5), (0.4, 0.6), (0.5, 0.7), (0.62, 0.6), (0.7, 0.6), (0.7, 0.6)]
+
+
+@pytest.mark.parametrize(
+    ("stop", "asked", "stopped_at"),
+    [
+        ("combined", [None, SAVE, SAVE, RESTORE, None, None], 4),
+        ("validation", [None, SAVE, SAVE, None, RESTORE, None], 5),
+        ("noise-rate", [None] * 6, 4),
+    ],
+)
+def test_each_half_of_the_rule_may_be_had_alone(stop, asked, stopped_at):
+    """τ = .4, patience 2: trained hits pass .6 in the fourth epoch; held-out ones fall then."""
+    held_out = torch.arange(1000) >= 900
+    criterion = Prestopping(0.4, patience=2, stop=stop).start(1000, 2, epochs=40, held_out=held_out)
+    assert asked == [tell(criterion, *each) for each in CURVES]
+    assert criterion.method.stopped_at == stopped_at
+
+
+def test_by_the_memorised_it_stops_at_the_crossing():
+    """|M| ≥ (1 - τ) N with a window of one: as soon as 60 % are predicted as labelled, once."""
+    criterion = Prestopping(0.4, window=1, stop="memorised").start(1000, 2, epochs=40)
+    asked = [tell(criterion, trained, 0.5) for trained in (0.9, 0.4, 0.59, 0.6, 0.3)]
+    assert asked == [None] * 5
+    assert criterion.method.stopped_at == 4  # the first epoch is never enough
+
+
+def test_only_rules_that_look_at_them_hold_rows_out():
+    """Those rows teach nothing."""
+    counts = {}
+    for stop in ("combined", "validation", "noise-rate", "memorised"):
+        criterion = Prestopping(0.4, stop=stop).start(1000, 2, epochs=40)
+        counts[stop] = int((~criterion.history["eligible"]).sum())
+    assert counts == {"combined": 100, "validation": 100, "noise-rate": 0, "memorised": 0}
+
+
+def test_a_stop_by_validation_without_held_out_rows_is_refused():
+    """Rather than training for ever; an error that the loop measures will do."""
+    none = torch.zeros(10, dtype=torch.bool)
+    criterion = Prestopping(stop="validation").start(10, 2, epochs=40, held_out=none)
+    assert tell(criterion, 0.5, 0.5, {"validation_accuracy": 0.3}) is None
+    assert tell(criterion, 0.5, 0.5, {"validation_accuracy": 0.5}) == SAVE
+    with pytest.raises(ParameterError, match='"validation" needs rows held out') as refused:
+        tell(criterion, 0.5, 0.5)
+    assert "validation_accuracy" in refused.value.fix
+
+
+def test_an_unknown_rule_is_refused():
+    """With those there are."""
+    with pytest.raises(ParameterError, match=r"stop must be one of combined, .*, got \"noise\""):
+        Prestopping(stop="noise")
 
 
 def test_phase_two_learns_from_memorised_samples_and_no_more_than_are_clean():

@@ -29,30 +29,39 @@ def test_one_dissent_has_the_uncertainty_of_the_lemma(window, classes, expected)
     assert one_dissent(window, classes) == pytest.approx(expected, abs=5e-5)
 
 
-def test_the_two_forms_of_memory_take_the_same_decisions():
-    """Ring and run length, on random predictions (ε below one dissent)."""
-    run = SELFIE(0.4, window=4, warmup=4, threshold=0.05).start(50, 10, epochs=40)
-    ring = SELFIE(0.4, window=4, warmup=4, threshold=0.05)
-    ring = ring.start(50, 10, epochs=40)
-    # the same method, made to remember by the ring
-    ring.method.unanimous = False
-    from thresher.history import Column
+def shown(seed=0, samples=50, epochs=40):
+    """Predictions that mostly stay what they are, epoch after epoch, and random labels."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(10, (samples,), generator=generator).tolist()
+    usual = torch.randint(10, (samples,), generator=generator)
+    predictions = []
+    for _ in range(epochs):
+        change = torch.rand(samples, generator=generator) < 0.2
+        others = torch.randint(10, (samples,), generator=generator)
+        predictions.append(torch.where(change, others, usual).tolist())
+    return predictions, labels
 
-    ring.history._started = False
-    ring.history.declare(Column("predictions", "class", width=4), Column("pushes", torch.int32))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(10, (50,), generator=generator).tolist()
-    usual = torch.randint(10, (50,), generator=generator)
-    for _ in range(40):
-        change = torch.rand(50, generator=generator) < 0.2
-        shown = torch.where(change, torch.randint(10, (50,), generator=generator), usual).tolist()
-        first, _ = told(run, shown, labels)
-        second, _ = told(ring, shown, labels)
-        assert first.item() == second.item()
-        assert torch.equal(run.history["refurbished"], ring.history["refurbished"])
-        run.end_epoch()
-        ring.end_epoch()
-    assert (run.history["refurbished"] >= 0).any()
+
+def losses_and_refurbished(method, predictions, labels):
+    """The loss of each epoch, and the refurbished labels after it."""
+    criterion = method.start(len(labels), 10, epochs=len(predictions))
+    found = []
+    for each in predictions:
+        loss, _ = told(criterion, each, labels)
+        found.append((loss.item(), criterion.history["refurbished"].tolist()))
+        criterion.end_epoch()
+    return found, "run_length" in criterion.history
+
+
+def test_the_two_forms_of_memory_take_the_same_decisions(monkeypatch):
+    """Ring and run length, where ε asks for unanimity."""
+    predictions, labels = shown()
+    by_run, runs = losses_and_refurbished(SELFIE(0.4, window=4, warmup=4), predictions, labels)
+    monkeypatch.setattr("thresher.noise.selfie.one_dissent", lambda *_: 0.0)  # the general form
+    by_ring, ring = losses_and_refurbished(SELFIE(0.4, window=4, warmup=4), predictions, labels)
+    assert (runs, ring) == (True, False)
+    assert by_run == by_ring
+    assert any(label >= 0 for label in by_run[-1][1])
 
 
 def test_a_history_that_is_not_full_is_not_refurbished():
@@ -141,3 +150,124 @@ def test_more_rounds_than_epochs_are_refused():
     """Three rounds do not fit into two epochs."""
     with pytest.raises(ParameterError, match="2 epochs cannot hold 3 rounds"):
         SELFIE(0.2, restarts=2).start(4, 3, epochs=2)
+
+
+def test_soft_labels_are_the_shares_of_the_last_predictions():
+    """Predicted 1 1 0 of three, ε above one dissent: the target is (1/3, 2/3, 0)."""
+    method = SELFIE(0.5, window=3, warmup=3, threshold=0.6, soft=True)
+    criterion = method.start(2, 3, epochs=12)
+    for first in (1, 1, 0):
+        told(criterion, [first, 2], [0, 2])
+        criterion.end_epoch()
+    assert one_dissent(3, 3) < 0.6
+    loss, outputs = told(criterion, [1, 2], [0, 2])
+    loss.backward()
+    z = outputs.detach().clone().requires_grad_()
+    target = torch.tensor([[1 / 3, 2 / 3, 0.0], [0.0, 0.0, 1.0]])
+    nn.functional.cross_entropy(z, target).backward()
+    torch.testing.assert_close(outputs.grad, z.grad)
+    assert criterion.history["refurbished"].tolist() == [1, 2]
+
+
+def test_soft_and_hard_labels_are_the_same_where_histories_must_be_unanimous():
+    """h is one-hot then."""
+    predictions, labels = shown()
+    hard, soft = (
+        losses_and_refurbished(SELFIE(0.4, window=4, warmup=4, soft=each), predictions, labels)[0]
+        for each in (False, True)
+    )
+    assert [each[1] for each in hard] == [each[1] for each in soft]
+    assert [each[0] for each in hard] == pytest.approx([each[0] for each in soft])
+
+
+def learned_from(criterion, predictions, labels, scale):
+    """Which samples got a gradient in a step with logits of this size for each sample."""
+    hot = torch.nn.functional.one_hot(torch.tensor(predictions), criterion.plan.classes)
+    outputs = (torch.tensor(scale)[:, None] * hot).requires_grad_()
+    criterion(torch.arange(len(labels)), outputs, torch.tensor(labels)).backward()
+    return outputs.grad.abs().sum(1).gt(0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("coverage", "learned"),
+    [
+        (1.0, [True] * 6),
+        (0.9, [True, True, True, True, True, False]),
+        (0.7, [True, True, False, True, True, False]),
+        (0.5, [True, True, False, False, True, False]),
+        (0.34, [True, True, False, False, False, False]),
+        (0.2, [True, False, False, False, False, False]),
+        (0.01, [True, False, False, False, False, False]),
+    ],
+)
+def test_the_cap_keeps_easy_samples_and_then_what_is_refurbished_most_easily(coverage, learned):
+    """Six are settled, of which the first two are right and make C: floor(6 c), one at least."""
+    criterion = SELFIE(0.67, window=2, warmup=2, coverage=coverage).start(6, 3, epochs=12)
+    predictions, labels = [0, 0, 1, 1, 1, 1], [0] * 6
+    for _ in range(2):
+        told(criterion, predictions, labels)
+        criterion.end_epoch()
+    scale = [5.0, 4.0, 1.0, 2.0, 3.0, 0.5]
+    assert learned == learned_from(criterion, predictions, labels, scale)
+    kept = [label >= 0 for label in criterion.history["refurbished"].tolist()]
+    assert learned == kept  # what was left out is not counted as refurbished
+
+
+def test_a_cap_counts_the_samples_that_may_be_trained():
+    """Half of the four that are not held out."""
+    held_out = torch.tensor([True, True, False, False, False, False])
+    method = SELFIE(0.5, window=2, warmup=2, coverage=0.5)
+    criterion = method.start(6, 3, epochs=12, held_out=held_out)
+    for _ in range(3):
+        told(criterion, [0] * 6, [0] * 6)
+        criterion.end_epoch()
+    learned = learned_from(criterion, [0] * 6, [0] * 6, [9.0, 9.0, 1.0, 2.0, 3.0, 4.0])
+    assert learned == [False, False, False, False, True, True]
+
+
+def test_small_losses_may_be_chosen_within_each_class():
+    """Half of class 0 and half of class 1, although all of class 1 is harder."""
+    learned = {}
+    for per_class in (False, True):
+        criterion = SELFIE(0.5, window=2, warmup=2, per_class=per_class).start(4, 2, epochs=12)
+        for epoch in range(2):  # nothing settles
+            told(criterion, [epoch] * 4, [0, 0, 1, 1])
+            criterion.end_epoch()
+        scale = [4.0, 3.0, 2.0, 1.0]
+        learned[per_class] = learned_from(criterion, [0, 0, 1, 1], [0, 0, 1, 1], scale)
+    assert learned == {False: [True, True, False, False], True: [True, False, True, False]}
+
+
+@pytest.mark.parametrize(("reuse", "learned"), [(False, False), (True, True)])
+def test_a_sample_that_was_refurbished_once_is_kept_with_reuse_alone(reuse, learned):
+    """Sample 0 settles on 1, is given as 0, and wavers then: too hard to be in C."""
+    criterion = SELFIE(0.5, window=2, warmup=2, reuse=reuse).start(2, 3, epochs=12)
+    for _ in range(3):
+        told(criterion, [1, 0], [0, 0])
+        criterion.end_epoch()
+    told(criterion, [2, 0], [0, 0])
+    criterion.end_epoch()
+    assert learned_from(criterion, [2, 0], [0, 0], [5.0, 5.0]) == [learned, True]
+    assert criterion.history["refurbished"].tolist() == [1, 0]
+
+
+def test_after_a_restart_the_warm_up_learns_what_was_refurbished():
+    """And τ falls to the share that never was: here one of four."""
+    criterion = SELFIE(0.5, restarts=1, window=2, warmup=2).start(4, 3, epochs=8)
+    given = [0, 0, 0, 0]
+    for epoch in range(4):  # three samples settle on 1
+        told(criterion, [1, 1, 1, epoch % 3], given)
+        criterion.applied(criterion.end_epoch())
+    assert criterion.method.rate == 0.25
+    loss, outputs = told(criterion, [2, 1, 0, 0], given)
+    loss.backward()
+    z = outputs.detach().clone().requires_grad_()
+    nn.functional.cross_entropy(z, torch.tensor([1, 1, 1, 0])).backward()
+    torch.testing.assert_close(outputs.grad, z.grad)
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.1, -1.0])
+def test_a_coverage_out_of_range_is_refused(coverage):
+    """It is a share of the batch."""
+    with pytest.raises(ParameterError, match=r"coverage must be in \(0, 1\]"):
+        SELFIE(0.2, coverage=coverage)

@@ -25,6 +25,8 @@ ALONE = {
     "jocor": [whole],
     "morph": [whole],
     "prestopping": [whole],
+    "prestopping-plus": [whole],
+    "selfie": [whole],
     "selective-backprop": [whole],
     "rho-loss": [whole],
     "mixup": [whole],

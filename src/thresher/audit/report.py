@@ -125,8 +125,8 @@ def render_report(
         summary: The audit's summary.
         table: The audit table.
         metrics: One mapping per epoch with ``epoch`` and, where known, ``loss``,
-            ``trained_accuracy``, ``held_out_accuracy`` (both on given labels) and
-            ``test_accuracy``, in [0, 1].
+            ``trained_accuracy``, ``held_out_accuracy`` (both on given labels), ``test_accuracy``
+            and ``rate``, the noise rate that the method went by, in [0, 1].
         settings: Names and values to list, the run's settings.
         method: ``name``, ``summary`` (a sentence) and ``source`` of the training method.
         evidence: Row number -> what to show of the sample, as a
@@ -180,6 +180,7 @@ def render_report(
                 title="Loss in each epoch",
                 x_label="epoch",
             ),
+            rate_chart=_rate_chart(metrics),
             histogram=_histogram(table),
             classes=classes[:_LISTED_CLASSES],
             hidden_classes=len(classes) - len(classes[:_LISTED_CLASSES]),
@@ -402,6 +403,16 @@ def _accuracy_lines(metrics: Metrics) -> list[Line]:
         _line(metrics, "test_accuracy", "test set", "test"),
     ]
     return [line for line in lines if line.drawn]
+
+
+def _rate_chart(metrics: Metrics) -> Markup:
+    """The noise rate that was estimated in each epoch; nothing for one that was given."""
+    line = _line(metrics, "rate", "estimated", "loss")
+    if len({rate for _, rate in line.drawn}) < 2:
+        return Markup("")
+    return line_chart(
+        [line], title="Noise rate that the method went by", x_label="epoch", percent=True
+    )
 
 
 def _line(metrics: Metrics, column: str, name: str, style: str) -> Line:

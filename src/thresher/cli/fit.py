@@ -79,7 +79,10 @@ def fit(
     ] = None,
     noise_rate: Annotated[
         str | None,
-        typer.Option(help="Share of wrong labels, for methods that need it. Default: auto."),
+        typer.Option(
+            help="Share of wrong labels, for methods that need it, or what estimates it: settled, "
+            "gaussian-mean, beta-mean, … Default: auto."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -229,16 +232,18 @@ def fit(
         print(describe(result.summary, result.run))
 
 
-def parsed_rate(text: str) -> float | None:
-    """A noise rate as written on the command line; "auto" is None."""
+def parsed_rate(text: str) -> float | str | None:
+    """A noise rate as written on the command line: a number, "auto" for None, or a name.
+
+    >>> parsed_rate("0.2"), parsed_rate("auto"), parsed_rate("gaussian-mean")
+    (0.2, None, 'gaussian-mean')
+    """
     if text == "auto":
         return None
     try:
         return float(text)
-    except ValueError as error:
-        raise ParameterError(
-            f'noise-rate must be a number in [0, 1) or auto, got "{text}".', "Example: 0.2."
-        ) from error
+    except ValueError:
+        return text  # a name, or refused with the settings
 
 
 def started(

@@ -8,6 +8,7 @@
 ['active-bias', 'active-passive', 'auto', 'backward', 'bootstrap', 'co-teaching', \
 'co-teaching-plus', 'decoupling', 'elr', 'forward', 'gce', 'jocor', 'label-smoothing', 'mae', \
 'mixup', 'morph', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
+'prestopping', 'prestopping-plus', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from thresher.noise.oat import OAT
     from thresher.noise.odnl import ODNL
     from thresher.noise.prestopping import Prestopping
+    from thresher.noise.prestopping_plus import PrestoppingPlus
     from thresher.noise.rho_loss import Irreducible, RhoLoss
     from thresher.noise.sce import SCE
     from thresher.noise.selective_backprop import SelectiveBackprop
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ELR",
+    "ESTIMATORS",
     "GCE",
     "MAE",
     "METHODS",
@@ -87,10 +90,12 @@ __all__ = [
     "Parts",
     "Plan",
     "Prestopping",
+    "PrestoppingPlus",
     "RhoLoss",
     "SelectiveBackprop",
     "Standard",
     "Step",
+    "check_noise_rate",
     "make_method",
 ]
 
@@ -115,12 +120,27 @@ METHODS = {
     "jocor": "JoCoR",
     "selfie": "SELFIE",
     "prestopping": "Prestopping",
+    "prestopping-plus": "PrestoppingPlus",
     "morph": "MORPH",
     "selective-backprop": "SelectiveBackprop",
     "rho-loss": "RhoLoss",
     "taufe": "TAUFE",
     "oat": "OAT",
     "odnl": "ODNL",
+}
+
+#: Name of an estimator of the noise rate (estimators.py) → what it goes by.
+ESTIMATORS = {
+    "settled": "settled predictions that contradict the label, the most so far",
+    "confident": "labels that averaged predictions contradict with confidence",
+    "gaussian-last": "the upper of two Gaussians in the losses of the last epoch",
+    "gaussian-mean": "the upper of two Gaussians in the mean losses so far",
+    "gaussian-window": "the upper of two Gaussians in the mean losses of the last five epochs",
+    "beta-last": "the upper of two Beta distributions in the losses of the last epoch",
+    "beta-mean": "the upper of two Beta distributions in the mean losses so far",
+    "beta-window": "the upper of two Beta distributions in the mean losses of the last five epochs",
+    "cross-validation": "agreement with the labels of held-out rows, for symmetric noise",
+    "cross-validation-pair": "agreement with the labels of held-out rows, for pair noise",
 }
 
 _MODULES = {
@@ -145,6 +165,7 @@ _MODULES = {
     "OAT": "oat",
     "ODNL": "odnl",
     "Prestopping": "prestopping",
+    "PrestoppingPlus": "prestopping_plus",
     "RhoLoss": "rho_loss",
     "SCE": "sce",
     "SELFIE": "selfie",
@@ -164,32 +185,52 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def make_method(name: str, *, noise_rate: float | None = None) -> Method:
+def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
     """Make a method by its name on the command line.
 
     Args:
         name: A key of `METHODS`.
-        noise_rate: Share of wrong labels, in [0, 1), for methods that need one; None estimates it.
+        noise_rate: Share of wrong labels, in [0, 1), for methods that need one; or what estimates
+            it, a key of `ESTIMATORS`; None or "auto" = what the method estimates it by.
 
     Raises:
-        ParameterError: an unknown name, or a noise rate out of range or for a method without one.
+        ParameterError: an unknown name, a noise rate out of range, or either for a method without.
     """
     from thresher.errors import ParameterError, nearest
 
     if name not in METHODS:
         raise ParameterError(f'There is no method "{name}".', nearest(name, METHODS))
+    noise_rate = None if noise_rate == "auto" else noise_rate
+    check_noise_rate(noise_rate)
     kind = __getattr__(METHODS[name])
     if "noise_rate" in kind.needs:
-        method: Method = kind(noise_rate)
+        told = {"estimate" if isinstance(noise_rate, str) else "noise_rate": noise_rate}
+        method: Method = kind(**told)
         return method
     if noise_rate is not None:
-        from thresher.ranges import check_rate
-
-        check_rate(noise_rate)
         takers = [each for each, its in METHODS.items() if "noise_rate" in __getattr__(its).needs]
         raise ParameterError(
-            f'The method "{name}" takes no noise rate, got {noise_rate:g}.',
+            f'The method "{name}" takes no noise rate, got {noise_rate}.',
             f"Leave --noise-rate at auto, or choose one that does: {', '.join(takers)}.",
         )
     made: Method = kind()
     return made
+
+
+def check_noise_rate(noise_rate: float | str | None) -> None:
+    """Refuse a noise rate outside [0, 1), and what is not the name of an estimator.
+
+    Raises:
+        ParameterError: neither a number in [0, 1) nor a key of `ESTIMATORS` nor None.
+    """
+    from thresher.errors import ParameterError, nearest
+    from thresher.ranges import check_rate
+
+    if not isinstance(noise_rate, str):
+        check_rate(noise_rate)
+    elif noise_rate not in ESTIMATORS:
+        raise ParameterError(
+            f"noise_rate must be a number in [0, 1), auto, or one of {', '.join(ESTIMATORS)}, "
+            f'got "{noise_rate}".',
+            nearest(noise_rate, ESTIMATORS),
+        )

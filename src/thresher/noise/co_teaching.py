@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from thresher.history import Column
+from thresher.noise.estimators import choose_estimator
 from thresher.noise.method import Change, Decision, Method, Plan, Step
-from thresher.noise.rate import RATE_COLUMNS, estimate_rate
 from thresher.noise.small_loss import small_loss
 from thresher.phases import quarter, shortened
-from thresher.ranges import check_positive, check_rate
+from thresher.ranges import check_positive
 
 __all__ = ["CoTeaching"]
 
@@ -28,6 +28,7 @@ class CoTeaching(Method):
         noise_rate: τ, share of wrong labels, in [0, 1). None estimates it after every epoch.
         ramp: T_k, epochs until the full share τ is dropped, > 0. Default 10 (Han et al. 2018), or
             a quarter of a shorter run.
+        estimate: What an unknown τ is estimated by (estimators.py). Default "settled".
 
     Raises:
         ParameterError: a value out of range.
@@ -41,20 +42,27 @@ class CoTeaching(Method):
     source = "Han et al., NeurIPS 2018"
     family = "sample selection"
     properties = "++--+~"
-    needs = ("noise_rate",)
+    needs: tuple[str, ...] = ("noise_rate",)
     networks = 2
     state: ClassVar[tuple[str, ...]] = ("rate",)
 
-    def __init__(self, noise_rate: float | None = None, *, ramp: int | None = None) -> None:
-        self.noise_rate = check_rate(noise_rate)
+    def __init__(
+        self,
+        noise_rate: float | None = None,
+        *,
+        ramp: int | None = None,
+        estimate: str = "settled",
+    ) -> None:
+        self.estimator = choose_estimator(noise_rate, estimate)
+        self.needs = (*self.needs, *self.estimator.needs)
         check_positive("ramp", ramp)
         self.ramp = ramp
         self.rate = noise_rate or 0.0
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
-        """What the noise rate is estimated from, when it is not given."""
+        """What the noise rate is estimated from, where it is not given."""
         self.ramp_epochs = shortened(self.ramp, 10, quarter(plan.epochs))
-        return RATE_COLUMNS if self.noise_rate is None else ()
+        return self.estimator.begin(plan)
 
     def keep_rate(self, epoch: int) -> float:
         """R(t), the share of a batch that is kept in this epoch (from 0)."""
@@ -62,11 +70,11 @@ class CoTeaching(Method):
 
     def decide(self, step: Step) -> Decision:
         """Each network learns from the samples its peer finds easiest."""
+        self.estimator.observe(self.history, step)
         chosen = small_loss(step.losses, self.keep_rate(step.epoch), step.eligible)
         return Decision(chosen.flip(0).to(step.losses.dtype))
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
-        """Estimate the noise rate anew, unless it is known."""
-        if self.noise_rate is None:
-            self.rate = estimate_rate(self.history, self.rate)
+        """Estimate the noise rate anew."""
+        self.rate = self.estimator.after_epoch(self.history, self.rate)
         return None

@@ -17,15 +17,14 @@ from torch import Tensor
 
 from thresher.history import Column
 from thresher.noise.co_teaching import CoTeaching
-from thresher.noise.elr import TARGETS, move_targets
+from thresher.noise.estimators import Constant
 from thresher.noise.method import Change, Decision, Plan, Step
-from thresher.noise.rate import confident_rate, settled
+from thresher.noise.rate import RATE_COLUMNS, settled
 from thresher.noise.small_loss import small_loss
 from thresher.ranges import check_positive
 
 __all__ = ["JoCoR", "divergence_from_peer"]
 
-MEMORY = 0.7  # of the moving average of predictions, as ELR's: about three epochs
 ENOUGH_SETTLED = 0.5  # of the samples, before which τ is not estimated
 
 
@@ -45,6 +44,7 @@ class JoCoR(CoTeaching):
             a quarter of a shorter run.
         agreement: λ, weight of agreeing, in (0, 1]. Default 0.9 (the same, CIFAR-10; 0.85 there
             for CIFAR-100).
+        estimate: What an unknown τ is estimated by (estimators.py). Default "confident".
 
     Raises:
         ParameterError: a value out of range.
@@ -65,17 +65,22 @@ class JoCoR(CoTeaching):
     state = ("rate", "ramp_start")
 
     def __init__(
-        self, noise_rate: float | None = None, *, ramp: int | None = None, agreement: float = 0.9
+        self,
+        noise_rate: float | None = None,
+        *,
+        ramp: int | None = None,
+        agreement: float = 0.9,
+        estimate: str = "confident",
     ) -> None:
-        super().__init__(noise_rate, ramp=ramp)
+        super().__init__(noise_rate, ramp=ramp, estimate=estimate)
         check_positive("agreement", agreement, below=1)
         self.agreement = agreement
         self.ramp_start = -1 if noise_rate is None else 0  # first epoch that drops; -1 = none yet
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
-        """What the noise rate is estimated from, when it is not given."""
+        """What the noise rate is estimated from, where it is not given, and what has settled."""
         columns = super().begin(plan)
-        return (*columns, TARGETS) if self.noise_rate is None else columns
+        return columns if isinstance(self.estimator, Constant) else (*columns, *RATE_COLUMNS)
 
     def keep_rate(self, epoch: int) -> float:
         """R(t), where t counts the epochs since τ is known."""
@@ -89,8 +94,7 @@ class JoCoR(CoTeaching):
 
     def decide(self, step: Step) -> Decision:
         """Both networks learn from the samples with the smallest joint loss."""
-        if self.noise_rate is None:
-            move_targets(self.history, step, MEMORY)
+        self.estimator.observe(self.history, step)
         joint = step.losses.sum(0, keepdim=True)  # (1, G)
         chosen = small_loss(joint, self.keep_rate(step.epoch), step.eligible)[0]
         return Decision(chosen.to(step.losses.dtype))
@@ -98,10 +102,10 @@ class JoCoR(CoTeaching):
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Estimate the noise rate anew, unless it is known or hardly anything has settled."""
         history = self.history
-        if self.noise_rate is not None:
+        if isinstance(self.estimator, Constant):
             return None
         if int(settled(history).sum()) >= ENOUGH_SETTLED * int(history["eligible"].sum()):
             if self.ramp_start < 0:
                 self.ramp_start = history.epoch + 1
-            self.rate = confident_rate(history, history["targets"])
+            self.rate = self.estimator.after_epoch(history, self.rate)
         return None

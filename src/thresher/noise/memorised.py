@@ -23,7 +23,15 @@ from thresher.history import Column, SampleHistory
 from thresher.label_history import prediction_counts
 from thresher.noise.method import Step
 
-__all__ = ["label_history", "memorised", "memorised_share", "safe_set", "safest"]
+__all__ = [
+    "label_history",
+    "memorised",
+    "memorised_rows",
+    "memorised_share",
+    "patient_set",
+    "safe_set",
+    "safest",
+]
 
 BLOCK_COUNTS = 2**22  # prediction counts at a time: bounds the memory where classes are many
 
@@ -55,17 +63,54 @@ def memorised(
     return mode == labels, votes / counts.sum(1).clamp(min=1)
 
 
+def memorised_rows(history: SampleHistory, window: int | None = None) -> tuple[Tensor, Tensor]:
+    """Which samples are memorised that may be trained and were seen, and how firmly.
+
+    Args:
+        history: With the columns of `label_history`, and of labels given; between two epochs.
+        window: As of `memorised`.
+
+    Returns:
+        (N,) bool; and h(given), (N,) float, 0 of all others.
+    """
+    rows = torch.nonzero(history["eligible"] & (history["pushes"] > 0)).flatten()
+    given = history["given"]
+    known = torch.zeros(history.samples, dtype=torch.bool, device=history.device)
+    confidence = torch.zeros(history.samples, device=history.device)
+    for block in torch.split(rows, max(1, BLOCK_COUNTS // history.classes)):
+        known[block], confidence[block] = memorised(history, block, given[block].long(), window)
+    return known, confidence
+
+
 def memorised_share(history: SampleHistory, window: int | None = None) -> float:
     """|M| over the number of samples that may be trained and were seen; between two epochs."""
-    rows = torch.nonzero(history["eligible"] & (history["pushes"] > 0)).flatten()
-    given, found = history["given"], 0
-    for block in torch.split(rows, max(1, BLOCK_COUNTS // history.classes)):
-        found += int(memorised(history, block, given[block].long(), window)[0].sum())
-    return found / max(1, len(rows))
+    seen = int((history["eligible"] & (history["pushes"] > 0)).sum())
+    return int(memorised_rows(history, window)[0].sum()) / max(1, seen)
+
+
+def patient_set(history: SampleHistory, index: Tensor, known: Tensor, misses: int) -> Tensor:
+    """Samples that are memorised, or were and have not been so less than `misses` times in a row.
+
+    Args:
+        history: With a column "misses" of integers, at first not below `misses`: it is counted on.
+        index: (B,) int64 stable sample indices.
+        known: (B,) bool, which are memorised now.
+        misses: r, >= 1; 1 leaves the memorised samples alone.
+
+    Returns:
+        (B,) bool.
+    """
+    counted = (history["misses"][index] + 1).clamp(max=misses).masked_fill(known, 0)
+    history["misses"][index] = counted
+    return counted < misses
 
 
 def safe_set(
-    history: SampleHistory, step: Step, cap: float | None = None, window: int | None = None
+    history: SampleHistory,
+    step: Step,
+    cap: float | None = None,
+    window: int | None = None,
+    misses: int = 1,
 ) -> Tensor:
     """The memorised samples of a step that may be trained; with a cap the safest of them alone.
 
@@ -75,11 +120,14 @@ def safe_set(
         cap: Largest share of the batch's trained samples, in (0, 1], rounded down but at least
             one; None = no limit.
         window: As of `memorised`.
+        misses: As of `patient_set`, whose column it takes where it is above 1.
 
     Returns:
         (G,) bool.
     """
     known, confidence = memorised(history, step.index, step.labels, window)
+    if misses > 1:
+        known = patient_set(history, step.index, known, misses)
     trained = len(known)
     if step.eligible is not None:
         known, trained = known & step.eligible, int(step.eligible.sum())

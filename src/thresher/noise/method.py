@@ -206,7 +206,7 @@ class Method:
     """Base of all methods, and standard training: every sample counts, with its given label."""
 
     name: ClassVar[str] = ""
-    needs: ClassVar[tuple[str, ...]] = ()  # of "noise_rate" (given or estimated), "held_out"
+    needs: tuple[str, ...] = ()  # of "noise_rate" (given or estimated), "held_out"
     source: ClassVar[str] = ""
     family: ClassVar[str] = ""  # a key of `families.FAMILIES`
     #: P1–P6 of the survey, one of "+~-" each: any architecture, no pre-training, uses all data, no

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
+import torch
 from torch import Tensor
 
 from thresher.errors import ParameterError
 from thresher.history import Column
-from thresher.noise.memorised import label_history, memorised_share, safe_set
+from thresher.noise.estimators import choose_estimator
+from thresher.noise.memorised import label_history, memorised_rows, memorised_share, safe_set
 from thresher.noise.method import Change, Decision, Method, Plan, Step
-from thresher.noise.rate import MIXTURE_COLUMNS, RATE_COLUMNS, SETTLED, estimate_rate, mixture_rate
 from thresher.phases import quarter, shortened
-from thresher.ranges import check_positive, check_rate
+from thresher.ranges import check_positive
 
 __all__ = ["MORPH", "ramp_up", "squared_distance"]
 
@@ -56,9 +56,10 @@ class MORPH(Method):
         margin: δ, how much earlier than at the crossing it switches, in [0, 1). Default 0.1: after
             an early switch the safe set grows back, after a late one wrong labels stay in it.
         cap: Keep at most the share 1 - τ of a batch, those memorised most firmly. Default False.
-        estimate: What τ is estimated from: "settled", how often samples whose prediction has
-            settled contradict their label (rate.py), or "mixture", two Gaussians in the mean
-            losses, as in the paper. Default "settled": the mixture takes hard samples for wrong.
+        misses: r, visits in a row in which a sample must not be memorised to leave the safe set,
+            in [1, 100]. Default 1, as published: it leaves at once.
+        estimate: What an unknown τ is estimated by (estimators.py). Default "settled"; the paper
+            takes "gaussian-mean", which takes hard samples for wrong.
         consistency: w_max, weight of agreement between two random views of every sample, those
             outside the safe set included, >= 0. Default 0: one view, as data without augmentation
             allow; the paper's variant takes about 5.
@@ -68,19 +69,20 @@ class MORPH(Method):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: 2 q + 8 bytes a sample; with consistency a second forward and backward pass. Hurts when:
-    the network has hardly learned when it switches: classes it does not predict yet are lost.
+    Cost: 2 q + 8 bytes a sample, one more where r > 1; with consistency a second forward and
+    backward pass. Hurts when: the network has hardly learned when it switches: classes it does not
+    predict yet are lost.
     Source: Song, Kim, Park, Shin, Lee, Robust Learning by Self-Transition for Handling Noisy
     Labels, KDD 2021. Deviations: the estimate of τ; histories count as soon as they hold a
-    prediction; the margin; the cap, which is Prestopping's; if some labels are known to be wrong,
-    half of the run forces the switch; the length of the ramp is our choice.
+    prediction; the margin; the cap, which is Prestopping's; patience with misses; if some labels
+    are known to be wrong, half of the run forces the switch; the length of the ramp is our choice.
     """
 
     name = "morph"
     source = "Song et al., KDD 2021"
     family = "sample selection"
     properties = "++-++~"
-    needs = ("noise_rate",)
+    needs: tuple[str, ...] = ("noise_rate",)
     observe_first = True
     state = ("rate", "switched_at")
 
@@ -91,13 +93,16 @@ class MORPH(Method):
         window: int = 10,
         margin: float = 0.1,
         cap: bool = False,
-        estimate: Literal["settled", "mixture"] = "settled",
+        misses: int = 1,
+        estimate: str = "settled",
         consistency: float = 0.0,
         ramp: int | None = None,
     ) -> None:
-        self.noise_rate = check_rate(noise_rate)
+        self.estimator = choose_estimator(noise_rate, estimate)
+        self.needs = (*self.needs, *self.estimator.needs)
         check_positive("window", window)
         check_positive("ramp", ramp)
+        check_positive("misses", misses, below=100)
         if not 0 <= margin < 1:
             raise ParameterError(
                 f"margin must be in [0, 1), got {margin:g}.", "Leave it out to use the default."
@@ -106,28 +111,29 @@ class MORPH(Method):
             raise ParameterError(
                 f"consistency must be 0 or more, got {consistency:g}.", "Use 0 for a single view."
             )
-        if estimate not in ("settled", "mixture"):
-            raise ParameterError(
-                f'estimate must be "settled" or "mixture", got "{estimate}".', 'Use "settled".'
-            )
-        self.window, self.margin, self.cap, self.estimate = window, margin, cap, estimate
+        self.window, self.margin, self.cap, self.misses = window, margin, cap, misses
         self.consistency, self.ramp = consistency, ramp
         self.views = 2 if consistency else 1
         self.rate = noise_rate or 0.0
         self.switched_at = -1  # first epoch of evolution; -1 = still seeding
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
-        """The last predictions of every sample, and its losses where τ has to be estimated."""
+        """The last predictions of every sample, and what τ is estimated from."""
         self.ramp_epochs = shortened(self.ramp, 10, quarter(plan.epochs))
-        self.settled_after = shortened(None, SETTLED, quarter(plan.epochs))
-        read = {"settled": RATE_COLUMNS, "mixture": MIXTURE_COLUMNS}[self.estimate]
-        return (*label_history(self.window), *(read if self.noise_rate is None else ()))
+        left = Column("misses", torch.uint8, fill=self.misses)
+        return (
+            *label_history(self.window),
+            *self.estimator.begin(plan, within=quarter(plan.epochs)),
+            *((left,) if self.misses > 1 else ()),
+        )
 
     def decide(self, step: Step) -> Decision:
         """Every sample while seeding; then the safe set, and consistency for the whole batch."""
         if self.switched_at < 0:
+            self.estimator.observe(self.history, step)
             return Decision()
-        safe = safe_set(self.history, step, 1 - self.rate if self.cap else None, self.window)
+        cap = 1 - self.rate if self.cap else None
+        safe = safe_set(self.history, step, cap, self.window, self.misses)
         weights = safe.to(step.losses.dtype)
         if step.rest is None or not self.consistency:
             return Decision(weights)
@@ -137,21 +143,16 @@ class MORPH(Method):
         scale = weight * float(weights.sum() / trained.sum().clamp(min=1))
         return Decision(weights, penalty=scale * squared_distance(step.logits, step.rest))
 
-    def estimated_rate(self) -> float:
-        """τ̂ after this epoch; the mixture's is believed anew each time, as published."""
-        if self.estimate == "mixture":
-            return mixture_rate(self.history)
-        return estimate_rate(self.history, self.rate, settled_after=self.settled_after)
-
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """While seeding: estimate τ, and switch once as many samples are memorised as are clean."""
         done = self.history.epoch + 1
         if self.switched_at >= 0 or done < FIRST_SWITCH:
             return None
-        if self.noise_rate is None:
-            self.rate = self.estimated_rate()
+        self.rate = self.estimator.after_epoch(self.history, self.rate)
         half = math.inf if self.plan.epochs is None else SEEDING_SHARE * self.plan.epochs
         crossed = memorised_share(self.history, self.window) >= 1 - self.rate - self.margin
         if crossed or (done >= half and self.rate > 0):
             self.switched_at = done
+            if self.misses > 1:  # the set that is memorised now is the first safe set
+                self.history["misses"][memorised_rows(self.history, self.window)[0]] = 0
         return None

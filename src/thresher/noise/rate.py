@@ -1,10 +1,12 @@
-"""The noise rate a method goes by when the user gave none: how often the settled samples disagree.
+"""How many labels are wrong, read from a history: the mathematics of the estimators.
+
+The default is how often the settled samples disagree.
 
 A sample whose last five predictions were the same has been settled by the network; where they
 contradict the given label, early on, the label is mostly wrong. Memorising only ever hides such
 disagreement, so the largest estimate of the run is kept. The mixture of losses that is usual for
 this counts hard samples as wrong and misses wrong labels that are easily confused; figures of
-both: `benchmarks/noise.py rates`.
+both: `benchmarks/noise.py rates`. What methods ask, by name: estimators.py.
 
     τ̂ = max over epochs of  mean( settled label ≠ given label )
 
@@ -14,16 +16,17 @@ predictions tell more (`confident_rate`).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from thresher.history import Column, SampleHistory
-from thresher.mixture import fit_gaussian_mixture
+from thresher.mixture import fit_beta_mixture, fit_gaussian_mixture
 from thresher.noise_rate import confident_counts, disagreement
 
 __all__ = [
-    "MIXTURE_COLUMNS",
     "RATE_COLUMNS",
     "SETTLED",
     "confident_rate",
@@ -33,7 +36,6 @@ __all__ = [
 ]
 
 RATE_COLUMNS = (Column("run_label", "class", fill=-1), Column("run_length", torch.int16))
-MIXTURE_COLUMNS = (Column("loss_sum"), Column("visits", torch.int32))
 MIXTURE_ROWS = 50_000  # a mixture of more losses is fitted to so many of their quantiles
 SETTLED = 5  # equal predictions in a row
 ENOUGH = 50  # settled samples, below which the estimate is not moved
@@ -78,16 +80,22 @@ def confident_rate(history: SampleHistory, beliefs: Tensor) -> float:
     return min(MOST, confident_counts(given.cpu().numpy(), beliefs.cpu().numpy()).class_rate)
 
 
-def mixture_rate(history: SampleHistory) -> float:
-    """Weight of the upper of two Gaussians in the mean losses; 0 where they are one heap.
+def mixture_rate(losses: Tensor, kind: Literal["gaussian", "beta"] = "gaussian") -> float:
+    """Weight of the upper of two heaps of losses; 0 where they are one heap.
 
     Args:
-        history: With MIXTURE_COLUMNS; between two epochs.
+        losses: (n,) >= 0, in any order; what is not finite is left out.
+        kind: Of the two distributions. For Betas the losses are taken as shares of the largest.
 
     Returns:
         The share of samples in the upper heap, in [0, 0.9].
     """
-    losses = history.mean_loss()[history["eligible"]].cpu().numpy()
-    ordered = np.sort(losses[np.isfinite(losses)])
-    mixture = fit_gaussian_mixture(ordered[:: 1 + len(ordered) // MIXTURE_ROWS])
-    return min(MOST, mixture.weights[1]) if mixture.separated else 0.0
+    values = losses.cpu().numpy()
+    ordered = np.sort(values[np.isfinite(values)])
+    ordered = ordered[:: 1 + len(ordered) // MIXTURE_ROWS]
+    if kind == "gaussian":
+        gaussians = fit_gaussian_mixture(ordered)
+        return min(MOST, gaussians.weights[1]) if gaussians.separated else 0.0
+    largest = float(ordered[-1]) if len(ordered) else 0.0
+    betas = fit_beta_mixture(ordered / largest if largest > 0 else ordered)
+    return min(MOST, betas.weights[1]) if betas.separated else 0.0

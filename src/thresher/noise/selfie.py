@@ -15,18 +15,21 @@ import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from thresher.errors import ParameterError
-from thresher.history import Column
+from thresher.history import Column, SampleHistory
 from thresher.label_history import prediction_counts, uncertainty
+from thresher.noise.estimators import choose_estimator
+from thresher.noise.memorised import label_history, safest
 from thresher.noise.method import Change, Decision, Method, Plan, Step
-from thresher.noise.rate import RATE_COLUMNS, SETTLED, estimate_rate
-from thresher.noise.small_loss import small_loss
+from thresher.noise.rate import RATE_COLUMNS
+from thresher.noise.small_loss import small_loss, small_loss_per_class
 from thresher.phases import quarter, shortened
-from thresher.ranges import check_positive, check_rate
+from thresher.ranges import check_positive
 
-__all__ = ["SELFIE", "one_dissent"]
+__all__ = ["SELFIE", "label_shares", "one_dissent", "refurbishable", "refurbishing_columns"]
 
 
 def one_dissent(window: int, classes: int) -> float:
@@ -39,6 +42,48 @@ def one_dissent(window: int, classes: int) -> float:
         return math.inf
     share = 1 / window
     return -(share * math.log(share) + (1 - share) * math.log(1 - share)) / math.log(classes)
+
+
+def refurbishing_columns(window: int, threshold: float, classes: int) -> tuple[Column, ...]:
+    """What `refurbishable` reads: where ε asks for unanimity, the length of a run is enough."""
+    if threshold < one_dissent(window, classes):
+        return RATE_COLUMNS
+    return label_history(window)
+
+
+def refurbishable(
+    history: SampleHistory, index: Tensor, window: int, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Which samples are refurbishable (F ≤ ε over a full window), and to which label.
+
+    Args:
+        history: With `refurbishing_columns`.
+        index: (B,) int64 stable sample indices.
+        window: q, predictions that count.
+        threshold: ε.
+
+    Returns:
+        (B,) bool; (B,) int64, -1 before the first prediction.
+    """
+    if threshold < one_dissent(window, history.classes):
+        certain = history["run_length"][index] >= window
+        return certain, history["run_label"][index].long()
+    pushes, ring = history["pushes"][index], history["predictions"][index]
+    counts, mode = prediction_counts(ring, pushes, history.classes, window)
+    return (pushes >= window) & (uncertainty(counts) <= threshold), mode
+
+
+def label_shares(history: SampleHistory, index: Tensor, window: int, threshold: float) -> Tensor:
+    """h, (B, k) float32, of refurbishable samples: the share of each class among the last q.
+
+    Args:
+        history, index, window, threshold: As of `refurbishable`.
+    """
+    if threshold < one_dissent(window, history.classes):  # unanimous
+        return F.one_hot(history["run_label"][index].long().clamp(min=0), history.classes).float()
+    pushes, ring = history["pushes"][index], history["predictions"][index]
+    counts, _ = prediction_counts(ring, pushes, history.classes, window)
+    return counts / counts.sum(1, keepdim=True).clamp(min=1)
 
 
 class SELFIE(Method):
@@ -54,6 +99,14 @@ class SELFIE(Method):
         restarts: Further trainings from a fresh network within the same epochs. Default 0: the
             paper takes 2, and they brought nothing where we measured.
         reuse: Keep a sample refurbished once it was. Default False.
+        soft: Learn from the shares h of the last predictions instead of the label that leads.
+            Default False. The same where ε asks for unanimity: raise it above `one_dissent`.
+        coverage: Largest share |R ∪ C| of a batch that is learned from, in (0, 1]. Default 1, as
+            published. Labels that the network gave itself make it consistent with them, until
+            every sample is refurbished and the last ones wrongly; with a cap those wait whose
+            refurbished label it finds hardest.
+        per_class: Choose C within every class, for batches of rare or hard ones. Default False.
+        estimate: What an unknown τ is estimated by (estimators.py). Default "settled".
 
     Raises:
         ParameterError: a value out of range, or a warm-up shorter than the window.
@@ -62,14 +115,15 @@ class SELFIE(Method):
     Source: Song, Kim, Lee, SELFIE: Refurbishing Unclean Samples for Robust Deep Learning,
     ICML 2019. Deviations from the authors' code: a history counts only when it is full (zeros of
     an unfilled one look unanimous for class 0); after a restart the warm-up uses refurbished
-    labels, without which the shrinking τ lets all wrong labels in.
+    labels, without which the shrinking τ lets all wrong labels in. Soft labels, the cap and the
+    choice within classes are not theirs.
     """
 
     name = "selfie"
     source = "Song, Kim & Lee, ICML 2019"
     family = "hybrid"
     properties = "+++-+~"
-    needs = ("noise_rate",)
+    needs: tuple[str, ...] = ("noise_rate",)
     state = ("rate", "round_start")
 
     def __init__(
@@ -81,11 +135,17 @@ class SELFIE(Method):
         warmup: int | None = None,
         restarts: int = 0,
         reuse: bool = False,
+        soft: bool = False,
+        coverage: float = 1.0,
+        per_class: bool = False,
+        estimate: str = "settled",
     ) -> None:
-        self.noise_rate = check_rate(noise_rate)
+        self.estimator = choose_estimator(noise_rate, estimate)
+        self.needs = (*self.needs, *self.estimator.needs)
         check_positive("threshold", threshold, below=1)
         check_positive("window", window)
         check_positive("warmup", warmup)
+        check_positive("coverage", coverage, below=1)
         if restarts < 0:
             raise ParameterError(f"restarts must be 0 or more, got {restarts}.", "Use 0 for none.")
         if window is not None and warmup is not None and window > warmup:
@@ -95,6 +155,7 @@ class SELFIE(Method):
             )
         self.threshold, self.window, self.warmup = threshold, window, warmup
         self.restarts, self.reuse = restarts, reuse
+        self.soft, self.coverage, self.per_class = soft, coverage, per_class
         self.rate = noise_rate or 0.0
         self.round_start = 0
 
@@ -115,52 +176,64 @@ class SELFIE(Method):
             limit = max(self.window, limit or 25)
         self.warmup_epochs = shortened(self.warmup, 25, limit)
         self.window_epochs = shortened(self.window, 15, self.warmup_epochs)
-        self.unanimous = self.threshold < one_dissent(self.window_epochs, plan.classes)
-        runs = RATE_COLUMNS if self.unanimous or self.noise_rate is None else ()
-        ring = (
-            Column("predictions", "class", width=self.window_epochs),
-            Column("pushes", torch.int32),
+        return (
+            *self.estimator.begin(plan, within=self.warmup_epochs),
+            *refurbishing_columns(self.window_epochs, self.threshold, plan.classes),
+            Column("refurbished", "class", fill=-1),
         )
-        refurbished = Column("refurbished", "class", fill=-1)
-        return (*runs, *(() if self.unanimous else ring), refurbished)
-
-    def settled(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Which samples are refurbishable (F ≤ ε over a full window), and to which label."""
-        history = self.history
-        if self.unanimous:
-            return history["run_length"][index] >= self.window_epochs, history["run_label"][
-                index
-            ].long()
-        pushes = history["pushes"][index]
-        counts, mode = prediction_counts(
-            history["predictions"][index], pushes, self.plan.classes, self.window_epochs
-        )
-        return (pushes >= self.window_epochs) & (uncertainty(counts) <= self.threshold), mode
 
     def decide(self, step: Step) -> Decision:
         """Refurbished samples with their new label, small-loss ones with the given, no others."""
-        refurbished = self.history["refurbished"]
+        history = self.history
+        self.estimator.observe(history, step)
+        refurbished = history["refurbished"]
         before = refurbished[step.index].long()
         if step.epoch - self.round_start < self.warmup_epochs:
             if self.round_start == 0:  # nothing is refurbished yet
                 return Decision()
             return Decision(targets=torch.where(before >= 0, before, step.labels))
-        certain, label = self.settled(step.index)
+        certain, label = refurbishable(history, step.index, self.window_epochs, self.threshold)
         certain &= self.may_relabel(step.index)
-        refurbished[step.index] = torch.where(certain, label, before).to(refurbished.dtype)
+        now = certain
         if self.reuse:
             label = torch.where(certain, label, before)
             certain = certain | (before >= 0)
-        clean = small_loss(step.losses, 1 - self.rate, step.eligible)[0]
         targets = torch.where(certain, label, step.labels)
-        return Decision((certain | clean).to(step.losses.dtype), targets)
+        clean = self.small_loss(step)
+        chosen = certain | clean
+        if self.coverage < 1:
+            chosen = self.covered(step, chosen, clean, targets)
+        taken = now & chosen
+        refurbished[step.index] = torch.where(taken, label, before).to(refurbished.dtype)
+        weights = chosen.to(step.losses.dtype)
+        if not self.soft:
+            return Decision(weights, targets)
+        shares = label_shares(history, step.index, self.window_epochs, self.threshold).to(
+            step.losses.dtype
+        )
+        hard = F.one_hot(targets, self.plan.classes).to(shares.dtype)
+        return Decision(weights, torch.where(now[:, None], shares, hard)[None])
+
+    def small_loss(self, step: Step) -> Tensor:
+        """C, (G,) bool: the small-loss samples of the batch, or of every class in it."""
+        if self.per_class:
+            return small_loss_per_class(step.losses, 1 - self.rate, step.labels, step.eligible)[0]
+        return small_loss(step.losses, 1 - self.rate, step.eligible)[0]
+
+    def covered(self, step: Step, chosen: Tensor, clean: Tensor, targets: Tensor) -> Tensor:
+        """R ∪ C cut down to its share of the batch, (G,) bool: C first, then the easiest of R."""
+        trained = len(chosen)
+        if step.eligible is not None:
+            chosen, trained = chosen & step.eligible, int(step.eligible.sum())
+        most = max(1, math.floor(self.coverage * trained + 1e-9))
+        own = self.sample_loss(step.scores, targets[None])[0]  # against what would be learned
+        return safest(chosen, clean.to(own.dtype), own, most)
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
-        """Estimate the noise rate when the warm-up ends; restart when a round ends."""
+        """Estimate the noise rate while it warms up; restart when a round ends."""
         done = self.history.epoch + 1 - self.round_start  # epochs of this round
-        if self.noise_rate is None and self.round_start == 0 and done <= self.warmup_epochs:
-            settled = min(SETTLED, self.warmup_epochs)
-            self.rate = estimate_rate(self.history, self.rate, settled_after=settled)
+        if self.round_start == 0 and done <= self.warmup_epochs:
+            self.rate = self.estimator.after_epoch(self.history, self.rate)
         if self.round_epochs is None or done < self.round_epochs:
             return None
         if self.round_start // self.round_epochs >= self.restarts:
@@ -168,5 +241,6 @@ class SELFIE(Method):
         self.round_start = self.history.epoch + 1
         ever = float((self.history["refurbished"] >= 0).float().mean())
         self.rate = min(self.rate, 1 - ever)
-        self.history.forget(*(("run_length",) if self.unanimous else ("pushes",)))
+        read = refurbishing_columns(self.window_epochs, self.threshold, self.plan.classes)
+        self.history.forget("run_length" if read == RATE_COLUMNS else "pushes")
         return Change(reset=("",))

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["small_loss"]
+__all__ = ["small_loss", "small_loss_per_class"]
 
 
 def small_loss(losses: Tensor, keep: float, eligible: Tensor | None = None) -> Tensor:
@@ -36,3 +36,32 @@ def small_loss(losses: Tensor, keep: float, eligible: Tensor | None = None) -> T
     kept = min(count, math.ceil(keep * count - 1e-9))
     chosen = losses.sort(dim=1, stable=True).indices[:, :kept]
     return torch.zeros_like(losses, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def small_loss_per_class(
+    losses: Tensor, keep: float, labels: Tensor, eligible: Tensor | None = None
+) -> Tensor:
+    """Mark the ceil(keep · n) smallest losses of every class, n counting its eligible samples.
+
+    One choice for all classes together drops the rare and the hard ones first.
+
+    Args:
+        losses: (J, G) float, detached.
+        keep: Share to keep, in (0, 1].
+        labels: (G,) int64 given labels.
+        eligible: (G,) bool, or None for all.
+
+    Returns:
+        (J, G) bool.
+    """
+    if eligible is not None:
+        losses = losses.masked_fill(~eligible, math.inf)
+    order = losses.sort(dim=1, stable=True).indices
+    by_class = labels[order].sort(dim=1, stable=True)  # class by class, the easiest first
+    order, classes = order.gather(1, by_class.indices), by_class.values
+    sizes = torch.bincount(labels)
+    counted = sizes if eligible is None else torch.bincount(labels[eligible], minlength=len(sizes))
+    kept = (keep * counted.double() - 1e-9).ceil()  # (k,)
+    place = torch.arange(len(labels), device=labels.device) - (sizes.cumsum(0) - sizes)[classes]
+    chosen = torch.zeros_like(losses, dtype=torch.bool)
+    return chosen.scatter_(1, order, place < kept[classes])
