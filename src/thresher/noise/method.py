@@ -25,7 +25,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,10 @@ from thresher.history import Column, SampleHistory
 if TYPE_CHECKING:
     from thresher.noise.criterion import Criterion
 
-__all__ = ["Batch", "Change", "Decision", "Method", "Parts", "Plan", "Step", "given"]
+__all__ = ["Batch", "Change", "Decision", "Method", "Names", "Parts", "Plan", "Step", "given"]
+
+#: Module name prefixes, ("",) = all; or a function that finds them in the network.
+Names: TypeAlias = tuple[str, ...] | Callable[[nn.Module], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Plan:
     epochs: int | None = None
     seed: int = 0
     releases: bool = False  # held-out rows may be trained once they have shown what they were for
+    augmented: bool = False  # further random views of a sample can be had
 
 
 @dataclass(frozen=True)
@@ -120,15 +124,17 @@ class Change:
     Args:
         save: Name under which model, optimiser and the method's `rolled_back` columns are kept.
         restore: Name of what is brought back; the learning-rate schedule goes on.
-        reset: Module name prefixes set back to a fresh initialisation, ("",) = all; clears their
-            optimiser state and restarts the schedule.
-        freeze: Module name prefixes that learn no more.
+        reset: Module name prefixes set back to a fresh initialisation, ("",) = all, or a function
+            that finds them in the network; clears their optimiser state and restarts the schedule.
+        thaw: Module name prefixes, as for reset, that were frozen and learn again.
+        freeze: Module name prefixes, as for reset, that learn no more.
     """
 
     save: str | None = None
     restore: str | None = None
-    reset: tuple[str, ...] = ()
-    freeze: tuple[str, ...] = ()
+    reset: Names = ()
+    thaw: Names = ()
+    freeze: Names = ()
 
 
 @dataclass(frozen=True)
@@ -214,6 +220,7 @@ class Method:
         trusted: Tensor | None = None,
         audit: bool = True,
         repeats: bool = False,
+        augmented: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> Criterion:
@@ -235,6 +242,8 @@ class Method:
             repeats: Samples may come more than once an epoch, and count each time (a sampler that
                 draws with replacement). False refuses what no epoch can hold; rows that samplers
                 repeat so that several processes get equally many are counted once.
+            augmented: The loop can pass further random views of every sample, for methods that
+                take them where they can be had (`criterion.method.views` says how many).
             seed: Of the draw of held-out rows.
             device: Where the history lives: the device of the model's outputs.
         """
@@ -243,7 +252,12 @@ class Method:
         return Criterion(
             copy.deepcopy(self),
             Plan(
-                samples, classes, epochs, seed, held_out is None if releases is None else releases
+                samples,
+                classes,
+                epochs,
+                seed,
+                held_out is None if releases is None else releases,
+                augmented,
             ),
             labels=labels,
             held_out=held_out,
