@@ -172,7 +172,7 @@ class Method:
     networks: ClassVar[int] = 1
     views: int = 1  # random views of a sample in each step: the second one's outputs are Step.rest
     observe_first: ClassVar[bool] = False
-    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers
+    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers, or lists
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
 
     history: SampleHistory
