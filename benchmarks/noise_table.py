@@ -65,6 +65,8 @@ ORDER = {
         "morph",
         "morph, estimated",
         "morph, mixture",
+        "dividemix",
+        "pes",
         "prestopping",
         "prestopping, estimated",
         "label-smoothing",

@@ -61,6 +61,8 @@ METHODS = (
     "prestopping, estimated",
     "morph",
     "morph, estimated",
+    "dividemix",
+    "pes",
     "auto",
 )
 TOLD = ("co-teaching", "jocor", "selfie", "prestopping", "morph")

@@ -58,7 +58,11 @@ def test_standard_training_forgets_what_it_knew_to_memorise_wrong_labels():
 
 
 @pytest.mark.parametrize(
-    "method", ["gce", "elr", "co-teaching", "jocor", "selfie", "prestopping", "morph", "auto"]
+    "method",
+    [
+        *("gce", "elr", "co-teaching", "jocor", "selfie", "prestopping", "morph", "auto"),
+        *("dividemix", "pes"),
+    ],
 )
 def test_a_robust_method_ends_far_above_standard_training(method):
     """Ten points at 40 % symmetric noise; 17 to 20 were measured."""

@@ -11,7 +11,8 @@ from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Plan, Step
 
 N, K = 24, 3
-OWN_PASSES = {"mixup", "selective-backprop", "rho-loss"}  # they start from inputs, not from outputs
+#: They start from inputs, not from outputs.
+OWN_PASSES = {"dividemix", "mixup", "selective-backprop", "rho-loss"}
 
 
 def batches(method, trusted, epochs=6):

@@ -23,6 +23,8 @@ ALONE = {
     "selective-backprop": [whole],
     "rho-loss": [whole],
     "mixup": [whole],
+    "dividemix": [whole],
+    "pes": [whole],
 }
 
 

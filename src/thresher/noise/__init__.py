@@ -2,8 +2,9 @@
 
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
-['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
-'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
+['auto', 'bootstrap', 'co-teaching', 'dividemix', 'elr', 'gce', 'jocor', 'label-smoothing', \
+'mixup', 'morph', 'pes', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', \
+'standard']
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from thresher.noise.bootstrap import Bootstrap
     from thresher.noise.co_teaching import CoTeaching
     from thresher.noise.criterion import Criterion
+    from thresher.noise.dividemix import DivideMix
     from thresher.noise.elr import ELR
     from thresher.noise.gce import GCE
     from thresher.noise.jocor import JoCoR
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
     from thresher.noise.mixup import Mixup
     from thresher.noise.morph import MORPH
+    from thresher.noise.pes import PES
     from thresher.noise.prestopping import Prestopping
     from thresher.noise.rho_loss import Irreducible, RhoLoss
     from thresher.noise.sce import SCE
@@ -35,6 +38,7 @@ __all__ = [
     "GCE",
     "METHODS",
     "MORPH",
+    "PES",
     "SCE",
     "SELFIE",
     "Auto",
@@ -44,6 +48,7 @@ __all__ = [
     "CoTeaching",
     "Criterion",
     "Decision",
+    "DivideMix",
     "Irreducible",
     "JoCoR",
     "LabelSmoothing",
@@ -74,6 +79,8 @@ METHODS = {
     "selfie": "SELFIE",
     "prestopping": "Prestopping",
     "morph": "MORPH",
+    "dividemix": "DivideMix",
+    "pes": "PES",
     "selective-backprop": "SelectiveBackprop",
     "rho-loss": "RhoLoss",
 }
@@ -83,6 +90,7 @@ _MODULES = {
     "Bootstrap": "bootstrap",
     "CoTeaching": "co_teaching",
     "Criterion": "criterion",
+    "DivideMix": "dividemix",
     "ELR": "elr",
     "GCE": "gce",
     "Irreducible": "rho_loss",
@@ -90,6 +98,7 @@ _MODULES = {
     "LabelSmoothing": "label_smoothing",
     "MORPH": "morph",
     "Mixup": "mixup",
+    "PES": "pes",
     "Prestopping": "prestopping",
     "RhoLoss": "rho_loss",
     "SCE": "sce",
