@@ -36,6 +36,8 @@ METHODS = (
     "selfie",
     "jocor",
     "morph",
+    "dividemix",
+    "pes",
     "prestopping",
     "label-smoothing",
     "bootstrap",

@@ -75,6 +75,8 @@ ORDER = {
         "morph",
         "morph, estimated",
         "morph, mixture",
+        "dividemix",
+        "pes",
         "prestopping",
         "prestopping, estimated",
         "prestopping-plus",

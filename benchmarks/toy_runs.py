@@ -74,6 +74,8 @@ METHODS = (
     "prestopping-plus, estimated",
     "morph",
     "morph, estimated",
+    "dividemix",
+    "pes",
     "auto",
 )
 TOLD_MATRIX = {"forward": Forward, "backward": Backward}

@@ -34,7 +34,7 @@ class ConfidenceWeights(Method):
     needs = ()  # of "noise_rate", "held_out"
     networks = 1  # 2 = outputs (2, B, k)
     views = 1  # 2 = a second random view of every sample; what came of it is step.rest
-    state = ()  # attributes that outlive a step, as plain numbers: saved in checkpoints
+    state = ()  # attributes that outlive a step, plain numbers or lists: saved in checkpoints
     observe_first = False  # True = the history holds this step already when decide is called
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:

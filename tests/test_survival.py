@@ -12,7 +12,7 @@ import shipped
 import thresher
 from thresher.training.checkpoint import load_tensors
 
-METHODS = ("auto", "selfie", "co-teaching", "prestopping", "elr", "mixup")
+METHODS = ("auto", "selfie", "co-teaching", "prestopping", "elr", "mixup", "dividemix", "pes")
 SAMPLERS = {"elr": "recency-bias", "prestopping": "info-batch", "co-teaching": "ada-boundary"}
 OFTEN = 1e-9  # seconds between two checkpoints: one after every step
 

@@ -16,7 +16,9 @@ from thresher.errors import RunError
 from thresher.models import BatchNorm1d, BatchNorm2d, Networks, Preparation
 from thresher.noise import make_method
 from thresher.noise.co_teaching import CoTeaching
+from thresher.noise.dividemix import DivideMix
 from thresher.noise.morph import MORPH
+from thresher.noise.pes import PES
 from thresher.noise.selfie import SELFIE
 from thresher.training import drift
 from thresher.training.augment import Augmentation
@@ -35,6 +37,9 @@ CASES = {
     "jocor": (lambda: make_method("jocor", noise_rate=0.3), 1, "fp32", None),
     "selfie, restarted": (lambda: SELFIE(0.3, restarts=1, warmup=1, window=1), 1, "fp32", None),
     "morph, two views": (lambda: MORPH(0.3, consistency=1.0), 1, "fp32", None),
+    "pes": (lambda: PES(window=1), 1, "fp32", None),
+    "dividemix, two views": (lambda: DivideMix(views=2, ramp=1), 1, "fp32", None),
+    "dividemix, recency-bias": (lambda: make_method("dividemix"), 1, "fp32", "recency-bias"),
     "co-teaching, four batches a step": (lambda: CoTeaching(0.3, ramp=2), 4, "fp32", None),
     "standard, bf16": (lambda: make_method("standard"), 1, "bf16", None),
     "elr, recency-bias": (lambda: make_method("elr"), 1, "fp32", "recency-bias"),

@@ -183,6 +183,7 @@ class Job:
             last_layer(network, classes)  # refused now rather than after the training
         device = choose_device(settings.device)
         network.to(device)
+        words = () if settings.augment == "none" else tuple(settings.augment.split(","))
         criterion = method.start(
             len(samples),
             classes,
@@ -193,10 +194,10 @@ class Job:
             trusted=trusted,
             audit=audit,
             repeats=settings.sampler != "shuffled",
+            augmented=bool(words),
             seed=settings.seed,
             device=device,
         )
-        words = () if settings.augment == "none" else tuple(settings.augment.split(","))
         rows = Rows(
             as_tensor(samples.inputs),
             labels,

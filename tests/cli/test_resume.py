@@ -56,7 +56,15 @@ def test_the_command_that_goes_on_can_be_pasted(call, monkeypatch, iris_csv):
 
 
 @pytest.mark.parametrize(
-    ("method", "epoch"), [("auto", 2), ("auto", 6), ("selfie", 4), ("co-teaching", 5)]
+    ("method", "epoch"),
+    [
+        ("auto", 2),
+        ("auto", 6),
+        ("selfie", 4),
+        ("co-teaching", 5),
+        ("dividemix", 4),
+        ("pes", 3),  # while a part of the network is frozen
+    ],
 )
 def test_a_resumed_run_comes_to_the_numbers_of_an_uninterrupted_one(
     method, epoch, stopped, call, iris_csv

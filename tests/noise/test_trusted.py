@@ -11,8 +11,10 @@ from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Plan, Step
 
 N, K = 24, 3
-# they start from inputs, not from outputs
-OWN_PASSES = {"mixup", "selective-backprop", "rho-loss", "taufe", "oat", "odnl"}
+#: They start from inputs, not from outputs.
+OWN_PASSES = {
+    "dividemix", "mixup", "selective-backprop", "rho-loss", "taufe", "oat", "odnl",
+}  # fmt: skip
 
 
 def batches(method, trusted, epochs=6):

@@ -33,6 +33,8 @@ ALONE = {
     "taufe": [whole],
     "oat": [whole],
     "odnl": [whole],
+    "dividemix": [whole],
+    "pes": [whole],
 }
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from thresher.errors import ParameterError
-from thresher.noise import MORPH, SELFIE, Mixup, Standard
+from thresher.noise import MORPH, SELFIE, DivideMix, Mixup, Standard
 from thresher.training.attached import AttachedCriterion
 
 N, K = 6, 3
@@ -16,6 +16,7 @@ N, K = 6, 3
     [
         (SELFIE(0.3, restarts=1), "selfie begins anew"),
         (Mixup(), "mixup needs more than the outputs"),
+        (DivideMix(), "dividemix needs more than the outputs"),
         (MORPH(0.3, consistency=5.0), "morph needs more than the outputs"),
     ],
 )

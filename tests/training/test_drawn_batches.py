@@ -103,7 +103,10 @@ def test_rows_without_a_label_are_never_drawn(name):
     assert int(visits.sum()) == int(visits[rows].sum())
 
 
-@pytest.mark.parametrize("method", ["auto", "selfie", "co-teaching", "mixup", "elr", "prestopping"])
+@pytest.mark.parametrize(
+    "method",
+    ["auto", "selfie", "co-teaching", "mixup", "elr", "prestopping", "dividemix", "pes"],
+)
 def test_methods_and_samplers_go_together(method):
     """Held-out rows are drawn as well: what a method learns from them does not dry up."""
     trainer = training("recency-bias", method=make_method(method))

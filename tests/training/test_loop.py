@@ -309,6 +309,47 @@ def test_freezing_stops_the_learning_of_what_is_named():
     assert not torch.equal(before["4.weight"], after["4.weight"])
 
 
+def test_what_was_frozen_learns_again_when_it_is_thawed():
+    """And only that: a parameter that its owner keeps from learning stays so."""
+    trainer = training(Standard(), Settings(epochs=1, batch_size=50))
+    model, snapshots = trainer.snapshots.model, trainer.snapshots
+    model.get_parameter("0.bias").requires_grad_(False)
+    before = weights(model)
+    snapshots.apply(Change(freeze=("0",)))
+    snapshots.apply(Change(thaw=("",), freeze=("4.bias",)))
+    list(trainer.run())
+    after = weights(model)
+    assert torch.equal(before["0.bias"], after["0.bias"])
+    assert torch.equal(before["4.bias"], after["4.bias"])
+    assert not torch.equal(before["0.weight"], after["0.weight"])
+
+
+def test_what_is_frozen_is_part_of_the_state():
+    """A training that goes on elsewhere freezes the same, and thaws what it had frozen itself."""
+    trainer, other = (training(Standard(), Settings(epochs=1)) for _ in range(2))
+    trainer.snapshots.apply(Change(freeze=("4",)))
+    other.snapshots.apply(Change(freeze=("0",)))
+    other.snapshots.load_state_dict(trainer.snapshots.state_dict())
+    for name, parameter in other.snapshots.model.named_parameters():
+        assert parameter.requires_grad == (not name.startswith("4."))
+    other.snapshots.apply(Change(thaw=("4",)))
+    assert all(each.requires_grad for each in other.snapshots.model.parameters())
+
+
+def test_names_may_be_found_in_the_network_when_a_change_is_applied():
+    """What was found is told; where nothing is, the schedule does not begin anew."""
+    trainer = training(Standard(), Settings(epochs=2, batch_size=50))
+    trainer.position["step"] = 7
+    before = weights(trainer.snapshots.model)
+    trainer._apply(Change(reset=lambda model: ()))
+    assert trainer.position["step"] == 7
+    change = Change(reset=lambda model: ("4",), freeze=lambda model: ("0",))
+    assert Change(reset=("4",), freeze=("0",)) == trainer.snapshots.apply(change)
+    after = weights(trainer.snapshots.model)
+    assert torch.equal(before["0.weight"], after["0.weight"])
+    assert not torch.equal(before["4.weight"], after["4.weight"])
+
+
 def test_a_loss_that_is_no_number_stops_the_run():
     """With the epoch, and the setting to change."""
     x, y = data()

@@ -2,13 +2,10 @@
 
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
-['auto', 'bootstrap', 'co-teaching', 'elr', 'gce', 'jocor', 'label-smoothing', 'mixup', 'morph', \
-'oat', 'odnl', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard', \
-'taufe']
 ['active-bias', 'active-passive', 'auto', 'backward', 'bootstrap', 'co-teaching', \
-'co-teaching-plus', 'decoupling', 'elr', 'forward', 'gce', 'jocor', 'label-smoothing', 'mae', \
-'mixup', 'morph', 'prestopping', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
-'prestopping', 'prestopping-plus', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard']
+'co-teaching-plus', 'decoupling', 'dividemix', 'elr', 'forward', 'gce', 'jocor', \
+'label-smoothing', 'mae', 'mixup', 'morph', 'oat', 'odnl', 'pes', 'prestopping', \
+'prestopping-plus', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard', 'taufe']
 """
 
 from __future__ import annotations
@@ -26,27 +23,19 @@ if TYPE_CHECKING:
     from thresher.noise.co_teaching_plus import CoTeachingPlus
     from thresher.noise.criterion import Criterion
     from thresher.noise.decoupling import Decoupling
+    from thresher.noise.dividemix import DivideMix
     from thresher.noise.elr import ELR
     from thresher.noise.forward import Forward
     from thresher.noise.gce import GCE
     from thresher.noise.jocor import JoCoR
     from thresher.noise.label_smoothing import LabelSmoothing
-    from thresher.noise.method import (
-        Batch,
-        Change,
-        Decision,
-        Drawn,
-        Method,
-        Parts,
-        Plan,
-        Step,
-    )
     from thresher.noise.mae import MAE
-    from thresher.noise.method import Batch, Change, Decision, Method, Parts, Plan, Step
+    from thresher.noise.method import Batch, Change, Decision, Drawn, Method, Parts, Plan, Step
     from thresher.noise.mixup import Mixup
     from thresher.noise.morph import MORPH
     from thresher.noise.oat import OAT
     from thresher.noise.odnl import ODNL
+    from thresher.noise.pes import PES
     from thresher.noise.prestopping import Prestopping
     from thresher.noise.prestopping_plus import PrestoppingPlus
     from thresher.noise.rho_loss import Irreducible, RhoLoss
@@ -65,6 +54,7 @@ __all__ = [
     "MORPH",
     "OAT",
     "ODNL",
+    "PES",
     "SCE",
     "SELFIE",
     "TAUFE",
@@ -79,8 +69,9 @@ __all__ = [
     "CoTeachingPlus",
     "Criterion",
     "Decision",
-    "Drawn",
     "Decoupling",
+    "DivideMix",
+    "Drawn",
     "Forward",
     "Irreducible",
     "JoCoR",
@@ -95,38 +86,40 @@ __all__ = [
     "SelectiveBackprop",
     "Standard",
     "Step",
-    "check_noise_rate",
     "make_method",
 ]
 
-#: Name on the command line → class. Modules are imported when a method is made: torch is heavy.
+#: Name on the command line → class, by family. Modules are imported when a method is made: torch is
+#: heavy.
 METHODS = {
     "auto": "Auto",
     "standard": "Standard",
     "label-smoothing": "LabelSmoothing",
-    "bootstrap": "Bootstrap",
     "mixup": "Mixup",
-    "mae": "MAE",
+    "elr": "ELR",
+    "pes": "PES",
     "gce": "GCE",
+    "mae": "MAE",
     "sce": "SCE",
     "active-passive": "ActivePassive",
-    "elr": "ELR",
     "forward": "Forward",
     "backward": "Backward",
     "active-bias": "ActiveBias",
+    "bootstrap": "Bootstrap",
     "decoupling": "Decoupling",
     "co-teaching": "CoTeaching",
     "co-teaching-plus": "CoTeachingPlus",
     "jocor": "JoCoR",
-    "selfie": "SELFIE",
     "prestopping": "Prestopping",
     "prestopping-plus": "PrestoppingPlus",
     "morph": "MORPH",
-    "selective-backprop": "SelectiveBackprop",
-    "rho-loss": "RhoLoss",
+    "selfie": "SELFIE",
+    "dividemix": "DivideMix",
     "taufe": "TAUFE",
     "oat": "OAT",
     "odnl": "ODNL",
+    "selective-backprop": "SelectiveBackprop",
+    "rho-loss": "RhoLoss",
 }
 
 #: Name of an estimator of the noise rate (estimators.py) → what it goes by.
@@ -153,6 +146,7 @@ _MODULES = {
     "CoTeachingPlus": "co_teaching_plus",
     "Criterion": "criterion",
     "Decoupling": "decoupling",
+    "DivideMix": "dividemix",
     "ELR": "elr",
     "Forward": "forward",
     "GCE": "gce",
@@ -164,6 +158,7 @@ _MODULES = {
     "Mixup": "mixup",
     "OAT": "oat",
     "ODNL": "odnl",
+    "PES": "pes",
     "Prestopping": "prestopping",
     "PrestoppingPlus": "prestopping_plus",
     "RhoLoss": "rho_loss",
@@ -172,10 +167,8 @@ _MODULES = {
     "SelectiveBackprop": "selective_backprop",
     "Standard": "standard",
     "TAUFE": "taufe",
-    **dict.fromkeys(
-        ("Batch", "Change", "Decision", "Drawn", "Method", "Parts", "Plan", "Step"),
-        "method",
-    ),
+    **dict.fromkeys(("Batch", "Change", "Decision", "Drawn"), "method"),
+    **dict.fromkeys(("Method", "Parts", "Plan", "Step"), "method"),
 }
 
 

@@ -339,18 +339,27 @@ class Criterion:
             columns[name][rows] = values
         return decision
 
-    def weigh(self, step: Step, decision: Decision, losses: Tensor) -> Parts:
+    def weigh(
+        self, step: Step, decision: Decision, losses: Tensor, learned: Tensor | None = None
+    ) -> Parts:
         """Sum the losses of this process's rows, (J, B) with graph, as the method decided.
 
         A trusted sample counts in full and with its given label, whatever the method decided; one
         that is known to be out of distribution is dropped where it was to get another label.
+
+        Args:
+            step: The step.
+            decision: What the method answered.
+            losses: Of this process's rows, where the decision has no targets of its own.
+            learned: (G,) int64 labels that the losses are taken against, for a listener. None =
+                those of the decision.
         """
         if OUT_OF_DISTRIBUTION.name in self.history:
             decision = unrelabelled(step, decision, ~self.method.may_relabel(step.index))
         if self._any_trusted:
             decision = trusting(step, decision, self.history["trusted"][step.index])
         if self.listener is not None and torch.is_grad_enabled():
-            self.listener(step, learned_labels(step, decision))
+            self.listener(step, learned_labels(step, decision) if learned is None else learned)
         targets, weights, penalty = decision.targets, decision.weights, decision.penalty
         if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets

@@ -45,12 +45,15 @@ __all__ = [
     "Draw",
     "Drawn",
     "Method",
+    "Names",
     "Parts",
     "Plan",
     "Step",
     "given",
 ]
 
+#: Module name prefixes, ("",) = all; or a function that finds them in the network.
+Names: TypeAlias = tuple[str, ...] | Callable[[nn.Module], tuple[str, ...]]
 
 #: Samples that are never relabelled; declared where `Method.start` is given them.
 OUT_OF_DISTRIBUTION = Column("out_of_distribution", torch.bool)
@@ -65,6 +68,7 @@ class Plan:
     epochs: int | None = None
     seed: int = 0
     releases: bool = False  # held-out rows may be trained once they have shown what they were for
+    augmented: bool = False  # further random views of a sample can be had
 
 
 @dataclass(frozen=True)
@@ -169,15 +173,17 @@ class Change:
     Args:
         save: Name under which model, optimiser and the method's `rolled_back` columns are kept.
         restore: Name of what is brought back; the learning-rate schedule goes on.
-        reset: Module name prefixes set back to a fresh initialisation, ("",) = all; clears their
-            optimiser state and restarts the schedule.
-        freeze: Module name prefixes that learn no more.
+        reset: Module name prefixes set back to a fresh initialisation, ("",) = all, or a function
+            that finds them in the network; clears their optimiser state and restarts the schedule.
+        thaw: Module name prefixes, as for reset, that were frozen and learn again.
+        freeze: Module name prefixes, as for reset, that learn no more.
     """
 
     save: str | None = None
     restore: str | None = None
-    reset: tuple[str, ...] = ()
-    freeze: tuple[str, ...] = ()
+    reset: Names = ()
+    thaw: Names = ()
+    freeze: Names = ()
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,7 @@ class Method:
         False  # the network ends in a linear layer, whose inputs are Step.features
     )
     observe_first: ClassVar[bool] = False
-    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers
+    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers, or lists
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
 
     history: SampleHistory
@@ -269,6 +275,7 @@ class Method:
         out_of_distribution: Tensor | None = None,
         audit: bool = True,
         repeats: bool = False,
+        augmented: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> Criterion:
@@ -293,6 +300,8 @@ class Method:
             repeats: Samples may come more than once an epoch, and count each time (a sampler that
                 draws with replacement). False refuses what no epoch can hold; rows that samplers
                 repeat so that several processes get equally many are counted once.
+            augmented: The loop can pass further random views of every sample, for methods that
+                take them where they can be had (`criterion.method.views` says how many).
             seed: Of the draw of held-out rows.
             device: Where the history lives: the device of the model's outputs.
         """
@@ -301,7 +310,12 @@ class Method:
         return Criterion(
             copy.deepcopy(self),
             Plan(
-                samples, classes, epochs, seed, held_out is None if releases is None else releases
+                samples,
+                classes,
+                epochs,
+                seed,
+                held_out is None if releases is None else releases,
+                augmented,
             ),
             labels=labels,
             held_out=held_out,

@@ -21,7 +21,20 @@ from thresher.noise.criterion import Criterion
 from thresher.noise.method import Batch, Decision, Draw, Method, Parts
 from thresher.ranges import check_positive
 
-__all__ = ["Mixup", "draw_partners"]
+__all__ = ["Mixup", "check_mixable", "draw_partners"]
+
+
+def check_mixable(name: str, inputs: Tensor) -> None:
+    """Refuse inputs whose mean is none of their kind.
+
+    Raises:
+        ParameterError: they are no floating-point numbers.
+    """
+    if not inputs.is_floating_point():
+        raise ParameterError(
+            f"{name} mixes floating-point inputs, got {inputs.dtype}.",
+            "Use a method that leaves the inputs as they are.",
+        )
 
 
 def draw_partners(
@@ -75,11 +88,7 @@ class Mixup(Method):
 
     def step(self, criterion: Criterion, model: nn.Module, batch: Batch, draw: Draw) -> Parts:
         """Look at the samples as they are, and learn from their mixtures."""
-        if not batch.inputs.is_floating_point():
-            raise ParameterError(
-                f"mixup mixes floating-point inputs, got {batch.inputs.dtype}.",
-                "Use a method that leaves the inputs as they are.",
-            )
+        check_mixable(self.name, batch.inputs)
         with torch.no_grad():
             outputs = model(batch.inputs)
         seen, _ = criterion.gather(batch.index, outputs, batch.labels, sizes=batch.sizes)

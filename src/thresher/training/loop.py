@@ -429,8 +429,8 @@ class Training:
             return measure(self.model)
 
     def _apply(self, change: Change | None) -> None:
-        self.snapshots.apply(change)
-        if change is not None and change.reset:
+        applied = self.snapshots.apply(change)
+        if applied is not None and applied.reset:
             left = self.settings.epochs - self.criterion.epoch
             rounds = max(1, self.criterion.method.rounds() - self.snapshots.resets)
             self.position["step"], self.position["steps"] = 0, self._steps(left // rounds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,15 +17,16 @@ from torch.optim import Optimizer
 
 from thresher.errors import ModelError, RecordError
 from thresher.keyed_random import keyed_seed
+from thresher.models.blocks import under
 from thresher.noise.criterion import Criterion
-from thresher.noise.method import Change
+from thresher.noise.method import Change, Names
 
 __all__ = ["Snapshots", "reset_modules"]
 
 
 @dataclass
 class Snapshots:
-    """Named copies of a training, and the four things a `Change` may ask for.
+    """Named copies of a training, and the five things a `Change` may ask for.
 
     Args:
         model: The network, or the module that holds several.
@@ -44,11 +45,16 @@ class Snapshots:
     def __post_init__(self) -> None:
         self.kept: dict[str, dict[str, Any]] = {}
         self.resets = 0
+        self.frozen: set[str] = set()  # parameters that learned before they were frozen here
 
-    def apply(self, change: Change | None) -> None:
-        """Save, restore, reset and freeze, in this order; nothing for None."""
+    def apply(self, change: Change | None) -> Change | None:
+        """Save, restore, reset, thaw and freeze, in this order; nothing for None.
+
+        Returns:
+            What was carried out: the change, with the names that it left to be found.
+        """
         if change is None:
-            return
+            return None
         if change.save is not None:
             history = self.criterion.history
             self.kept[change.save] = copy.deepcopy(
@@ -60,30 +66,42 @@ class Snapshots:
             )
         if change.restore is not None:
             self._restore(change.restore)
-        if change.reset:
+        reset, thawed, frozen = (
+            found_names(names, self.model) for names in (change.reset, change.thaw, change.freeze)
+        )
+        if reset:
             self.resets += 1
             seed = keyed_seed(self.criterion.plan.seed, "reset", self.resets)
-            reset = reset_modules(self.model, change.reset, seed)
-            for parameter in reset:
+            for parameter in reset_modules(self.model, reset, seed):
                 self.optimizer.state.pop(parameter, None)
-        for name, parameter in self.model.named_parameters():
-            if change.freeze and _under(name, change.freeze):
-                parameter.requires_grad_(False)
-                parameter.grad = None
+        self._thaw(thawed)
+        self._freeze(frozen)
         self.criterion.applied(change)
+        return replace(change, reset=reset, thaw=thawed, freeze=frozen)
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, how often the network began anew, and what is frozen."""
-        frozen = [
-            name for name, parameter in self.model.named_parameters() if not parameter.requires_grad
-        ]
-        return {"kept": self.kept, "resets": self.resets, "frozen": frozen}
+        return {"kept": self.kept, "resets": self.resets, "frozen": sorted(self.frozen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; model, optimiser and criterion load their own."""
         self.kept, self.resets = copy.deepcopy(state["kept"]), state["resets"]
+        self._thaw(("",))
+        self._freeze(tuple(state["frozen"]))
+
+    def _thaw(self, prefixes: tuple[str, ...]) -> None:
+        """Let learn what was frozen here; what a user keeps from learning stays so."""
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in state["frozen"])
+            if name in self.frozen and under(name, prefixes):
+                parameter.requires_grad_(True)
+                self.frozen.remove(name)
+
+    def _freeze(self, prefixes: tuple[str, ...]) -> None:
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and under(name, prefixes):
+                parameter.requires_grad_(False)
+                parameter.grad = None
+                self.frozen.add(name)
 
     def _restore(self, name: str) -> None:
         if name not in self.kept:
@@ -98,8 +116,9 @@ class Snapshots:
             self.criterion.history[column].copy_(values)
 
 
-def _under(name: str, prefixes: tuple[str, ...]) -> bool:
-    return any(not prefix or name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+def found_names(names: Names, model: nn.Module) -> tuple[str, ...]:
+    """The prefixes themselves, where they were left to be found in the network."""
+    return names(model) if callable(names) else names
 
 
 def reset_modules(model: nn.Module, prefixes: tuple[str, ...], seed: int) -> list[nn.Parameter]:
@@ -117,7 +136,7 @@ def reset_modules(model: nn.Module, prefixes: tuple[str, ...], seed: int) -> lis
         for name, module in model.named_modules():
             own = list(module.parameters(recurse=False))
             buffers = list(module.buffers(recurse=False))
-            if not (own or buffers) or not _under(name, prefixes):
+            if not (own or buffers) or not under(name, prefixes):
                 continue
             renew = getattr(module, "reset_parameters", None)
             if renew is None:
