@@ -43,8 +43,8 @@ class Decoupling(Method):
     labels are more frequent than elsewhere, and nothing tells them apart. Networks that come to
     agree learn no more.
     Source: Malach, Shalev-Shwartz, Decoupling "when to update" from "how to update", NIPS 2017.
-    Deviations: the warm-up. Without one, networks that both fall for one class early, as a high rate
-    of learning can make them, agree and stay there; on the reference toy it makes no difference.
+    Deviations: the warm-up. Without one, networks that both fall for one class early, as a high
+    learning rate can make them, agree and stay there.
     """
 
     name = "decoupling"
