@@ -186,9 +186,9 @@ class AnnotatedClasses(NamedTuple):
         probabilities: (N, k) float64, P(true class | all labels of the sample).
     """
 
-    transition: Matrix
-    shares: Matrix
-    probabilities: Matrix
+    transition: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
 
 def annotator_transition(annotations: NDArray[np.integer[Any]], classes: int) -> AnnotatedClasses:
