@@ -49,8 +49,8 @@ def test_the_beta_rate_of_a_known_mixture_is_its_upper_weight(share):
 @pytest.mark.parametrize("kind", ["gaussian", "beta"])
 @given(seed=st.integers(0, 2**31))
 @settings(max_examples=10, deadline=None)
-def test_the_order_of_the_samples_and_a_mirror_of_the_heaps_change_nothing(kind, seed):
-    """To the bit: every process takes the same decision. Nor which heap comes first."""
+def test_the_order_of_the_samples_changes_nothing(kind, seed):
+    """To the bit: every process takes the same decision, whichever heap it meets first."""
     losses = beta_losses(seed % 7)
     order = torch.randperm(len(losses), generator=torch.Generator().manual_seed(seed))
     assert mixture_rate(losses, kind) == mixture_rate(losses[order], kind)

@@ -57,7 +57,8 @@ class MORPH(Method):
             an early switch the safe set grows back, after a late one wrong labels stay in it.
         cap: Keep at most the share 1 - τ of a batch, those memorised most firmly. Default False.
         misses: r, visits in a row in which a sample must not be memorised to leave the safe set,
-            in [1, 100]. Default 1, as published: it leaves at once.
+            in [1, 100]. Default 1, as published: it leaves at once. Patience keeps wrong labels
+            too: with 2 the toy under pair noise loses six points.
         estimate: What an unknown τ is estimated by (estimators.py). Default "settled"; the paper
             takes "gaussian-mean", which takes hard samples for wrong.
         consistency: w_max, weight of agreement between two random views of every sample, those

@@ -105,7 +105,8 @@ class SELFIE(Method):
             published. Labels that the network gave itself make it consistent with them, until
             every sample is refurbished and the last ones wrongly; with a cap those wait whose
             refurbished label it finds hardest.
-        per_class: Choose C within every class, for batches of rare or hard ones. Default False.
+        per_class: Choose C within every class, for rare or hard ones. Default False: rounded up in
+            every class, it keeps more of a batch, and wrong labels with it.
         estimate: What an unknown τ is estimated by (estimators.py). Default "settled".
 
     Raises:
