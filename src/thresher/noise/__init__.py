@@ -126,6 +126,7 @@ METHODS = {
 ESTIMATORS = {
     "settled": "settled predictions that contradict the label, the most so far",
     "confident": "labels that averaged predictions contradict with confidence",
+    "anchors": "the transition matrix that the surest predictions of every class give",
     "gaussian-last": "the upper of two Gaussians in the losses of the last epoch",
     "gaussian-mean": "the upper of two Gaussians in the mean losses so far",
     "gaussian-window": "the upper of two Gaussians in the mean losses of the last five epochs",

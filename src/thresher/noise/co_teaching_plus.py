@@ -33,6 +33,7 @@ class CoTeachingPlus(CoTeaching):
             a quarter of a shorter run.
         warmup: Epochs of plain co-teaching, >= 0. Default 20 (Yu et al. 2019, CIFAR), or a quarter
             of a shorter run.
+        estimate: What an unknown τ is estimated by (estimators.py). Default "settled".
 
     A batch without disagreement teaches nothing.
 
@@ -56,8 +57,9 @@ class CoTeachingPlus(CoTeaching):
         *,
         ramp: int | None = None,
         warmup: int | None = None,
+        estimate: str = "settled",
     ) -> None:
-        super().__init__(noise_rate, ramp=ramp)
+        super().__init__(noise_rate, ramp=ramp, estimate=estimate)
         check_not_negative("warmup", warmup)
         self.warmup = warmup
 
@@ -70,6 +72,7 @@ class CoTeachingPlus(CoTeaching):
         """As co-teaching in the warm-up, then among the disputed samples alone."""
         if step.epoch < self.warmup_epochs:
             return super().decide(step)
+        self.estimator.observe(self.history, step)
         disputed = disagreement(step.scores)
         if step.eligible is not None:
             disputed = disputed & step.eligible

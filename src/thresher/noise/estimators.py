@@ -11,17 +11,18 @@ are in rate.py and, on plain arrays, in mixture.py and noise_rate.py.
     gaussian-last, -mean, -window     weight of the upper of two Gaussians in the last losses, in
                                       the mean ones so far, in the mean ones of five epochs
     beta-last, -mean, -window         the same of two Beta distributions
+    anchors                           1 - Σ_a π_a T[a, a], T read off averaged predictions
     cross-validation, …-pair          inverse of the agreement with the labels of held-out rows
     a number                          the number
 
-One that is to be added, such as the trace of a transition matrix from anchor points, is a class
-here, a line in `MAKERS`, and its sentence in `ESTIMATORS` (noise/__init__.py): an estimate from
-predictions starts from `AveragedPredictions`.
+One that is to be added is a class here, a line in `MAKERS`, and its sentence in `ESTIMATORS`
+(noise/__init__.py): an estimate from predictions starts from `AveragedPredictions`.
 
 Sources: Gaussian mixture: Song et al., MORPH, KDD 2021; of accumulated losses: Pleiss et al.,
 NeurIPS 2020. Beta mixture: Arazo et al., ICML 2019. Cross-validation: Chen et al., ICML 2019.
-Confidence: Northcutt et al., JAIR 2021. Deviations: the running training stands in for passes and
-trainings of their own; two heaps count only where they are separated.
+Confidence: Northcutt et al., JAIR 2021. Anchors: Patrini et al., CVPR 2017. Deviations: the running
+training stands in for passes and trainings of their own; two heaps count only where they are
+separated.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from thresher.noise.rate import (
     MOST,
     RATE_COLUMNS,
     SETTLED,
+    anchor_rate,
     confident_rate,
     estimate_rate,
     mixture_rate,
@@ -124,6 +126,14 @@ class Confident(AveragedPredictions):
         return confident_rate(history, history["targets"])
 
 
+class Anchors(AveragedPredictions):
+    """Off-diagonal part of the transition matrix that anchor samples give."""
+
+    def after_epoch(self, history: SampleHistory, before: float) -> float:
+        """Anew each time; as before where no sample was seen."""
+        return anchor_rate(history, history["targets"], before)
+
+
 class LossMixture(Estimator):
     """Weight of the upper of two heaps of losses.
 
@@ -188,6 +198,7 @@ class CrossValidation(Estimator):
 MAKERS: dict[str, Callable[[], Estimator]] = {
     "settled": Settled,
     "confident": Confident,
+    "anchors": Anchors,
     "gaussian-last": partial(LossMixture, "gaussian", "last"),
     "gaussian-mean": partial(LossMixture, "gaussian", "mean"),
     "gaussian-window": partial(LossMixture, "gaussian", "window"),

@@ -25,10 +25,17 @@ from torch import Tensor
 from thresher.history import Column, SampleHistory
 from thresher.mixture import fit_beta_mixture, fit_gaussian_mixture
 from thresher.noise_rate import confident_counts, disagreement
+from thresher.transition import (
+    anchor_transition,
+    made_invertible,
+    transition_noise_rate,
+    true_shares,
+)
 
 __all__ = [
     "RATE_COLUMNS",
     "SETTLED",
+    "anchor_rate",
     "confident_rate",
     "estimate_rate",
     "mixture_rate",
@@ -78,6 +85,28 @@ def confident_rate(history: SampleHistory, beliefs: Tensor) -> float:
     """
     given = torch.where(history["eligible"], history["given"].long(), -1)
     return min(MOST, confident_counts(given.cpu().numpy(), beliefs.cpu().numpy()).class_rate)
+
+
+def anchor_rate(history: SampleHistory, beliefs: Tensor, before: float) -> float:
+    """Share of wrong labels by the transition matrix that anchors give, 1 - Σ_a π_a T[a, a].
+
+    Args:
+        history: Between two epochs.
+        beliefs: (N, k) averaged probabilities, >= 0; a row of zeros was not seen.
+        before: What to return where no row was seen.
+
+    Returns:
+        The share, in [0, 0.9].
+    """
+    seen = history["eligible"] & (beliefs.sum(1) > 0)
+    if not bool(seen.any()):
+        return before
+    found = beliefs[seen].double()
+    given = torch.bincount(history["given"][seen].long(), minlength=history.classes).cpu().numpy()
+    probabilities = (found / found.sum(1, keepdim=True)).cpu().numpy()
+    transition = made_invertible(anchor_transition(probabilities, sizes=given))
+    rate = transition_noise_rate(transition, true_shares(transition, given))
+    return min(MOST, max(0.0, rate))
 
 
 def mixture_rate(losses: Tensor, kind: Literal["gaussian", "beta"] = "gaussian") -> float:
