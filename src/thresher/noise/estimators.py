@@ -110,8 +110,8 @@ class AveragedPredictions(Estimator):
     """Base of those that read a moving average of every sample's predictions: k floats a sample."""
 
     def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
-        """The moving average, which is ELR's."""
-        return (TARGETS,)
+        """The moving average, which is ELR's; and visits, with which given labels are remembered."""
+        return TARGETS, Column("visits", torch.int32)
 
     def observe(self, history: SampleHistory, step: Step) -> None:
         """Move it by the predictions of the step."""
