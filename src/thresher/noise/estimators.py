@@ -110,7 +110,7 @@ class AveragedPredictions(Estimator):
     """Base of those that read a moving average of every sample's predictions: k floats a sample."""
 
     def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
-        """The moving average, which is ELR's; and visits, with which given labels are remembered."""
+        """The moving average, which is ELR's; and visits, as given labels come with them."""
         return TARGETS, Column("visits", torch.int32)
 
     def observe(self, history: SampleHistory, step: Step) -> None:
