@@ -59,6 +59,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "decisions",
             "run_folder",
             "held_folder",
+            "group_report",
             "stop_signals",
             "whole_file",
             "memory",

@@ -4,6 +4,7 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -161,3 +162,31 @@ def test_cleanlab_is_needed_for_its_own_row_alone(monkeypatch):
     with pytest.raises(MissingPackageError, match=r"pip install 'thresher\[bench\]'"):
         measure(SETTINGS, Cell("cleanlab", parse_noise("none"), 0))
     assert measure(SETTINGS, Cell("standard", parse_noise("none"), 0))["last"] > 0
+
+
+def test_groups_are_compared_and_never_trained(tmp_path):
+    """Two numbers are inputs; the town, which gives the class away, is none."""
+    random = np.random.default_rng(0)
+    true = np.arange(240) % 2
+    pd.DataFrame(
+        {
+            "x": true + random.normal(size=240),
+            "z": random.normal(size=240),
+            "label": np.where(true, "yes", "no"),
+            "town": np.where(random.random(240) < 0.8, true, 1 - true),
+        }
+    ).to_csv(tmp_path / "data.csv", index=False)
+    settings = BenchSettings(data=str(tmp_path / "data.csv"), group_report="town", epochs=2)
+    assert cells.opened(settings, None).samples.inputs.shape[1] == 2
+    for method in ("co-teaching", "cleanlab"):
+        row = measure(settings, Cell(method, parse_noise("symmetric:0.2"), 0))
+        assert row["worst_group"] in ("0", "1")
+        assert row["worst_group_accuracy"] <= row["last"]
+        assert 0 <= row["demographic_parity_gap"] <= 1
+        assert {(each["label"], each["group"]) for each in row["groups"]} == {
+            (label, group) for label in ("no", "yes") for group in ("0", "1")
+        }
+        assert sum(each["n"] for each in row["groups"]) == row["n"]
+        assert set(row) <= set(COLUMNS.names)
+        table = rows_table([row | {"status": "done"}])
+        assert table["groups"].to_pylist()[0] == row["groups"]

@@ -62,3 +62,29 @@ def test_without_a_finished_cell_it_says_so(rows):
     """As after a Ctrl+C in the first."""
     assert "No cell is finished." in render_markdown(rows, FACTS)
     assert "No cell is finished." in render_html(rows, FACTS, {})
+
+
+def test_groups_have_a_table_of_their_own_and_small_ones_an_asterisk():
+    """Means over seeds, in both forms."""
+
+    def cell(group, recall, *, small=False):
+        return {
+            "label": "yes",
+            "group": group,
+            "n": 30,
+            "selection_rate": 0.5,
+            "label_precision": None,
+            "label_recall": recall,
+            "small": small,
+        }
+
+    rows = [
+        row(seed=0, worst_group_accuracy=0.6, groups=[cell("a", 0.4), cell("<b>", 1, small=True)]),
+        row(seed=1, worst_group_accuracy=0.7, groups=[cell("a", 0.6)]),
+    ]
+    markdown, page = render_markdown(rows, FACTS), render_html(rows, FACTS, {})
+    assert "| standard | yes | a | 30 | 50 % | – | 50 % |" in markdown
+    assert "| <b>* |" in markdown
+    assert "&lt;b&gt;*" in page
+    assert "worst group" in markdown
+    assert "By group" in page

@@ -5,11 +5,13 @@ settings, cell → reading → trained.py | prune_and_retrain.py → evaluation 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import thresher
 from thresher.audit import judge
@@ -19,6 +21,7 @@ from thresher.bench.prune_and_retrain import prune_and_retrain
 from thresher.bench.reading import Posed, Source, make_problem, open_source
 from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell
 from thresher.bench.trained import Trained, train
+from thresher.group_report import fairness, numbered, selection_by_group
 from thresher.memory import peak_mib
 from thresher.noise import METHODS
 
@@ -37,7 +40,13 @@ def measure(settings: BenchSettings, cell: Cell, scratch: Path | None = None) ->
         ThresherError: it cannot be computed.
     """
     source = opened(settings, scratch)
-    posed = make_problem(source, cell.noise, cell.seed, validation=settings.validation)
+    posed = make_problem(
+        source,
+        cell.noise,
+        cell.seed,
+        validation=settings.validation,
+        group=settings.group_report,
+    )
     row = {
         "method": cell.method,
         "noise": str(cell.noise),
@@ -91,6 +100,12 @@ def figures_of_method(settings: BenchSettings, cell: Cell, posed: Posed) -> dict
         ),
         **estimate_figures(estimated, problem),
         **audit_figures(problem, verdicts.label_score, verdicts.noise_rate.estimate),
+        **group_figures(
+            problem,
+            run.predicted,
+            (run.learned.weights.numpy() > 0)
+            & (run.learned.labels.numpy() == problem.samples.labels),
+        ),
         "suggestion_accuracy": share_right(verdicts.suggested, problem.truth.labels, problem.bad),
         **run.clock.figures(),
         "peak_mib": peak,
@@ -117,6 +132,7 @@ def figures_of_peer(settings: BenchSettings, cell: Cell, posed: Posed) -> dict[s
         ),
         **estimate_figures(found.rate, problem),
         **audit_figures(problem, found.score, found.rate),
+        **group_figures(problem, found.retrained.predicted, ~found.flagged),
         "suggestion_accuracy": share_right(found.suggested, problem.truth.labels, problem.bad),
         **found.clock.figures(),
         "peak_mib": peak_mib(),
@@ -147,6 +163,35 @@ def audit_figures(problem: Problem, score: Any, rate: float) -> dict[str, float 
         "audit_auroc": found["auroc"],
         "audit_rate_error": rate - float(problem.bad.mean()),
     }
+
+
+def group_figures(
+    problem: Problem, predicted: NDArray[np.int64], trusted: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """How groups of the test samples differ, and who of the trained ones was trusted.
+
+    Args:
+        problem: With the groups, if they are compared.
+        predicted: (M,) classes of the test samples.
+        trusted: (N,) bool, whose given label was learned as it is.
+    """
+    truth, classes = problem.truth, problem.samples.classes
+    found: dict[str, Any] = {}
+    if truth.test_groups is not None:
+        codes, names = numbered(truth.test_groups)
+        fair = fairness(predicted, truth.test.labels, codes, names, len(classes))
+        found |= {
+            "worst_group": fair.worst_group,
+            "worst_group_accuracy": fair.worst_group_accuracy,
+            "demographic_parity_gap": fair.demographic_parity_gap,
+            "equalised_odds_gap": fair.equalised_odds_gap,
+        }
+    if truth.groups is not None:
+        codes, names = numbered(truth.groups)
+        given = problem.samples.labels
+        cells = selection_by_group(trusted, given, codes, names, classes, true=truth.labels)
+        found["groups"] = [asdict(each) for each in cells]
+    return found
 
 
 def takes_rate(method: str) -> bool:

@@ -12,7 +12,7 @@ from thresher.bench.tables import Entry
 
 __all__ = ["accuracy_curves", "accuracy_dots", "drawn_methods"]
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 480, 150, 16, 22, 10
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 480, 150, 28, 22, 10
 
 
 def accuracy_dots(found: Sequence[Entry], figure: str, *, title: str) -> Markup:

@@ -21,10 +21,14 @@ class Truth:
     Attributes:
         labels: (N,) int64 true labels of the training rows.
         test: Test samples, all with their true label.
+        groups: (N,) names of the groups of the training rows; None = groups are not compared.
+        test_groups: (M,) the same of the test samples.
     """
 
     labels: Labels
     test: Samples
+    groups: tuple[str | None, ...] | None = None
+    test_groups: tuple[str | None, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,9 @@ def true_labels(samples: Samples, column: str) -> NDArray[np.int64]:
     return found.values
 
 
-def make_problem(source: Source, noise: NoiseSpec, seed: int, *, validation: float) -> Posed:
+def make_problem(
+    source: Source, noise: NoiseSpec, seed: int, *, validation: float, group: str | None = None
+) -> Posed:
     """Split and corrupt, as the seed says; the same rows under every kind of noise.
 
     Args:
@@ -168,6 +170,7 @@ def make_problem(source: Source, noise: NoiseSpec, seed: int, *, validation: flo
         noise: What becomes of their labels.
         seed: Of split and noise.
         validation: Share of the training rows by which an epoch is chosen, in [0, 0.5].
+        group: Column whose groups the evaluator compares.
 
     Raises:
         ParameterError: the rows are too few, or the noise does not fit the classes.
@@ -201,8 +204,21 @@ def make_problem(source: Source, noise: NoiseSpec, seed: int, *, validation: flo
             parts=[trained, chosen_by],
         )
     seen: Any = replace(rows, labels=given, aside=None)  # the truth may lie aside
-    problem = Problem(seen.take(trained), Truth(rows.labels[trained], tested))
+    truth = Truth(
+        rows.labels[trained],
+        tested,
+        groups_of(rows.take(trained), group),
+        groups_of(tested, group),
+    )
+    problem = Problem(seen.take(trained), truth)
     return Posed(problem, seen.take(chosen_by) if len(chosen_by) else None)
+
+
+def groups_of(samples: Samples, column: str | None) -> tuple[str | None, ...] | None:
+    """The names in a column that lies beside the samples; None where there is none."""
+    if column is None or samples.aside is None or column not in samples.aside.column_names:
+        return None
+    return tuple(None if each is None else str(each) for each in samples.aside[column].to_pylist())
 
 
 def drawn(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:

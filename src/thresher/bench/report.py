@@ -22,10 +22,13 @@ from thresher.bench.tables import (
     TRUST,
     Entry,
     Figure,
+    GroupEntry,
     entries,
+    group_entries,
     is_best,
     markdown_table,
 )
+from thresher.group_report import FEWEST
 
 __all__ = ["LEGEND", "PARTS", "Part", "Section", "render_html", "render_markdown", "sections"]
 
@@ -76,6 +79,12 @@ PARTS = (
     ),
 )
 
+TRUSTED_BY_GROUP = "Who was trusted, by given class and group"
+TRUSTED_NOTE = (
+    f"Per cent, means over seeds. An asterisk marks cells of fewer than {FEWEST} samples, whose "
+    "figures say little."
+)
+
 LEGEND = (
     "Means over seeds, with the smallest and the largest. The best mean of a column is bold where "
     "one is better."
@@ -91,12 +100,14 @@ class Section:
         realised: Share of wrong labels among the trained samples, the mean.
         found: A method each.
         worse: Methods whose last accuracy is below that of standard training.
+        groups: Who was trusted, by method, class and group; none where groups are not compared.
     """
 
     noise: str
     realised: float | None
     found: list[Entry]
     worse: list[str]
+    groups: list[GroupEntry]
 
     @property
     def heading(self) -> str:
@@ -129,8 +140,31 @@ def sections(rows: Sequence[Row]) -> list[Section]:
             for name, value in last.items()
             if name != BASELINE and value < last.get(BASELINE, value)
         ]
-        made.append(Section(noise, sum(rates) / len(rates) if rates else None, found, worse))
+        realised = sum(rates) / len(rates) if rates else None
+        made.append(Section(noise, realised, found, worse, group_entries(rows, noise)))
     return made
+
+
+def group_table(section: Section) -> str:
+    """Who was trusted, in Markdown."""
+    head = "| method | class | group | samples | selected | label precision | label recall |\n"
+    lines = [
+        f"| {each.method} | {in_cell(each.label)} | {in_cell(each.group)}"
+        f"{'*' if each.small else ''} | {each.n:.0f} | "
+        f"{percent(each.selection_rate)} | {percent(each.label_precision)} | "
+        f"{percent(each.label_recall)} |\n"
+        for each in section.groups
+    ]
+    return head + "| --- | --- | --- | ---: | ---: | ---: | ---: |\n" + "".join(lines)
+
+
+def in_cell(name: str) -> str:
+    r"""A name that neither ends its cell nor its line.
+
+    >>> print(in_cell("a|b"))
+    a\|b
+    """
+    return shorten(name, 60).replace("|", "\\|")
 
 
 def unfinished(rows: Sequence[Row]) -> list[Row]:
@@ -173,6 +207,8 @@ def render_markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
             table = markdown_table(section.found, part.figures)
             if table:
                 text += [f"### {part.title}\n", part.note + "\n", table]
+        if section.groups:
+            text += [f"### {TRUSTED_BY_GROUP}\n", TRUSTED_NOTE + "\n", group_table(section)]
     left = unfinished(rows)
     if left:
         text.append("## Cells without a figure\n")
@@ -228,6 +264,8 @@ def render_html(rows: Sequence[Row], facts: Mapping[str, Any], settings: Mapping
         drawn=lambda section: drawn_methods(section.found),
         unfinished=unfinished(rows),
         settings=list(settings.items()),
+        by_group=TRUSTED_BY_GROUP,
+        by_group_note=TRUSTED_NOTE,
     )
 
 

@@ -7,6 +7,8 @@ best_on_test                chosen on the test set itself: no figure of a method
 label_precision, label_recall, coverage, replaced, correction_error   evaluation.trust
 rate_estimate, rate_error   a method's own noise rate, and how far it is off
 audit_average_precision, audit_auroc, audit_rate_error, suggestion_accuracy   of its audit
+worst_group, worst_group_accuracy, demographic_parity_gap, equalised_odds_gap   of the test set
+groups                      what was trusted of every given class in every group
 cpu_seconds, wall_seconds   of the training   peak_mib         most memory of the process
 test_accuracies, validation_accuracies        after every epoch
 """
@@ -52,6 +54,18 @@ SHARES = (
     "peak_mib",
 )
 
+GROUP = pa.struct(
+    [
+        ("label", pa.string()),
+        ("group", pa.string()),
+        ("n", pa.int64()),
+        ("selection_rate", pa.float64()),
+        ("label_precision", pa.float64()),
+        ("label_recall", pa.float64()),
+        ("small", pa.bool_()),
+    ]
+)
+
 #: Name → type of every column.
 COLUMNS = pa.schema(
     [
@@ -68,9 +82,11 @@ COLUMNS = pa.schema(
         ("epochs", pa.int64()),
         ("validation_epoch", pa.int64()),
         ("best_on_test_epoch", pa.int64()),
+        ("worst_group", pa.string()),
         *((name, pa.float64()) for name in SHARES),
         ("test_accuracies", pa.list_(pa.float64())),
         ("validation_accuracies", pa.list_(pa.float64())),
+        ("groups", pa.list_(GROUP)),
     ]
 )
 

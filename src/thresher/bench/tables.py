@@ -21,9 +21,11 @@ __all__ = [
     "TRUST",
     "Entry",
     "Figure",
+    "GroupEntry",
     "Spread",
     "cells_of",
     "entries",
+    "group_entries",
     "markdown_table",
     "mean_curve",
 ]
@@ -112,7 +114,7 @@ class Spread:
                 return f"{100 * value:+.1f}"
             return f"{value:.2f}" if kind == "factor" else f"{value:.3g}"
 
-        if self.seeds == 1:
+        if one(self.low) == one(self.high):
             return one(self.mean)
         between = "to" if kind == "points" else "–"
         pieces = (one(self.low), between, one(self.high))
@@ -181,6 +183,55 @@ def entries(rows: Sequence[Row]) -> list[Entry]:
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class GroupEntry:
+    """What a method trusted of one given class in one group, means over seeds.
+
+    Attributes:
+        method, label, group: Which.
+        n: Samples, the mean.
+        selection_rate: Share of them that is trusted.
+        label_precision: Of the trusted ones; None where none was.
+        label_recall: Of the right ones; None where there are none.
+        small: Small under some seed.
+    """
+
+    method: str
+    label: str
+    group: str
+    n: float
+    selection_rate: float
+    label_precision: float | None
+    label_recall: float | None
+    small: bool
+
+
+def group_entries(rows: Sequence[Row], noise: str) -> list[GroupEntry]:
+    """Who was trusted under one kind of noise, by method, class and group."""
+    cells: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        if row["status"] == "done" and row["noise"] == noise:
+            for cell in row.get("groups") or ():
+                key = (row["method"], cell["label"], cell["group"])
+                cells.setdefault(key, []).append(cell)
+
+    def averaged(found: Sequence[Row], name: str) -> float | None:
+        known = [each[name] for each in found if each[name] is not None]
+        return mean(known) if known else None
+
+    return [
+        GroupEntry(
+            *key,
+            mean(each["n"] for each in found),
+            mean(each["selection_rate"] for each in found),
+            averaged(found, "label_precision"),
+            averaged(found, "label_recall"),
+            any(each["small"] for each in found),
+        )
+        for key, found in cells.items()
+    ]
 
 
 def cells_of(rows: Iterable[Row], noise: str, method: str) -> list[Row]:

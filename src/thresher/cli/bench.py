@@ -80,6 +80,10 @@ def noise(
             "number. Default: auto."
         ),
     ] = None,
+    group_report: Annotated[
+        str | None,
+        typer.Option(help="Column whose groups are compared; it is never learned from."),
+    ] = None,
     image: Annotated[str | None, typer.Option(help="Column with encoded images.")] = None,
     longest_side: Annotated[
         int | None, typer.Option(help="Scale larger images down to so many pixels. Default: 224.")
@@ -120,6 +124,7 @@ def noise(
         "test": test,
         "validation": validation,
         "told": told(noise_rate),
+        "group_report": group_report,
         "image": image,
         "longest_side": longest_side,
         "text": tuple(text) if text else None,
