@@ -140,6 +140,6 @@ def test_gaps_of_two_classes_are_the_textbooks():
 
 def test_samples_without_a_group_are_one_of_their_own():
     """Under a name of its own."""
-    codes, names = numbered([None, 2, 1, None])
+    codes, names = numbered([None, 2, 1, "", float("nan")])
     assert names == (NAMELESS, "1", "2")
-    assert codes.tolist() == [0, 2, 1, 0]
+    assert codes.tolist() == [0, 2, 1, 0, 0]

@@ -67,6 +67,7 @@ def fit(
     labels: str | Path | None = None,
     decisions: str | Path | None = None,
     group: str | None = None,
+    group_report: str | None = None,
     test: Any = None,
     validation: float | None = None,
     method: str = "auto",
@@ -122,6 +123,7 @@ def fit(
         labels=None if labels is None else str(labels),
         decisions=None if decisions is None else str(decisions),
         group=group,
+        group_report=group_report,
         validation=validation,
         test=str(test) if isinstance(test, str | Path) else None,
         method=method,
@@ -341,6 +343,7 @@ def read(
     data, test, said = training_and_test(data, test)
     for sentence in said:
         listener.note(sentence)
+    aside = () if settings.group_report is None else (settings.group_report,)
     samples = open_data(
         data,
         **settings.reading(),
@@ -348,6 +351,7 @@ def read(
         scratch=scratch.folder,
         in_memory=scratch.in_memory,
         progress=listener.reading,
+        aside=aside,
     )
     applied: Applied | None = None
     if decided is not None:
@@ -374,6 +378,7 @@ def read(
         scratch=scratch.folder,
         in_memory=scratch.in_memory,
         progress=listener.reading,
+        aside=aside,
     )
     for sentence in tested.notes:
         listener.note(f"test data: {sentence}")

@@ -109,10 +109,11 @@ def numbered(values: Sequence[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]
     ([2, 0, 1, 2], ('(none)', 'a', 'b'))
 
     Args:
-        values: (N,) texts, numbers, anything with a name; None = in no group.
+        values: (N,) texts, numbers, anything with a name; None, NaN or "" = in no group.
     """
-    texts = np.array([NAMELESS if each is None else str(each) for each in values], dtype=object)
-    names, codes = np.unique(texts.astype(str), return_inverse=True)
+    nameless = (None, "")
+    texts = [NAMELESS if each in nameless or each != each else str(each) for each in values]
+    names, codes = np.unique(np.array(texts, dtype=str), return_inverse=True)
     return codes.astype(np.int64), tuple(names.tolist())
 
 

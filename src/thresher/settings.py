@@ -43,6 +43,7 @@ class FitSettings:
         labels: A file with the labels of the rows in their order, "file" or "file:name".
         decisions: A run whose reviewed labels are used: changed, trusted, left out.
         group: Column whose groups are never split between training and held-out rows.
+        group_report: Column whose groups the report compares; it is never learned from.
         test: Path of test data, read as the training data were.
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
             at most, without test data or where the method needs them, else none.
@@ -77,6 +78,7 @@ class FitSettings:
     labels: str | None = None
     decisions: str | None = None
     group: str | None = None
+    group_report: str | None = None
     test: str | None = None
     validation: float | None = None
     method: str = "auto"
