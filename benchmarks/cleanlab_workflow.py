@@ -19,13 +19,13 @@ import numpy as np
 from cleanlab.count import num_label_issues
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-from evaluation import ranking, share_right, verdict
 from noise_data import Problem
 from numpy.typing import NDArray
 from one_run import Clock, job_for, test_accuracy
 from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
+from thresher.bench.evaluation import ranking, share_right, verdict
 from thresher.data import Samples
 from thresher.models import Preparation
 from thresher.training.predict import as_tensor, predict_probabilities

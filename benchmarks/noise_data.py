@@ -16,7 +16,7 @@ are kept apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,45 +26,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from thresher.data import Samples, open_data
-from thresher.data.corruption import (
-    class_dependent_transition,
-    corrupt,
-    instance_dependent,
-    pair_transition,
-    symmetric_transition,
-)
+from thresher.bench.noise_spec import NoiseSpec, given_labels
+from thresher.bench.problem import Problem, Truth
+from thresher.data import open_data
 from thresher.keyed_random import keyed_seed
 
 __all__ = ["Problem", "Truth", "corrupted", "load_problem"]
 
 Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What no training may see.
-
-    Attributes:
-        labels: (N,) int64 true labels of the training rows.
-        test: Test samples, all with their true label.
-    """
-
-    labels: Labels
-    test: Samples
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A training set with given labels, and the truth about it."""
-
-    samples: Samples
-    truth: Truth
-
-    @property
-    def bad(self) -> NDArray[np.bool_]:
-        """(N,) whether the given label is wrong."""
-        return self.samples.labels != self.truth.labels
 
 
 def load_problem(
@@ -227,15 +196,6 @@ def corrupted(
         seed: Of the draw.
     """
     kind, _, share = noise.removesuffix(" %").partition(" ")
-    drawn = keyed_seed(seed, "benchmark noise")
-    if kind == "none":
-        return true
-    rate = float(share) / 100
-    if kind == "class-dependent":
-        random = np.random.default_rng(drawn)
-        return corrupt(true, class_dependent_transition(classes, random, rate), random)
-    if kind == "instance-dependent":
-        scaled = (inputs - inputs.mean(axis=0)) / np.maximum(inputs.std(axis=0), 1e-6)
-        return instance_dependent(scaled, true, rate, classes, drawn)
-    transition = {"symmetric": symmetric_transition, "pair": pair_transition}[kind]
-    return corrupt(true, transition(classes, rate), drawn)
+    kind = {"instance-dependent": "instance"}.get(kind, kind)
+    spec = NoiseSpec(kind, float(share or 0) / 100)  # type: ignore[arg-type]
+    return given_labels(spec, inputs, true, classes, keyed_seed(seed, "benchmark noise"))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from cleanlab.filter import find_label_issues
-from evaluation import ranking, share_right, verdict
-from noise_data import Problem, Truth
 
 from thresher.audit import Record, Verdicts, judge, pred_probs
+from thresher.bench.clock import Clock
+from thresher.bench.evaluation import ranking, share_right, verdict
+from thresher.bench.problem import Problem, Truth
 from thresher.data import Samples
 from thresher.fitting import Silence
 from thresher.job import Job
@@ -21,28 +19,6 @@ from thresher.noise import make_method
 from thresher.settings import FitSettings
 
 __all__ = ["Clock", "Run", "audited_run", "figures_of_run", "job_for", "test_accuracy"]
-
-
-@dataclass
-class Clock:
-    """Seconds spent: `cpu` of this process alone, `wall` on the wall."""
-
-    cpu: float = 0.0
-    wall: float = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count what happens inside."""
-        cpu, wall = time.process_time(), time.perf_counter()
-        try:
-            yield
-        finally:
-            self.cpu += time.process_time() - cpu
-            self.wall += time.perf_counter() - wall
-
-    def figures(self, of: str = "") -> dict[str, float]:
-        """As figures of a line."""
-        return {f"{of}cpu_seconds": round(self.cpu, 2), f"{of}wall_seconds": round(self.wall, 2)}
 
 
 @dataclass(frozen=True)

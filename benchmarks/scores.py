@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 from cells import Cell, Line, compute_cells, newest, read_lines
-from evaluation import ranking
 from numpy.typing import NDArray
 from tables import Lines, table
+
+from thresher.bench.evaluation import ranking
 
 RESULTS = Path(__file__).parent / "results" / "scores.jsonl"
 DATA = (  # data, noise, epochs

@@ -14,6 +14,7 @@ from torch.utils.data import TensorDataset
 from typer.testing import CliRunner
 
 from thresher.cli.app import app
+from thresher.errors import ParameterError
 
 ROOT = Path(__file__).parent.parent
 
@@ -223,3 +224,13 @@ def test_every_claim_has_a_line_of_its_own():
     """Thirty, numbered."""
     numbers = [line.split()[1] for line in ASKED_FOR]
     assert [f"{part}{number}" for part in "AR" for number in range(1, 16)] == numbers
+
+
+def test_the_page_on_comparing_calls_the_command_rightly(tmp_path, monkeypatch):
+    """Every option is known: what is refused in the end is the number of jobs."""
+    monkeypatch.chdir(tmp_path)
+    found = calls("docs/how-to/bench.md")
+    assert len(found) == 3
+    for call in found[:2]:
+        with pytest.raises(ParameterError, match="jobs must be at least 1"):
+            CliRunner().invoke(app, [*call, "--jobs", "0"], catch_exceptions=False)

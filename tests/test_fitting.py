@@ -7,10 +7,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +20,10 @@ import shipped
 import thresher
 import thresher.fitting
 import thresher.training.checkpoint
+from thresher.audit.run_report import report_of_run
 from thresher.cli.fit import fit as command
 from thresher.errors import DataError, LabelError, ModelError, ParameterError, RunError
+from thresher.fitting import fit
 from thresher.noise import ESTIMATORS, METHODS, make_method
 from thresher.settings import FitSettings
 
@@ -432,3 +436,51 @@ def test_an_unknown_setting_is_refused(name):
     with pytest.raises(ParameterError, match="There is no setting") as refused:
         FitSettings.from_table({name: 3}, Path())
     assert refused.value.fix
+
+
+def test_groups_are_reported_and_the_column_never_trained(tmp_path):
+    """On the test set if it has the column, else on held-out rows; the network does not see it."""
+    random = np.random.default_rng(0)
+    y = np.arange(600) % 2
+    frame = pd.DataFrame(
+        {
+            "x": y * 2 + random.normal(size=600),
+            "z": random.normal(size=600),
+            "label": np.where(y, "yes", "no"),
+            "town": np.where(np.arange(600) % 3 == 0, "u", "v"),
+        }
+    )
+    frame.loc[:4, "town"] = None
+    frame[:400].to_csv(tmp_path / "data.csv", index=False)
+    frame[400:].to_csv(tmp_path / "test.csv", index=False)
+    options = {"group_report": "town", "epochs": 2, "device": "cpu", "method": "standard"}
+    result = fit(
+        tmp_path / "data.csv", test=tmp_path / "test.csv", out=tmp_path / "tested", **options
+    )
+    assert result.model.shape == (2,)
+    groups = result.summary["groups"]
+    assert (groups["column"], groups["judged_on"]) == ("town", "test")
+    assert {each["group"] for each in groups["groups"]} == {"u", "v"}
+    accuracies = {each["group"]: each["accuracy"] for each in groups["groups"]}
+    assert groups["worst_group_accuracy"] == min(accuracies.values())
+    assert sum(each["n"] for each in groups["selection"]) == 400
+    assert [each["small"] for each in groups["selection"] if each["group"] == "(none)"] == [
+        True
+    ] * 2
+    assert all(each["label_precision"] is None for each in groups["selection"])
+    plain = fit(
+        frame.drop(columns="town")[:400], test=frame[400:].drop(columns="town"),
+        out=tmp_path / "plain", **options | {"group_report": None},
+    )  # fmt: skip
+    for name, value in plain.model.network.state_dict().items():
+        assert torch.equal(value, result.model.network.state_dict()[name]), name
+    page = (tmp_path / "tested" / "report.html").read_text()
+    assert "By town" in page
+    assert "(none)*" in page
+    again = report_of_run(result.run).page
+    assert "By town" in again
+
+    result = fit(tmp_path / "data.csv", out=tmp_path / "held", **options)
+    assert result.summary["groups"]["judged_on"] == "held-out"
+    with pytest.raises(DataError, match='no column "twon"'):
+        fit(tmp_path / "data.csv", out=tmp_path / "no", **options | {"group_report": "twon"})

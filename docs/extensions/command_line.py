@@ -17,7 +17,14 @@ __all__ = ["command_names", "described", "setup"]
 def commands() -> dict[str, Any]:
     """The commands of the program, as click knows them; "" is the program without one."""
     group: Any = typer.main.get_command(program)
-    return {"": group, **group.commands}
+    found = {"": group}
+    for name, command in group.commands.items():
+        within = getattr(command, "commands", None)
+        if within is None:
+            found[name] = command
+        else:  # such as `bench`, which is a command only together with one of its own
+            found |= {f"{name} {each}": inner for each, inner in within.items()}
+    return found
 
 
 def command_names() -> list[str]:

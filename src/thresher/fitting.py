@@ -69,6 +69,7 @@ def fit(
     labels: str | Path | None = None,
     decisions: str | Path | None = None,
     group: str | None = None,
+    group_report: str | None = None,
     test: Any = None,
     auxiliary: Any = None,
     validation: float | None = None,
@@ -127,6 +128,7 @@ def fit(
         labels=None if labels is None else str(labels),
         decisions=None if decisions is None else str(decisions),
         group=group,
+        group_report=group_report,
         validation=validation,
         test=str(test) if isinstance(test, str | Path) else None,
         auxiliary=str(auxiliary) if isinstance(auxiliary, str | Path) else None,
@@ -408,6 +410,7 @@ def read(
     data, test, said = training_and_test(sources.data, sources.test)
     for sentence in said:
         listener.note(sentence)
+    aside = () if settings.group_report is None else (settings.group_report,)
     samples = open_data(
         data,
         **settings.reading(),
@@ -415,6 +418,7 @@ def read(
         scratch=scratch.folder,
         in_memory=scratch.in_memory,
         progress=listener.reading,
+        aside=aside,
     )
     applied: Applied | None = None
     if decided is not None:
@@ -439,6 +443,7 @@ def read(
         scratch=scratch.folder,
         in_memory=scratch.in_memory,
         progress=listener.reading,
+        aside=aside,
     )
     auxiliary = None
     if sources.auxiliary is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,7 @@ from thresher.decided import Applied
 from thresher.distributed import process_number, processes, shares, summed
 from thresher.errors import ParameterError
 from thresher.evidence import keep_evidence
+from thresher.group_report import Fairness, fairness, numbered, selection_by_group
 from thresher.history import TRACE
 from thresher.keyed_random import keyed_seed
 from thresher.memory import peak_mib
@@ -341,7 +342,9 @@ class Job:
         summary = self._trained(folder)
         if self.applied is not None:
             summary["decisions"] = self._decisions()
-        found = self._write_audit(folder, epochs) if self.audit else None
+        found, groups = self._write_audit(folder, epochs) if self.audit else (None, None)
+        if groups is not None:
+            summary["groups"] = groups
         if found is not None:
             summary["noise_rate_estimate"] = found.noise_rate.estimate
             summary["n_label_issues"] = found.n_label_issues
@@ -520,7 +523,10 @@ class Job:
             audit=found,
         )
 
-    def _write_audit(self, folder: RunFolder, epochs: list[dict[str, Any]]) -> Summary:
+    def _write_audit(
+        self, folder: RunFolder, epochs: list[dict[str, Any]]
+    ) -> tuple[Summary, dict[str, Any] | None]:
+        """Write the audit and its report; returns its summary, and how groups compare."""
         history = self.training.criterion.history
         columns = {name: value.cpu() for name, value in history.state_dict().items()}
         columns.pop("targets", None)  # of use to a training only, and large
@@ -535,6 +541,7 @@ class Job:
         names = found.table["sample_id"]
         shown = names.take(rows_shown(found.table, SUSPECTS)).to_pylist()
         kept = read_evidence(folder.evidence, shown)
+        groups = self.compared_groups(found.verdicts)
         page = render_report(
             summary=found.summary,
             table=found.table,
@@ -546,12 +553,51 @@ class Job:
                 "source": self.method.source,
             },
             evidence=lambda row: kept.get(names[row].as_py()),
+            groups=groups,
             top=SUSPECTS,
         )
         write_report(folder.report, page)
         for sentence in found.summary.warnings:
             self.listener.note(sentence)
-        return found.summary
+        return found.summary, groups
+
+    def compared_groups(self, verdicts: Verdicts) -> dict[str, Any] | None:
+        """How groups compare: who is trusted, and how well each is predicted.
+
+        Trusted is what the audit does not call wrong. Predictions are judged on test data that have
+        the column, else on the rows held out of training and their given labels.
+
+        Returns:
+            An object of JSON; None if no column was named.
+        """
+        column, samples = self.settings.group_report, self.samples
+        if column is None or samples.aside is None:
+            return None
+        codes, names = numbered(samples.aside[column].to_pylist())
+        cells = selection_by_group(
+            ~verdicts.is_label_issue, samples.labels, codes, names, samples.classes
+        )
+        found: dict[str, Any] = {"column": column, "judged_on": None}
+        judged = self._judged_by_group(column)
+        if judged is None:
+            empty = Fairness((), None, None, None, None)
+            return found | empty.to_json() | {"selection": [asdict(each) for each in cells]}
+        on, rows = judged
+        assert rows.aside is not None
+        codes, names = numbered(rows.aside[column].to_pylist())
+        predicted = self.model.probabilities(rows, self.training.device).argmax(1)
+        fair = fairness(predicted, rows.labels, codes, names, len(samples.classes))
+        found["judged_on"] = on
+        return found | fair.to_json() | {"selection": [asdict(each) for each in cells]}
+
+    def _judged_by_group(self, column: str) -> tuple[str, Samples] | None:
+        """The labelled samples on which groups are compared, and what they are."""
+        tested = self.tested
+        if tested is not None and tested.aside is not None and column in tested.aside.column_names:
+            return "test", tested.take(tested.labels >= 0)
+        held_out = ~self.training.criterion.history["eligible"].cpu().numpy()
+        held_out &= self.samples.labels >= 0
+        return ("held-out", self.samples.take(held_out)) if held_out.any() else None
 
     def _write_features(self, folder: RunFolder) -> NDArray[np.float16]:
         features = last_layer_inputs(

@@ -21,7 +21,6 @@ Every file but the log appears whole or not at all, and none is written outside 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -36,6 +35,7 @@ import tomli_w
 
 from thresher.decisions import DecisionLog
 from thresher.errors import RunError
+from thresher.held_folder import held_folder
 from thresher.whole_file import whole_file
 
 __all__ = ["RunFolder"]
@@ -189,20 +189,12 @@ class RunFolder:
         Raises:
             RunError: another run holds the folder.
         """
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"The run in {self.path} is in use: another process is training there.",
-                    "Wait until it has ended, or choose another --out.",
-                ) from error
-            except OSError:  # a file system without locks
-                pass
+        taken = RunError(
+            f"The run in {self.path} is in use: another process is training there.",
+            "Wait until it has ended, or choose another --out.",
+        )
+        with held_folder(self.path, taken):
             yield
-        finally:
-            os.close(handle)
 
     # ------------------------------------------------------------------ replacing
     def _taken(self) -> RunError:

@@ -43,6 +43,7 @@ class FitSettings:
         labels: A file with the labels of the rows in their order, "file" or "file:name".
         decisions: A run whose reviewed labels are used: changed, trusted, left out.
         group: Column whose groups are never split between training and held-out rows.
+        group_report: Column whose groups the report compares; it is never learned from.
         test: Path of test data, read as the training data were.
         auxiliary: Path of further data of none of the classes, read as the training data were and
             without labels, for methods that learn from them.
@@ -80,6 +81,7 @@ class FitSettings:
     labels: str | None = None
     decisions: str | None = None
     group: str | None = None
+    group_report: str | None = None
     test: str | None = None
     auxiliary: str | None = None
     validation: float | None = None

@@ -12,7 +12,7 @@ from thresher.errors import ParameterError
 from thresher.mixture import fit_gaussian_mixture
 from thresher.models import Networks
 from thresher.noise import Batch, DivideMix
-from thresher.noise.criterion import no_stream
+from thresher.noise.criterion import learned_labels, no_stream
 from thresher.noise.dividemix import clean_probability, mean_normalised, negative_entropy
 from thresher.noise.mixmatch import sharpen
 from thresher.noise.mixup import draw_partners
@@ -199,7 +199,7 @@ def test_a_trusted_label_is_learned_in_full():
     criterion = divided(trusted=trusted)
     assert [1.0, 1.0] == criterion.method.trust(torch.tensor([3])).flatten().tolist()
     heard = []
-    criterion.listener = lambda step, learned: heard.append(learned)
+    criterion.listener = lambda *told: heard.append(learned_labels(*told))
     criterion.step(network(), data(), no_stream)
     assert heard[0][3] == data().labels[3]
 
@@ -208,7 +208,7 @@ def test_a_sampler_hears_the_labels_that_were_guessed():
     """Where no label is trusted, they are what both networks predict."""
     criterion, model, batch = divided(clean=torch.zeros(N, 2)), network(), data()
     heard = []
-    criterion.listener = lambda step, learned: heard.append(learned)
+    criterion.listener = lambda *told: heard.append(learned_labels(*told))
     expected = model(batch.inputs).softmax(-1).mean(0).argmax(1)
     criterion.step(model, batch, no_stream)
     assert torch.equal(expected, heard[0])

@@ -6,6 +6,7 @@ import torch
 from small_training import K, N, assert_equal, data, network, weights
 from thresher.errors import ParameterError
 from thresher.noise import Standard, make_method
+from thresher.noise.criterion import learned_labels
 from thresher.noise.method import Batch, Decision, Method, Step
 from thresher.sampling import SELECTORS
 from thresher.settings import FitSettings
@@ -148,13 +149,13 @@ def test_the_sampler_hears_the_labels_that_were_learned():
         method = Refurbishing()
         method.shares = shares
         criterion, heard = method.start(N, K), []
-        criterion.listener = lambda step, labels, heard=heard: heard.append((step, labels))
+        criterion.listener = lambda *told, heard=heard: heard.append(told)
         criterion(torch.arange(8), network()(x[:8]), y[:8])
         with torch.no_grad():
             criterion(torch.arange(8), network()(x[:8]), y[:8])
-        ((step, labels),) = heard
+        ((step, decision),) = heard
         assert isinstance(step, Step)
-        assert labels.tolist() == ((y[:8] + 1) % K).tolist()
+        assert learned_labels(step, decision).tolist() == ((y[:8] + 1) % K).tolist()
 
 
 @pytest.mark.parametrize(

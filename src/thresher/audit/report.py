@@ -57,6 +57,7 @@ _LISTED_CLASSES = 100
 _LISTED_PAIRS = 30
 _PAIRS_BESIDE_MAP = 8
 _LISTED_SETTINGS = 60
+_LISTED_CELLS = 200
 _CELLS = 12
 _NEIGHBOURS = 3
 # Together these keep the file below 5 MB, even where every character must be escaped.
@@ -116,6 +117,7 @@ def render_report(
     method: Mapping[str, Any] | None = None,
     evidence: Callable[[int], Evidence | None] | None = None,
     decisions: Mapping[str, Decided] | None = None,
+    groups: Mapping[str, Any] | None = None,
     top: int = 60,
     title: str = "Label audit",
 ) -> str:
@@ -132,6 +134,7 @@ def render_report(
         evidence: Row number -> what to show of the sample, as a
             `thresher.audit.evidence_file.Evidence` with a small PNG, JPEG or GIF; None for nothing.
         decisions: What people decided so far, by sample_id.
+        groups: How groups compare, as ``groups`` of a run's summary; None = they are not compared.
         top: Number of suspects to show, 1 to `LARGEST_TOP`.
         title: Name of the data set, or any heading.
 
@@ -189,6 +192,8 @@ def render_report(
             any_notes=any(_class_notes(each) for each in classes[:_LISTED_CLASSES]),
             reasons=_reasons(table),
             last=metrics[-1] if metrics else {},
+            groups=groups,
+            listed_cells=_LISTED_CELLS,
             method=method or {},
             settings=list((settings or {}).items())[:_LISTED_SETTINGS],
             pictures_left_out=sum(each.left_out for each in suspects),

@@ -69,6 +69,7 @@ def report_of_run(
         method=method,
         evidence=lambda row: kept.get(names[row].as_py()),
         decisions=decisions,
+        groups=folder.read_summary().get("groups") if folder.summary.is_file() else None,
         top=top,
     )
     return RunReport(

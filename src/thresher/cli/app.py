@@ -18,6 +18,7 @@ import typer
 
 from thresher.cli import (
     audit,
+    bench,
     dbscan,
     demo,
     export,
@@ -52,6 +53,7 @@ app.command("dbscan")(dbscan.dbscan)
 app.command("k-distance")(k_distance.k_distance)
 app.command("kmedoids")(kmedoids.kmedoids)
 app.command("methods")(methods.methods)
+app.add_typer(bench.bench, name="bench")
 app.command("demo")(demo.demo)
 
 

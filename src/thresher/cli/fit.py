@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from thresher.cli.output import Narrator, print_json, say
+from thresher.cli.output import Narrator, print_json, say, visible
 from thresher.errors import ParameterError, nearest
 from thresher.process_group import is_first
 from thresher.stop_signals import termination
@@ -58,6 +58,13 @@ def fit(
     group: Annotated[
         str | None,
         typer.Option(help="Column whose groups stay together when rows are held out."),
+    ] = None,
+    group_report: Annotated[
+        str | None,
+        typer.Option(
+            help="Column whose groups the report compares: who is trusted, who is predicted well. "
+            "It is never learned from."
+        ),
     ] = None,
     test: Annotated[str | None, typer.Option(help="Test data, to report an accuracy on.")] = None,
     auxiliary: Annotated[
@@ -181,6 +188,7 @@ def fit(
         "labels": labels,
         "decisions": decisions,
         "group": group,
+        "group_report": group_report,
         "test": test,
         "auxiliary": auxiliary,
         "validation": validation,
@@ -365,6 +373,26 @@ def describe_issues(summary: dict[str, Any]) -> str:
     return f"{summary['n_label_issues']:,} of {summary['n']:,} labels are suspect{estimate}"
 
 
+def describe_groups(groups: dict[str, Any]) -> str:
+    """How the groups differ, in a line.
+
+    >>> describe_groups({"column": "town", "worst_group": "u", "worst_group_accuracy": 0.81,
+    ...     "demographic_parity_gap": 0.1, "equalised_odds_gap": None})
+    'by town: worst group u with 81.0 %, demographic parity gap 10.0 %'
+    """
+    if groups.get("worst_group") is None:
+        return f"by {visible(groups['column'])}: too few rows of known labels to compare groups"
+    words = f"worst group {visible(groups['worst_group'])} with "
+    words += f"{100 * groups['worst_group_accuracy']:.1f} %"
+    for name, title in (
+        ("demographic_parity_gap", "demographic parity gap"),
+        ("equalised_odds_gap", "equalised odds gap"),
+    ):
+        if groups[name] is not None:
+            words += f", {title} {100 * groups[name]:.1f} %"
+    return f"by {visible(groups['column'])}: {words}"
+
+
 def describe(summary: dict[str, Any], run: Any) -> str:
     """The result in a few lines.
 
@@ -393,6 +421,8 @@ def describe(summary: dict[str, Any], run: Any) -> str:
             f"agrees with {100 * summary['validation_accuracy']:.1f} % of the given labels of "
             f"{summary['validation_rows']:,} held-out rows{until}"
         )
+    if "groups" in summary:
+        lines.append(describe_groups(summary["groups"]))
     lines.append(f"{summary['seconds']:.1f} s, {summary['peak_mib']:.0f} MiB")
     if "n_label_issues" in summary:
         lines.append(f"report  {run.report}")

@@ -1,43 +1,105 @@
-"""`thresher methods`: what there is to choose from."""
+"""`thresher methods`: what there is to choose from, and the card of one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from thresher.cli.output import console, print_json
+from thresher.errors import ParameterError, nearest
+
+if TYPE_CHECKING:
+    from thresher.noise.card import Card
 
 __all__ = ["methods"]
 
 
 def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="Print all that is known of one.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
 ) -> None:
-    """List the methods, what they need, and where they come from."""
+    """List the methods, or print the card of one: idea, formula, settings, cost, source."""
     from thresher import noise
 
-    found: list[dict[str, Any]] = []
-    for name, kind in noise.METHODS.items():
-        method = getattr(noise, kind)
-        found.append(
-            {
-                "name": name,
-                "needs": list(method.needs),
-                "networks": method.networks,
-                "summary": (method.__doc__ or "").strip().splitlines()[0],
-                "source": method.source,
-            }
-        )
+    if name is not None and name not in noise.METHODS:
+        raise ParameterError(f'There is no method "{name}".', nearest(name, noise.METHODS))
+    from thresher.noise.card import card_of
+
+    if name is not None:
+        card = card_of(getattr(noise, noise.METHODS[name]))
+        if as_json:
+            print_json({"schema": 1, "method": card.to_json()})
+        else:
+            print_card(card)
+        return
+    cards = [card_of(getattr(noise, kind)) for kind in noise.METHODS.values()]
     if as_json:
-        print_json({"schema": 1, "methods": found})
+        print_json({"schema": 1, "methods": [in_short(card) for card in cards]})
         return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("method", "needs", "networks", "what it does"):
+    for title in ("method", "family", "needs", "networks", "what it does"):
         table.add_column(title, no_wrap=title != "what it does")
-    for each in found:
-        needs = ", ".join(each["needs"]).replace("_", " ")
-        table.add_row(each["name"], needs, str(each["networks"]), each["summary"])
+    for card in cards:
+        needs = ", ".join(card.needs).replace("_", " ")
+        table.add_row(card.name, card.family, needs, str(card.networks), card.summary)
     console(stderr=False).print(table, soft_wrap=False)
+
+
+def in_short(card: Card) -> dict[str, Any]:
+    """What the list says of a method."""
+    return {
+        "name": card.name,
+        "family": card.family,
+        "needs": list(card.needs),
+        "networks": card.networks,
+        "summary": card.summary,
+        "source": card.source,
+    }
+
+
+def print_card(card: Card) -> None:
+    """The card for people."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console(stderr=False)
+
+    def section(title: str, *paragraphs: str) -> None:
+        if any(paragraphs):
+            out.print()
+            out.print(Text(title, style="bold"))
+            for each in paragraphs:
+                out.print(Padding(Text(each), (0, 0, 0, 2), expand=False), soft_wrap=False)
+
+    out.print(Text(f"{card.name} (thresher.noise.{card.made_by})", style="bold"))
+    out.print(Text(card.summary), soft_wrap=False)
+    section("idea", *card.idea)
+    section("formula", *card.formula)
+    if card.settings:
+        out.print()
+        out.print(Text("settings", style="bold"))
+        table = Table(box=None, pad_edge=False, show_header=True, padding=(0, 2, 0, 0))
+        for title in ("name", "default", "range", "what it is"):
+            table.add_column(title, no_wrap=title != "what it is")
+        for each in card.settings:
+            default = "none" if each.default is None else str(each.default)
+            table.add_row(each.name, default, each.range or "", each.description)
+        out.print(Padding(table, (0, 0, 0, 2), expand=False), soft_wrap=False)
+    section("family", f"{card.family}: {card.family_means}")
+    answers = card.properties or {}
+    section(
+        "in the survey (TNNLS 2022)",
+        *(f"{question}: {answer}" for question, answer in answers.items()),
+    )
+    needs = ", ".join(card.needs).replace("_", " ") or "nothing"
+    section("needs", f"{needs}; {card.networks} network{'s' if card.networks > 1 else ''}")
+    section("cost", card.cost)
+    section("hurts when", card.hurts_when)
+    section("source", card.reference)
+    section("deviations", card.deviations)

@@ -39,6 +39,7 @@ from thresher.data.roles import (
     PATH_NAMES,
     class_codes,
     file_paths,
+    find_aside,
     find_groups,
     find_image,
     find_label,
@@ -72,6 +73,7 @@ class Request:
     longest_side: int = LONGEST_SIDE
     progress: Progress | None = None
     on_disk: bool = False
+    aside: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------------- arrays
@@ -84,6 +86,7 @@ def from_array(
     """Assemble samples from an array of features or pixels and a column of labels."""
     name = request.image or "X"
     encoding = request.encoding
+    _refuse_aside(request)
     column, called, codes = chosen_labels(
         column, request.label or "y", codes or _codes(encoding), _label_source(request)
     )
@@ -165,6 +168,16 @@ def _refuse_kind(encoding: Encoding | None, kind: str, name: str) -> None:
         )
 
 
+def _refuse_aside(request: Request) -> None:
+    """Refuse a column to set aside, of a source that has none beside inputs and labels."""
+    if request.aside and request.encoding is None:
+        raise DataError(
+            f"There is no column {quoted(request.aside[0])}: {request.source} holds inputs and "
+            "labels alone.",
+            "Give a table, or an .npz with an array of that name.",
+        )
+
+
 # ---------------------------------------------------------------------- labels
 def _codes(encoding: Encoding | None) -> tuple[str, ...]:
     return encoding.class_codes if encoding else ()
@@ -223,17 +236,20 @@ def from_table(
     if given is None:
         # with labels from elsewhere, a column of labels is still no feature
         own = request.labelled and (request.labels is None or _several_labels(table, request))
-        label, said = find_label(table, request.label, request.encoding, own)
+        aside = [each for each in request.aside if each in table.column_names]
+        candidates = table.drop_columns(aside) if request.label is None else table
+        label, said = find_label(candidates, request.label, request.encoding, own)
         notes += said if own or not request.labelled else ()
         if label is not None:
             column, name = table[label], f"Column {quoted(label)}"
     codes: Sequence[str] = class_codes(table, label) or _codes(request.encoding)
     column, name, codes = chosen_labels(column, name, codes, _label_source(request))
     labels = _labels(column, name, table.num_rows, request, codes)
+    kept = find_aside(table, request.aside, label, known=request.encoding is not None)
     if files is not None:
         _refuse_kind(request.encoding, "images", request.source)
         roles = _Roles(label, None, column, name, codes)
-        return _from_images(table, files, files.paths, request, roles, labels, notes)
+        return _from_images(table, files, files.paths, request, roles, labels, notes, kept)
     image, said = find_image(table, request.image, request.encoding, label)
     notes += said
     if image is not None:
@@ -242,10 +258,10 @@ def from_table(
         paths = file_paths(table, beside)
         # a path in a file could name any other file of this machine
         images = ImageCells(cells, None if request.on_disk else _joined(beside))
-        return _from_images(table, images, paths, request, roles, labels, notes)
+        return _from_images(table, images, paths, request, roles, labels, notes, kept)
     encoding = request.encoding
     if encoding is None:
-        reserved = (label, ID_NAME, ORIGINAL_NAME, request.group)
+        reserved = (label, ID_NAME, ORIGINAL_NAME, request.group, *request.aside)
         features = [each for each in table.column_names if each not in reserved]
         notes += _further_labels(features)
         if ORIGINAL_NAME in table.column_names and label != ORIGINAL_NAME:
@@ -255,7 +271,7 @@ def from_table(
         notes += said
     _refuse_kind(encoding, "features", request.source)
     ids = given_ids(table, label)
-    used = {label, ID_NAME, ORIGINAL_NAME, *encoding.sources}
+    used = {label, ID_NAME, ORIGINAL_NAME, *encoding.sources, *request.aside}
     identifying = [each for each in table.column_names if each not in used] if ids is None else []
     encoded = encode_table(table, encoding, identifying)
     samples = Samples(
@@ -270,6 +286,7 @@ def from_table(
         source=request.source,
         groups=find_groups(table, request.group),
         texts=table.select(encoding.texts) if encoding.texts else None,
+        aside=kept,
     )
     # a column that is not learned from, such as a row number, does not make two rows different
     return with_conflicts(samples, row_keys(samples.inputs) if identifying else encoded.keys)
@@ -284,6 +301,7 @@ def from_files(
     notes: tuple[str, ...],
 ) -> Samples:
     """Assemble samples from files of images and a column of labels."""
+    _refuse_aside(request)
     column, name, codes = chosen_labels(
         column, name, _codes(request.encoding), _label_source(request)
     )
@@ -315,12 +333,14 @@ def _from_images(
     roles: _Roles,
     labels: Labels,
     notes: tuple[str, ...],
+    aside: pa.Table | None = None,
 ) -> Samples:
     """Assemble samples from encoded images; broken ones are set aside."""
     ids = given_ids(table, roles.label)
     groups = find_groups(table, request.group)
     if request.encoding is None:
         used = {roles.label, roles.image, ID_NAME, ORIGINAL_NAME, request.group, *PATH_NAMES}
+        used |= {*request.aside}
         other = [quoted(name) for name in table.column_names if name not in used]
         if other:
             notes += (f"Not used, as the samples are images: {listed(other)}.",)
@@ -370,6 +390,7 @@ def _from_images(
         notes=(*notes, *labels.notes, *decoded.notes),
         source=request.source,
         groups=None if groups is None else groups[decoded.rows],
+        aside=None if aside is None else aside.take(rows),
     )
     return with_conflicts(samples, decoded.keys[decoded.rows])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "ORIGINAL_NAME",
     "class_codes",
     "file_paths",
+    "find_aside",
     "find_groups",
     "find_image",
     "find_label",
@@ -215,6 +217,37 @@ def find_groups(table: pa.Table, group: str | None) -> NDArray[np.int64] | None:
     texts = read_texts(table[group], group)
     alone = np.arange(table.num_rows) + len(texts.values)
     return np.where(texts.codes >= 0, texts.codes, alone)
+
+
+def find_aside(
+    table: pa.Table, names: Sequence[str], label: str | None, *, known: bool
+) -> pa.Table | None:
+    """Set the columns aside that are read for an evaluator and never learned from.
+
+    Args:
+        table: As read.
+        names: Of the columns.
+        label: The column that is learned.
+        known: The table is of test or new data: a column that it lacks is left out.
+
+    Returns:
+        The columns; None if there are none.
+
+    Raises:
+        DataError: A column is lacking, or is the one with the labels.
+    """
+    for name in names:
+        if name == label:
+            raise DataError(
+                f"Column {quoted(name)} holds the labels that are learned.",
+                "Name another column, or other labels.",
+            )
+        if name not in table.column_names and not known:
+            raise DataError(
+                f"There is no column {quoted(name)}.", nearest(name, table.column_names)
+            )
+    found = [name for name in names if name in table.column_names]
+    return table.select(found) if found else None
 
 
 def file_paths(table: pa.Table, beside_images: pa.ChunkedArray | None) -> pa.StringArray | None:

@@ -67,6 +67,7 @@ def open_data(
     in_memory: int | None = None,
     longest_side: int = LONGEST_SIDE,
     progress: Progress | None = None,
+    aside: Sequence[str] = (),
 ) -> Samples:
     """Read samples from files, a table, arrays, or another library's data set.
 
@@ -98,6 +99,8 @@ def open_data(
             where several processes are to map one copy.
         longest_side: Most pixels of the longer side of images, >= 1; larger ones are scaled down.
         progress: Called with (images decoded, images in all) now and then.
+        aside: Columns, or arrays of an .npz, that are never learned from and handed on as
+            `Samples.aside`; with an encoding, those that the source has.
 
     Raises:
         DataError: The data cannot be read, or do not hold what they must.
@@ -125,6 +128,7 @@ def open_data(
         in_memory=in_memory,
         longest_side=longest_side,
         progress=progress,
+        aside=tuple(aside),
     )
     if isinstance(data, (str, os.PathLike)):
         return _open_path(as_path(data), replace(request, source=os.fspath(data), on_disk=True))
@@ -193,7 +197,7 @@ def _stays_text(request: Request) -> Callable[[str], bool]:
     if encoding:
         names |= {each.name for each in encoding.columns if isinstance(each, CategoryColumn)}
         names |= set(encoding.texts)
-    names |= set(request.text)
+    names |= {*request.text, *request.aside}
     guess = request.label is None
 
     def stays_text(name: str) -> bool:
@@ -251,7 +255,12 @@ def _open_npz(path: Path, request: Request) -> Samples:
     if request.labelled and labels is not None:
         column = array_column(read_array(path, labels), labels)
     array = as_array(read_array(path, inputs), inputs)
-    return from_array(array, replace(request, image=inputs, label=labels), column)
+    samples = from_array(array, replace(request, image=inputs, label=labels, aside=()), column)
+    there = [each for each in request.aside if each in names or encoding is None]
+    if not there:
+        return samples
+    columns = {each: array_column(read_array(path, each), each) for each in there}
+    return replace(samples, aside=_beside(columns, len(samples)))
 
 
 def _open_npy(path: Path, request: Request) -> Samples:
@@ -269,6 +278,20 @@ def _open_npy(path: Path, request: Request) -> Samples:
     samples = from_array(array, request, column)
     note = f"The labels are taken from {beside.name}."
     return replace(samples, notes=(note, *samples.notes))
+
+
+def _beside(columns: dict[str, pa.ChunkedArray], rows: int) -> pa.Table:
+    """Arrays of one value a row as a table.
+
+    Raises:
+        DataError: One has another length.
+    """
+    for name, column in columns.items():
+        if len(column) != rows:
+            raise DataError(
+                f"{name} holds {len(column):,} values for {rows:,} rows.", "Give one per row."
+            )
+    return pa.table(columns)
 
 
 def _first(wanted: Sequence[str | None], names: Sequence[str]) -> str | None:

@@ -46,7 +46,7 @@ from thresher.noise.method import (
 from thresher.noise.outputs import method_outputs
 from thresher.noise.row_numbers import RowNumbers, only_repeated
 
-__all__ = ["Criterion", "missing_stream", "no_stream"]
+__all__ = ["Criterion", "learned_labels", "missing_stream", "no_stream"]
 
 WINDOW_SKIP = 0.2  # the audit averages from this share of the epochs on
 
@@ -58,7 +58,7 @@ class Criterion:
         method: The rule at work, a copy of the one that was started.
         history: What was seen of every sample.
         epoch: Epochs ended so far.
-        listener: Told every step with the labels that it learns from, (G,): a sampler, or nobody.
+        listener: Told every step and what was decided of it: a sampler, an evaluator, or nobody.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Criterion:
         self.epoch = 0
         self._change: Change | None = None
         self._factors: Tensor | None = None  # of the batch that is trained
-        self.listener: Callable[[Step, Tensor], None] | None = None
+        self.listener: Callable[[Step, Decision], None] | None = None
 
     def _check_given(self, labels: Tensor) -> None:
         if labels.shape != (self.plan.samples,):
@@ -359,7 +359,8 @@ class Criterion:
         if self._any_trusted:
             decision = trusting(step, decision, self.history["trusted"][step.index])
         if self.listener is not None and torch.is_grad_enabled():
-            self.listener(step, learned_labels(step, decision) if learned is None else learned)
+            told = decision if learned is None else replace(decision, targets=learned)
+            self.listener(step, told)
         targets, weights, penalty = decision.targets, decision.weights, decision.penalty
         if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets

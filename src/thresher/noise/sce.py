@@ -1,7 +1,10 @@
 """Symmetric cross-entropy: the cross-entropy, and the one with label and prediction exchanged.
 
-loss = α · CE + β · RCE
-RCE  = -Σ_c p_c ln onehot_c  with ln 0 := A,  = -A (1 - p_y)
+Exchanged, the cross-entropy is bounded: a label that the network finds impossible pulls no harder
+for it. The plain one beside it keeps hard right samples from being learned too slowly.
+
+    loss = α · CE + β · RCE
+    RCE  = -Σ_c p_c ln onehot_c  with ln 0 := A,  = -A (1 - p_y)
 """
 
 from __future__ import annotations

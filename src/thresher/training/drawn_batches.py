@@ -17,8 +17,8 @@ from torch import Tensor
 
 from thresher.errors import ParameterError
 from thresher.history import Column, SampleHistory
-from thresher.noise.criterion import Criterion
-from thresher.noise.method import Step
+from thresher.noise.criterion import Criterion, learned_labels
+from thresher.noise.method import Decision, Step
 from thresher.sampling import make_selector
 from thresher.sampling.batch_sampler import AdaptiveBatchSampler
 from thresher.sampling.selector import Observed, Planned, Scored
@@ -138,8 +138,8 @@ class DrawnBatches:
         """What the losses of the next batch's rows are multiplied by, (b,); None = 1."""
         return self._weights.popleft()
 
-    def heard(self, step: Step, targets: Tensor) -> None:
-        """The rows of a step, of all processes, and the labels that it learned from."""
+    def heard(self, step: Step, decision: Decision) -> None:
+        """The rows of a step, of all processes, and what was decided of them."""
         index = step.index.cpu()
         logits = step.scores[0]
         if len(step.scores) > 1:
@@ -148,7 +148,7 @@ class DrawnBatches:
             Observed(
                 index if self._everything else self._place[index],
                 logits.float().cpu(),
-                targets.cpu(),
+                learned_labels(step, decision).cpu(),
                 self.sampler.epoch,
             )
         )

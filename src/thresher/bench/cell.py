@@ -1,0 +1,201 @@
+"""One cell: a method, trained under one kind of noise from one seed, held against the truth.
+
+settings, cell → reading → trained.py | prune_and_retrain.py → evaluation → a row
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import thresher
+from thresher.audit import judge
+from thresher.bench.evaluation import curve_figures, ranking, share_right, trust
+from thresher.bench.problem import Problem
+from thresher.bench.prune_and_retrain import prune_and_retrain
+from thresher.bench.reading import Posed, Source, make_problem, open_source
+from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell
+from thresher.bench.trained import Trained, train
+from thresher.group_report import fairness, numbered, selection_by_group
+from thresher.memory import peak_mib
+from thresher.noise import METHODS
+
+__all__ = ["measure"]
+
+
+def measure(settings: BenchSettings, cell: Cell, scratch: Path | None = None) -> dict[str, Any]:
+    """The row of a cell.
+
+    Args:
+        settings: What all cells share.
+        cell: Which.
+        scratch: Where copies of large inputs are found.
+
+    Raises:
+        ThresherError: it cannot be computed.
+    """
+    source = opened(settings, scratch)
+    posed = make_problem(
+        source,
+        cell.noise,
+        cell.seed,
+        validation=settings.validation,
+        group=settings.group_report,
+    )
+    row = {
+        "method": cell.method,
+        "noise": str(cell.noise),
+        "seed": cell.seed,
+        "thresher": thresher.__version__,
+        "n": len(posed.problem.samples),
+        "n_validation": 0 if posed.validation is None else len(posed.validation),
+        "n_test": len(posed.problem.truth.test),
+        "classes": len(posed.problem.samples.classes),
+        "noise_rate": float(posed.problem.bad.mean()),
+    }
+    if cell.method == PEER:
+        return row | figures_of_peer(settings, cell, posed)
+    return row | figures_of_method(settings, cell, posed)
+
+
+@cache
+def opened(settings: BenchSettings, scratch: Path | None) -> Source:
+    """The data, read once in a process."""
+    return open_source(settings, scratch)
+
+
+def figures_of_method(settings: BenchSettings, cell: Cell, posed: Posed) -> dict[str, Any]:
+    """Train a method, and compare all that it says with the truth."""
+    problem = posed.problem
+    told = takes_rate(cell.method) and settings.told is not None
+    rate = float(problem.bad.mean()) if told and settings.told == "true" else None
+    if told and isinstance(settings.told, float):
+        rate = settings.told
+    run = train(
+        settings.fit(cell.method, cell.seed, rate),
+        problem.samples,
+        problem.truth.test,
+        posed.validation,
+        audit=True,
+    )
+    peak = peak_mib()  # before the audit takes memory of its own
+    criterion = run.job.training.criterion
+    estimated = None
+    if takes_rate(cell.method) and not told:
+        estimated = getattr(criterion.method, "rate", None)
+    verdicts = judge(run.job.record())
+    return {
+        **figures_of_training(run, problem),
+        **trust(
+            run.learned.weights.numpy(),
+            run.learned.labels.numpy(),
+            problem.samples.labels,
+            problem.truth.labels,
+            criterion.history["eligible"].cpu().numpy(),
+        ),
+        **estimate_figures(estimated, problem),
+        **audit_figures(problem, verdicts.label_score, verdicts.noise_rate.estimate),
+        **group_figures(
+            problem,
+            run.predicted,
+            (run.learned.weights.numpy() > 0)
+            & (run.learned.labels.numpy() == problem.samples.labels),
+        ),
+        "suggestion_accuracy": share_right(verdicts.suggested, problem.truth.labels, problem.bad),
+        **run.clock.figures(),
+        "peak_mib": peak,
+    }
+
+
+def figures_of_peer(settings: BenchSettings, cell: Cell, posed: Posed) -> dict[str, Any]:
+    """cleanlab's workflow, held against the same truth."""
+    problem = posed.problem
+    found = prune_and_retrain(
+        settings.fit(BASELINE, cell.seed, None),
+        problem.samples,
+        problem.truth.test,
+        posed.validation,
+    )
+    return {
+        **figures_of_training(found.retrained, problem),
+        **trust(
+            (~found.flagged).astype(np.float32),
+            problem.samples.labels,
+            problem.samples.labels,
+            problem.truth.labels,
+            np.ones(len(problem.samples), np.bool_),
+        ),
+        **estimate_figures(found.rate, problem),
+        **audit_figures(problem, found.score, found.rate),
+        **group_figures(problem, found.retrained.predicted, ~found.flagged),
+        "suggestion_accuracy": share_right(found.suggested, problem.truth.labels, problem.bad),
+        **found.clock.figures(),
+        "peak_mib": peak_mib(),
+    }
+
+
+def figures_of_training(run: Trained, problem: Problem) -> dict[str, Any]:
+    """Accuracies, and how long it trained."""
+    return {
+        "epochs": len(run.tested),
+        **curve_figures(run.tested, run.validated),
+        "test_accuracies": run.tested,
+        "validation_accuracies": run.validated,
+    }
+
+
+def estimate_figures(rate: float | None, problem: Problem) -> dict[str, float | None]:
+    """A method's own estimate of the noise rate, and how far it is off; None = it makes none."""
+    true = float(problem.bad.mean())
+    return {"rate_estimate": rate, "rate_error": None if rate is None else rate - true}
+
+
+def audit_figures(problem: Problem, score: Any, rate: float) -> dict[str, float | None]:
+    """How well the wrong labels are put first, and how far the audit's noise rate is off."""
+    found = ranking(problem.bad, np.nan_to_num(score, nan=1.0))
+    return {
+        "audit_average_precision": found["ap"],
+        "audit_auroc": found["auroc"],
+        "audit_rate_error": rate - float(problem.bad.mean()),
+    }
+
+
+def group_figures(
+    problem: Problem, predicted: NDArray[np.int64], trusted: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """How groups of the test samples differ, and who of the trained ones was trusted.
+
+    Args:
+        problem: With the groups, if they are compared.
+        predicted: (M,) classes of the test samples.
+        trusted: (N,) bool, whose given label was learned as it is.
+    """
+    truth, classes = problem.truth, problem.samples.classes
+    found: dict[str, Any] = {}
+    if truth.test_groups is not None:
+        codes, names = numbered(truth.test_groups)
+        fair = fairness(predicted, truth.test.labels, codes, names, len(classes))
+        found |= {
+            "worst_group": fair.worst_group,
+            "worst_group_accuracy": fair.worst_group_accuracy,
+            "demographic_parity_gap": fair.demographic_parity_gap,
+            "equalised_odds_gap": fair.equalised_odds_gap,
+        }
+    if truth.groups is not None:
+        codes, names = numbered(truth.groups)
+        given = problem.samples.labels
+        cells = selection_by_group(trusted, given, codes, names, classes, true=truth.labels)
+        found["groups"] = [asdict(each) for each in cells]
+    return found
+
+
+def takes_rate(method: str) -> bool:
+    """Whether a method goes by a noise rate."""
+    from thresher import noise
+
+    return "noise_rate" in getattr(noise, METHODS[method]).needs

@@ -1,0 +1,227 @@
+"""Reading: the data of a benchmark, and the problem that a kind of noise makes of them.
+
+    open_source   data → samples with true labels, test samples, given labels where they differ
+    make_problem  a seed's split and noise → what is trained on, by which an epoch is chosen, truth
+
+The true labels leave this module within a `Truth` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from thresher.bench.noise_spec import NoiseSpec, given_labels
+from thresher.bench.problem import Problem, Truth
+from thresher.bench.settings import DIGITS, BenchSettings
+from thresher.data import Samples, open_data
+from thresher.data.labels import read_labels
+from thresher.data.splits import training_and_test
+from thresher.errors import LabelError, ParameterError
+from thresher.keyed_random import keyed_seed
+from thresher.stratified import stratified_rows
+
+__all__ = ["Posed", "Source", "make_problem", "open_source"]
+
+TEST_SHARE = 0.25
+FEWEST = 2  # rows of a class in every part
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data as read.
+
+    Attributes:
+        samples: With the true labels; only rows that have one, and a given one as well.
+        given: (N,) int64 the labels that the data came with; None where they are the true ones.
+        tested: Test samples with true labels; None = each seed draws them from the others.
+        notes: What must be said aloud.
+    """
+
+    samples: Samples
+    given: NDArray[np.int64] | None
+    tested: Samples | None
+    notes: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that is measured on."""
+        parts = [self.samples.fingerprint]
+        if self.given is not None:
+            parts.append(replace(self.samples, labels=self.given).fingerprint)
+        if self.tested is not None:
+            parts.append(self.tested.fingerprint)
+        return "-".join(parts)
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A problem, and the rows by which an epoch is chosen.
+
+    Attributes:
+        problem: What is trained on, and the truth about it.
+        validation: Samples with given labels that nothing is trained on; None = there are none.
+    """
+
+    problem: Problem
+    validation: Samples | None
+
+
+def open_source(settings: BenchSettings, scratch: Path | None = None) -> Source:
+    """Read the data.
+
+    Args:
+        settings: Which, and which columns hold what.
+        scratch: Where copies of large inputs are made and found.
+
+    Raises:
+        ThresherError: they cannot be read, or there are no labels to compare with.
+    """
+    if settings.data == DIGITS:
+        return sampled(Source(digits(), None, None, ()), settings.limit)
+    data, test, notes = training_and_test(settings.data, settings.test)
+    aside = tuple(each for each in (settings.true, settings.group_report) if each is not None)
+    samples = open_data(
+        data,
+        label=settings.label,
+        image=settings.image,
+        text=settings.text,
+        encoder=settings.encoder,
+        labels=settings.labels,
+        longest_side=settings.longest_side,
+        scratch=scratch,
+        aside=aside,
+    )
+    notes += samples.notes
+    given = None
+    if settings.true is not None:
+        true = true_labels(samples, settings.true)
+        known = (true >= 0) & (samples.labels >= 0)
+        given = samples.labels[known]
+        samples = replace(samples, labels=true).take(known)
+    else:
+        known = samples.labels >= 0
+        samples = samples.take(known)
+    if not known.all():
+        notes += (f"{int((~known).sum()):,} rows without a label that can be compared left out.",)
+    tested = None
+    if test is not None:
+        tested = open_data(
+            test,
+            encoding=samples.encoding,
+            classes=samples.classes,
+            scratch=scratch,
+            aside=aside,
+        )
+        beside = () if tested.aside is None else tested.aside.column_names
+        if settings.true in beside:
+            assert settings.true is not None
+            tested = replace(tested, labels=true_labels(tested, settings.true))
+        tested = tested.take(tested.labels >= 0)
+        if not len(tested):
+            raise LabelError("The test data hold no label.", "Name others with --test.")
+    return sampled(Source(samples, given, tested, notes), settings.limit)
+
+
+def sampled(source: Source, limit: int | None) -> Source:
+    """Take so many rows, every class by its share; the same under every seed."""
+    if limit is None or limit >= len(source.samples):
+        return source
+    labels = torch.from_numpy(source.samples.labels)
+    rows = stratified_rows(labels, limit, keyed_seed(0, "limit")).numpy()
+    given = None if source.given is None else source.given[rows]
+    return replace(source, samples=source.samples.take(rows), given=given)
+
+
+def digits() -> Samples:
+    """Scikit-learn's handwritten digits, 1,797 images of 8×8 as 64 numbers."""
+    from sklearn.datasets import load_digits
+
+    inputs, labels = load_digits(return_X_y=True)
+    return replace(open_data((inputs.astype(np.float32), labels)), source=DIGITS)
+
+
+def true_labels(samples: Samples, column: str) -> NDArray[np.int64]:
+    """The true labels that lie beside the given ones, (N,) int64, -1 = not known.
+
+    Raises:
+        LabelError: they hold a class that is never given.
+    """
+    assert samples.aside is not None
+    codes = samples.encoding.class_codes
+    found = read_labels(
+        samples.aside[column], name=f'Column "{column}"', classes=samples.classes, codes=codes
+    )
+    return found.values
+
+
+def make_problem(
+    source: Source, noise: NoiseSpec, seed: int, *, validation: float, group: str | None = None
+) -> Posed:
+    """Split and corrupt, as the seed says; the same rows under every kind of noise.
+
+    Args:
+        source: The data.
+        noise: What becomes of their labels.
+        seed: Of split and noise.
+        validation: Share of the training rows by which an epoch is chosen, in [0, 0.5].
+        group: Column whose groups the evaluator compares.
+
+    Raises:
+        ParameterError: the rows are too few, or the noise does not fit the classes.
+    """
+    samples, tested = source.samples, source.tested
+    kept = np.arange(len(samples))
+    if tested is None:
+        held = drawn(samples.labels, TEST_SHARE, keyed_seed(seed, "bench test"))
+        tested, kept = samples.take(held), np.setdiff1d(kept, held)
+    chosen_by = drawn(samples.labels[kept], validation, keyed_seed(seed, "bench validation"))
+    trained = np.setdiff1d(np.arange(len(kept)), chosen_by)
+    rows = samples.take(kept)
+    counts = np.bincount(rows.labels[trained], minlength=len(samples.classes))
+    if counts.min() < FEWEST:
+        raise ParameterError(
+            f'The class "{samples.classes[int(counts.argmin())]}" has {counts.min()} rows to train '
+            "on when those to test with are taken away.",
+            "Add samples of it, or name test data with --test.",
+        )
+    if noise.kind == "given":
+        assert source.given is not None
+        given = source.given[kept]
+    else:
+        given = given_labels(
+            noise,
+            rows.inputs,
+            rows.labels,
+            len(samples.classes),
+            keyed_seed(seed, "bench noise"),
+            names=samples.classes,
+            parts=[trained, chosen_by],
+        )
+    seen: Any = replace(rows, labels=given, aside=None)  # the truth may lie aside
+    truth = Truth(
+        rows.labels[trained],
+        tested,
+        groups_of(rows.take(trained), group),
+        groups_of(tested, group),
+    )
+    problem = Problem(seen.take(trained), truth)
+    return Posed(problem, seen.take(chosen_by) if len(chosen_by) else None)
+
+
+def groups_of(samples: Samples, column: str | None) -> tuple[str | None, ...] | None:
+    """The names in a column that lies beside the samples; None where there is none."""
+    if column is None or samples.aside is None or column not in samples.aside.column_names:
+        return None
+    return tuple(None if each is None else str(each) for each in samples.aside[column].to_pylist())
+
+
+def drawn(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """Rows of every class by its share."""
+    count = round(share * len(labels))
+    return stratified_rows(torch.from_numpy(labels), count, seed).numpy()

@@ -1,0 +1,213 @@
+"""Settings of a benchmark: what all its cells share, and the grid that they make.
+
+Refused in the words of the command line before any data are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from thresher.bench.noise_spec import NoiseSpec, parse_noise
+from thresher.errors import ParameterError, nearest
+from thresher.noise import METHODS
+from thresher.settings import FitSettings
+
+__all__ = [
+    "BASELINE",
+    "DIGITS",
+    "PEER",
+    "BenchSettings",
+    "Cell",
+    "chosen_methods",
+    "chosen_noises",
+    "grid",
+]
+
+DIGITS = "digits"  # scikit-learn's, which are there wherever thresher is
+BASELINE = "standard"
+PEER = "cleanlab"
+LEFT_OUT = ("batch selection", "open set")  # families that are no answer to wrong labels alone
+PATHS = ("data", "labels", "test")
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """What all cells share. Those that are not described here are settings of `FitSettings`.
+
+    Args:
+        data: A path as `thresher fit` takes it, or "digits".
+        true: Column (or array of an .npz) with the true labels, which the evaluator alone sees;
+            None = the labels of the data are the true ones.
+        test: Test data, whose labels are true; None = a split that lies beside the data, else a
+            quarter of the rows, drawn anew by every seed.
+        told: The noise rate for methods that take one: None has them estimate it, "true" tells
+            them that of the training rows, a number is that number.
+        validation: Share of the rows that no method trains on, with labels as wrong as the others,
+            by which an epoch is chosen; in [0, 0.5].
+        group_report: Column whose groups are compared; it is never learned from.
+    """
+
+    data: str = DIGITS
+    label: str | None = None
+    true: str | None = None
+    image: str | None = None
+    longest_side: int = 224
+    text: tuple[str, ...] = ()
+    encoder: str | None = None
+    labels: str | None = None
+    test: str | None = None
+    limit: int | None = None
+    told: float | Literal["true"] | None = None
+    validation: float = 0.1
+    group_report: str | None = None
+    model: str = "auto"
+    epochs: int | None = None
+    device: str = "auto"
+    augment: str = "auto"
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        self.fit(BASELINE, 0, None)
+        if isinstance(self.told, str) and self.told != "true":
+            raise ParameterError(
+                f'noise_rate must be auto, true or a number in [0, 1), got "{self.told}".',
+                "Leave it out to have it estimated.",
+            )
+        if not 0 <= self.validation <= 0.5:
+            raise ParameterError(
+                f"validation must be in [0, 0.5], got {self.validation:g}.",
+                "It is the share of the rows by which an epoch is chosen, such as 0.1.",
+            )
+        if self.data == DIGITS and (self.true or self.group_report or self.test or self.labels):
+            raise ParameterError(
+                "The digits of scikit-learn come with true labels, and with no further column.",
+                "Name data of your own with --data.",
+            )
+
+    def fit(self, method: str, seed: int, noise_rate: float | None) -> FitSettings:
+        """Settings of the training of a cell; rows by which an epoch is chosen are taken before."""
+        return FitSettings(
+            label=self.label,
+            image=self.image,
+            longest_side=self.longest_side,
+            text=self.text,
+            encoder=self.encoder,
+            limit=self.limit,
+            method=method,
+            noise_rate=self.told if isinstance(self.told, float) else noise_rate,
+            model=self.model,
+            epochs=self.epochs,
+            seed=seed,
+            device=self.device,
+            augment=self.augment,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+        )
+
+    def to_table(self, folder: Path) -> dict[str, Any]:
+        """The table [bench] of a bench.toml in this folder: paths are written relative to it."""
+        table = asdict(self)
+        for name in PATHS:
+            if table[name] is not None and not (name == "data" and self.data == DIGITS):
+                table[name] = os.path.relpath(table[name], folder)
+        table["text"] = list(self.text) or None
+        return {name: value for name, value in table.items() if value is not None}
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], folder: Path) -> BenchSettings:
+        """Settings from a table [bench]; its paths are relative to the folder it lies in.
+
+        Raises:
+            ParameterError: an unknown key, or a value out of its range.
+        """
+        known = {each.name for each in fields(cls)}
+        for name in table:
+            if name not in known:
+                raise ParameterError(f'There is no setting "{name}".', nearest(name, known))
+        values = dict(table)
+        for name in PATHS:
+            if name in values and not (name == "data" and values[name] == DIGITS):
+                values[name] = os.path.normpath(folder / values[name])
+        values["text"] = tuple(values.get("text", ()))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement: a method, a kind of noise, a seed."""
+
+    method: str
+    noise: NoiseSpec
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method}, {self.noise}, seed {self.seed}"
+
+
+def chosen_methods(text: str | None) -> tuple[str, ...]:
+    """The methods to compare: those named, the baseline first and cleanlab's workflow last.
+
+    Args:
+        text: Names joined by commas; None = all of the families that are against wrong labels.
+
+    Raises:
+        ParameterError: an unknown name.
+    """
+    if text is None:
+        from thresher import noise
+
+        names = [
+            name for name, kind in METHODS.items() if getattr(noise, kind).family not in LEFT_OUT
+        ]
+    else:
+        names = [each.strip() for each in text.split(",") if each.strip()]
+    for name in names:
+        if name not in METHODS and name != PEER:
+            raise ParameterError(f'There is no method "{name}".', nearest(name, (*METHODS, PEER)))
+    others = dict.fromkeys(name for name in names if name not in (BASELINE, PEER))
+    return (BASELINE, *others, PEER)
+
+
+def chosen_noises(text: str | None, true: str | None) -> tuple[NoiseSpec, ...]:
+    """The kinds of noise to compare under.
+
+    Args:
+        text: Specifications joined by commas; None = "given" where the true labels are known
+            beside, else none and symmetric noise of 40 %.
+        true: Where the true labels are.
+
+    Raises:
+        ParameterError: a slip, or "given" without true labels.
+    """
+    if text is None:
+        text = "none,symmetric:0.4" if true is None else "given"
+    found = tuple(dict.fromkeys(parse_noise(each) for each in text.split(",") if each.strip()))
+    if not found:
+        raise ParameterError("There is no noise to compare under.", "Example: symmetric:0.4.")
+    if true is None and any(each.kind == "given" for each in found):
+        raise ParameterError(
+            'The noise "given" needs the true labels beside the given ones.',
+            "Name their column with --true; the evaluator alone sees it.",
+        )
+    return found
+
+
+def grid(methods: Iterable[str], noises: Iterable[NoiseSpec], seeds: int) -> tuple[Cell, ...]:
+    """All cells, seed by seed, so that what is done first is a whole comparison.
+
+    Raises:
+        ParameterError: fewer than one seed.
+    """
+    if seeds < 1:
+        raise ParameterError(f"seeds must be at least 1, got {seeds}.", "Three give a range.")
+    methods, noises = tuple(methods), tuple(noises)
+    return tuple(
+        Cell(method, noise, seed) for seed in range(seeds) for noise in noises for method in methods
+    )

@@ -1,0 +1,186 @@
+"""A grid is gone on with, widened, and not stopped by a cell that fails."""
+
+import json
+from multiprocessing import active_children
+
+import pyarrow.parquet as pq
+import pytest
+
+from thresher.bench import compare as comparing
+from thresher.bench.compare import Grid, compare, resumed_grid
+from thresher.bench.folder import BenchFolder
+from thresher.bench.processes import TimeLeft, ending
+from thresher.bench.settings import BenchSettings, Cell
+from thresher.errors import MissingPackageError, ParameterError, RunError
+
+SETTINGS = BenchSettings(epochs=1, limit=200)
+
+
+class Watched:
+    """Hears everything."""
+
+    def __init__(self):
+        self.notes, self.cells, self.began_with = [], [], None
+
+    def note(self, sentence):
+        self.notes.append(sentence)
+
+    def begin(self, cells, done):
+        self.began_with = (cells, done)
+
+    def began(self, cell):
+        pass
+
+    def ended(self, ended, number, total):
+        self.cells.append(ended)
+
+
+@pytest.fixture
+def no_cleanlab(monkeypatch):
+    """As where it is not installed."""
+
+    def missing():
+        raise MissingPackageError("cleanlab is not installed.", "Install it.")
+
+    monkeypatch.setattr(comparing, "require_cleanlab", missing)
+
+
+def run(out, methods, noise="none", seeds=1, settings=SETTINGS, jobs=2):
+    """The summary, and who heard how it went."""
+    watcher = Watched()
+    grid = Grid.of(methods, noise, seeds, settings.true)
+    return compare(out, settings, grid, jobs=jobs, watcher=watcher), watcher
+
+
+@pytest.mark.usefixtures("no_cleanlab")
+def test_a_grid_is_resumed_and_widened_and_a_failed_cell_stops_nothing(tmp_path):
+    """rho-loss cannot fit three trainings into one epoch; cleanlab is not there."""
+    out = tmp_path / "bench"
+    summary, watcher = run(out, "rho-loss,gce")
+    assert (summary["cells"], summary["done"], summary["failed"], summary["skipped"]) == (
+        4,
+        2,
+        1,
+        1,
+    )
+    (failure,) = summary["failures"]
+    assert failure["method"] == "rho-loss"
+    assert "cannot hold 3 trainings" in failure["reason"]
+    assert any("cleanlab is left out" in note for note in watcher.notes)
+    rows = pq.read_table(out / "rows.parquet").to_pylist()
+    assert sorted((row["method"], row["status"]) for row in rows) == [
+        ("cleanlab", "skipped"),
+        ("gce", "done"),
+        ("rho-loss", "failed"),
+        ("standard", "done"),
+    ]
+    for name in ("report.html", "report.md", "summary.json"):
+        assert (out / name).stat().st_size > 500
+
+    folder = BenchFolder(out)
+    before = {path: path.stat().st_mtime_ns for path in folder.cells.glob("*seed-0.json")}
+    assert len(before) == 2
+    settings, _ = resumed_grid(out)
+    assert settings == SETTINGS
+    summary, watcher = run(out, "gce", "none,pair:0.2")
+    assert watcher.began_with == (4, 2)
+    assert {str(each.cell) for each in watcher.cells} == {
+        "standard, pair:0.2, seed 0",
+        "gce, pair:0.2, seed 0",
+    }
+    assert (summary["done"], summary["failed"]) == (4, 0)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not (out / "state").exists()
+    assert json.loads((out / "summary.json").read_text())["done"] == 4
+    assert len(pq.read_table(out / "rows.parquet")) == 7  # with the failed one of before
+
+
+@pytest.mark.usefixtures("no_cleanlab")
+def test_a_cell_that_is_killed_is_reported_and_the_rest_goes_on(tmp_path):
+    """As the system does when memory runs out."""
+
+    class Killing(Watched):
+        def began(self, cell):
+            if cell.method == "standard":
+                (child,) = active_children()
+                child.kill()
+
+    watcher = Killing()
+    grid = Grid.of("gce", "none", 1, None)
+    summary = compare(tmp_path / "bench", SETTINGS, grid, jobs=1, watcher=watcher)
+    assert (summary["done"], summary["failed"]) == (1, 1)
+    (failure,) = summary["failures"]
+    assert failure["method"] == "standard"
+    assert "was ended by SIGKILL" in failure["reason"]
+
+
+def test_other_settings_or_data_are_refused_and_leave_all_as_it_is(tmp_path):
+    """Cells that differ in more than method, noise and seed cannot be compared."""
+    out = tmp_path / "bench"
+    folder = BenchFolder(out)
+    folder.make()
+    source = comparing.open_source(SETTINGS)
+    comparing.begin(folder, SETTINGS, Grid.of("elr", "none", 1, None), source)
+    before = folder.settings.read_bytes()
+    with pytest.raises(RunError, match="measured with epochs 1, now it is 5"):
+        run(out, "elr", settings=BenchSettings(epochs=5, limit=200))
+    tables = folder.read_settings()
+    tables["data"]["fingerprint"] = "other"
+    tables.pop("schema")
+    folder.write_settings(tables)
+    with pytest.raises(RunError, match="data are not those"):
+        run(out, "elr")
+    assert before != folder.settings.read_bytes()
+    assert folder.all_rows() == []
+
+
+@pytest.mark.parametrize(
+    ("noise", "settings", "match"),
+    [
+        ("asymmetric:0.4", SETTINGS, "does not say which"),
+        ("none", BenchSettings(data="missing.csv"), "missing.csv"),
+    ],
+)
+def test_bad_input_leaves_nothing_behind(tmp_path, noise, settings, match):
+    """It is refused before a folder is left."""
+    with pytest.raises(Exception, match=match):
+        run(tmp_path / "bench", "elr", noise, settings=settings)
+    assert not (tmp_path / "bench").exists()
+    with pytest.raises(ParameterError, match="jobs must be at least 1"):
+        run(tmp_path / "bench", "elr", jobs=0)
+
+
+def test_a_folder_without_a_benchmark_cannot_be_gone_on_with(tmp_path):
+    """Nothing says what to compare."""
+    with pytest.raises(RunError, match="holds no benchmark"):
+        resumed_grid(tmp_path)
+
+
+def test_time_left_is_that_of_the_methods_to_come():
+    """Two of 3 s, one of 9 s that has run for 4 s, in two processes."""
+    grid = Grid.of("elr", "none", 2, None)
+    cells = {(each.method, each.seed): each for each in grid.cells()}
+    times = TimeLeft({"standard": [2.0, 4.0], "cleanlab": [9.0]})
+    waiting = [cells["standard", 0], cells["standard", 1]]
+    assert times.left(waiting, {cells["cleanlab", 0]: 4.0}, 2) == (3 + 3 + 5) / 2
+    assert times.left([], {cells["cleanlab", 0]: 20.0}, 2) == 0
+    assert TimeLeft().left(waiting, {}, 1) == 0
+
+
+def test_how_a_process_ended_is_said():
+    """By a signal or with a code."""
+    assert ending(-9).endswith("as it is when memory runs out")
+    assert ending(-11) == "its process was ended by SIGSEGV"
+    assert ending(3) == "its process ended with exit code 3"
+
+
+def test_the_command_of_a_report_makes_the_same_grid(tmp_path):
+    """Every option that is not left at its default."""
+    settings = BenchSettings(data="a b.csv", label="y", told="true", text=("t",), epochs=4)
+    grid = Grid.of("elr", "pair:0.4", 2, None)
+    written = comparing.command(tmp_path / "out", settings, grid)
+    assert written == (
+        "thresher bench noise --data 'a b.csv' --label y --epochs 4 --noise-rate true --text t "
+        f"--methods standard,elr,cleanlab --noise pair:0.4 --seeds 2 --out {tmp_path}/out"
+    )
+    assert Cell("elr", grid.noises[0], 1) in grid.cells()

@@ -1,0 +1,40 @@
+"""Rows as cells leave them, made by hand."""
+
+
+def row(method="standard", noise="symmetric:0.4", seed=0, last=0.8, **others):
+    """A finished cell of four epochs."""
+    return {
+        "status": "done",
+        "method": method,
+        "noise": noise,
+        "seed": seed,
+        "thresher": "0.1.0",
+        "n": 100,
+        "n_validation": 10,
+        "n_test": 30,
+        "classes": 3,
+        "epochs": 4,
+        "noise_rate": 0.4,
+        "last": last,
+        "mean_of_last_ten": last - 0.02,
+        "validation_selected": last + 0.01,
+        "validation_epoch": 2,
+        "best_on_test": last + 0.05,
+        "best_on_test_epoch": 1,
+        "label_precision": None,
+        "label_recall": None,
+        "coverage": 1.0,
+        "replaced": 0.0,
+        "correction_error": None,
+        "rate_estimate": None,
+        "rate_error": None,
+        "audit_average_precision": 0.9,
+        "audit_auroc": 0.95,
+        "audit_rate_error": -0.02,
+        "suggestion_accuracy": 0.7,
+        "cpu_seconds": 2.0,
+        "wall_seconds": 2.5,
+        "peak_mib": 400.0,
+        "test_accuracies": [0.5, 0.6, 0.7, last],
+        "validation_accuracies": [0.3, 0.4, 0.4, 0.4],
+    } | others

@@ -1,0 +1,137 @@
+"""`thresher bench noise`: exit codes, what is printed, and what survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+WITHOUT_CLEANLAB = """
+import sys
+import thresher.bench.compare as compare
+from thresher.cli import main
+from thresher.errors import MissingPackageError
+
+def missing():
+    raise MissingPackageError("cleanlab is not installed.", "Install it.")
+
+compare.require_cleanlab = missing
+sys.argv[0] = "thresher"
+main()
+"""
+
+
+def files(folder):
+    """Finished cells."""
+    return sorted(each.name for each in (folder / "cells").glob("*.json"))
+
+
+def waited(condition, seconds=60):
+    """Until it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause", "fix"),
+    [
+        (("--methods", "selfy"), 'There is no method "selfy".', 'Did you mean "selfie"?'),
+        (("--noise", "pear:0.4"), 'There is no noise "pear".', 'Did you mean "pair"?'),
+        (("--seeds", "0"), "seeds must be at least 1, got 0.", "Three give a range."),
+        (("--jobs", "0"), "jobs must be at least 1, got 0.", "One a core is usual."),
+        (
+            ("--noise-rate", "much"),
+            'noise-rate must be a number in [0, 1) or auto, got "much".',
+            "Example: 0.2.",
+        ),
+    ],
+)
+def test_bad_input_exits_with_two(call, tmp_path, arguments, cause, fix):
+    """A line of cause and one of fix; nothing is left."""
+    done = call("bench", "noise", "--out", "bench", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.complaint == [f"thresher: {cause}", f"          {fix}"]
+    assert not (tmp_path / "bench").exists()
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts the command as a process of its own, where cleanlab is not installed."""
+    running = []
+
+    def start(*arguments):
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", WITHOUT_CLEANLAB, "bench", "noise", *arguments],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=tmp_path,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.kill()
+        each.communicate()
+
+
+def test_an_interrupt_and_a_kill_lose_running_cells_alone(started, tmp_path):
+    """The first exits with 130 and says how to go on; alone, the folder goes on to the end."""
+    bench = tmp_path / "bench"
+    grid = ("--methods", "gce", "--noise", "none,pair:0.2", "--seeds", "1", "--limit", "200")
+    first = started("--out", "bench", "--epochs", "1", *grid)
+    waited(lambda: bench.is_dir() and files(bench))
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate()
+    assert first.returncode == 130
+    assert "Go on with: thresher bench noise --out bench" in err
+    assert (bench / "report.html").is_file()
+    kept = files(bench)
+    assert 0 < len(kept) < 4
+
+    second = started("--out", "bench")
+    waited(lambda: len(files(bench)) > len(kept))
+    second.kill()
+    second.communicate()
+    names = files(bench)
+    assert all(json.loads((bench / "cells" / each).read_text())["last"] for each in names)
+
+    last = started("--out", "bench", "--jobs", "2", "--json")
+    out, err = last.communicate()
+    assert last.returncode == 0, err
+    assert "\x1b" not in err
+    summary = json.loads(out)
+    assert (summary["schema"], summary["cells"], summary["done"]) == (1, 6, 4)
+    assert (summary["failed"], summary["skipped"]) == (0, 2)
+    assert {each["method"] for each in summary["table"]} == {"standard", "gce"}
+    assert len(files(bench)) == 4
+
+
+def test_a_failed_cell_exits_with_one(call, monkeypatch, tmp_path):
+    """With its reason; people read a table a noise, and where the report is."""
+    summary = {
+        "table": [{"noise": "none", "method": "standard", "last": {"mean": 0.934}}],
+        "done": 1,
+        "cells": 2,
+        "failed": 1,
+        "skipped": 0,
+        "failures": [{"method": "gce", "noise": "none", "seed": 0, "reason": "no memory"}],
+        "report": "bench/report.html",
+    }
+    monkeypatch.setattr("thresher.bench.compare.compare", lambda *_, **__: summary)
+    done = call("bench", "noise", "--out", "bench")
+    assert done.code == 1
+    assert done.err == "gce, none, seed 0: no memory\n"
+    lines = done.out.splitlines()
+    assert lines[0] == "noise none"
+    assert lines[2].split() == ["standard", "93.4", "–", "–", "–", "–"]
+    assert lines[3:] == ["1 of 2 cells done, 1 failed, 0 skipped", "report  bench/report.html"]
