@@ -61,6 +61,7 @@ class Command(SphinxDirective):
     """The directive; without an argument it shows the options before a command."""
 
     optional_arguments = 1
+    final_argument_whitespace = True  # "bench noise" is one name
 
     def run(self) -> list[nodes.Node]:
         """Parse what `described` says."""

@@ -101,6 +101,9 @@ def test_test_data_of_their_own_are_all_tested(table, tmp_path):
     assert len(posed.problem.samples) == 200
     assert posed.validation is None
     np.testing.assert_array_equal(np.arange(40) % 4, posed.problem.truth.test.labels)
+    frame[:40].drop(columns="label").to_csv(tmp_path / "test.csv", index=False)
+    posed = make_problem(open_source(settings), parse_noise("given"), 0, validation=0)
+    np.testing.assert_array_equal(np.arange(40) % 4, posed.problem.truth.test.labels)
     frame[:40].drop(columns="gold").to_csv(tmp_path / "test.csv", index=False)
     posed = make_problem(open_source(settings), parse_noise("given"), 0, validation=0)
     assert (posed.problem.truth.test.labels != np.arange(40) % 4).sum() == 8

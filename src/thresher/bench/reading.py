@@ -22,7 +22,7 @@ from thresher.bench.settings import DIGITS, BenchSettings
 from thresher.data import Samples, open_data
 from thresher.data.labels import read_labels
 from thresher.data.splits import training_and_test
-from thresher.errors import LabelError, ParameterError
+from thresher.errors import DataError, LabelError, ParameterError
 from thresher.keyed_random import keyed_seed
 from thresher.stratified import stratified_rows
 
@@ -111,21 +111,29 @@ def open_source(settings: BenchSettings, scratch: Path | None = None) -> Source:
         notes += (f"{int((~known).sum()):,} rows without a label that can be compared left out.",)
     tested = None
     if test is not None:
-        tested = open_data(
-            test,
-            encoding=samples.encoding,
-            classes=samples.classes,
-            scratch=scratch,
-            aside=aside,
-        )
-        beside = () if tested.aside is None else tested.aside.column_names
-        if settings.true in beside:
-            assert settings.true is not None
-            tested = replace(tested, labels=true_labels(tested, settings.true))
+        tested = open_test(test, settings, samples, scratch)
         tested = tested.take(tested.labels >= 0)
         if not len(tested):
             raise LabelError("The test data hold no label.", "Name others with --test.")
     return sampled(Source(samples, given, tested, notes), settings.limit)
+
+
+def open_test(
+    test: Any, settings: BenchSettings, samples: Samples, scratch: Path | None
+) -> Samples:
+    """Read test data: with their true labels, from the column of those if they have it."""
+    options: dict[str, Any] = {
+        "encoding": samples.encoding,
+        "classes": samples.classes,
+        "scratch": scratch,
+        "aside": () if settings.group_report is None else (settings.group_report,),
+    }
+    if settings.true is not None:
+        try:
+            return open_data(test, label=settings.true, **options)
+        except DataError:  # without that column its labels are true; other reasons come again
+            pass
+    return open_data(test, **options)
 
 
 def sampled(source: Source, limit: int | None) -> Source:
