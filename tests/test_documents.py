@@ -194,6 +194,29 @@ def test_the_template_method_trains():
     torch.testing.assert_close(weights, confidence)
 
 
+@pytest.mark.usefixtures("iris_files")
+def test_the_page_on_own_methods_runs(monkeypatch):
+    """Its file is short, its commands find it beside them, its targets follow the predictions."""
+    source = (ROOT / "docs/own_method.py").read_text()
+    assert len(source.splitlines()) < 60
+    Path("own_method.py").write_text(source)
+    fitted, printed, compared = calls("docs/how-to/own-method.md")
+    for call in ([*fitted, "--epochs", "6", "--out", "run"], printed):
+        assert CliRunner().invoke(app, call, catch_exceptions=False).exit_code == 0
+    assert compared[:2] == ["bench", "noise"]
+    names: dict[str, object] = {"__name__": "own_method"}
+    exec(compile(source, "own_method.py", "exec"), names)
+    criterion = names["SelfAdaptive"](memory=0.75, warmup=1).start(4, 3, epochs=4)
+    outputs = torch.tensor([[0.0, 9.0, 0.0]] * 4, requires_grad=True)
+    for _ in range(3):
+        criterion(torch.arange(4), outputs, torch.zeros(4, dtype=torch.int64)).backward()
+        criterion.end_epoch()
+    predicted = outputs.detach().softmax(1)
+    given = torch.eye(3)[torch.zeros(4, dtype=torch.int64)]
+    expected = given.lerp(predicted, 0.25).lerp(predicted, 0.25)
+    torch.testing.assert_close(criterion.history["adapted"], expected)
+
+
 TESTS = ROOT / "tests"
 ASKED_FOR = [
     line for line in (TESTS / "README.md").read_text().splitlines() if re.match(r"\| [AR]\d", line)

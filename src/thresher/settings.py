@@ -49,7 +49,7 @@ class FitSettings:
             without labels, for methods that learn from them.
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
             at most, without test data or where the method needs them, else none.
-        method: A name of `thresher methods`.
+        method: A name of `thresher methods`, or ``package.module:Class`` of your own.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one, or what estimates
             it, of `thresher.noise.ESTIMATORS`; None or "auto" = what the method estimates it by.
         model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
@@ -105,7 +105,7 @@ class FitSettings:
     save_every: float | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
+        if ":" not in self.method and self.method not in METHODS:  # else it is imported later
             raise ParameterError(
                 f'There is no method "{self.method}".', nearest(self.method, METHODS)
             )

@@ -16,7 +16,7 @@ CLASSES = [getattr(noise, kind) for kind in noise.METHODS.values()]
 def test_every_method_has_a_whole_card(method):
     """Nothing that a reader wants to know is missing."""
     card = card_of(method)
-    assert noise.METHODS[card.name] == card.made_by
+    assert f"thresher.noise.{noise.METHODS[card.name]}" == card.made_by
     assert card.summary.endswith(".")
     assert card.idea
     assert all("Args:" not in each and "Source:" not in each for each in card.idea)
@@ -79,6 +79,10 @@ def test_settings_of_selfie_with_their_ranges_and_defaults():
         "warmup": (">= window", None),
         "restarts": (None, 0),
         "reuse": (None, False),
+        "soft": (None, False),
+        "coverage": ("in (0, 1]", 1.0),
+        "per_class": (None, False),
+        "estimate": (None, "settled"),
     }
 
 

@@ -23,7 +23,7 @@ from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell
 from thresher.bench.trained import Trained, train
 from thresher.group_report import fairness, numbered, selection_by_group
 from thresher.memory import peak_mib
-from thresher.noise import METHODS
+from thresher.noise import method_class
 
 __all__ = ["measure"]
 
@@ -196,6 +196,4 @@ def group_figures(
 
 def takes_rate(method: str) -> bool:
     """Whether a method goes by a noise rate."""
-    from thresher import noise
-
-    return "noise_rate" in getattr(noise, METHODS[method]).needs
+    return "noise_rate" in method_class(method).needs

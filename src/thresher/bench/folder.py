@@ -121,8 +121,8 @@ class BenchFolder:
     # ------------------------------------------------------------------ cells
     def file_of(self, cell: Cell) -> Path:
         """Where the row of a cell is kept."""
-        noise = quote(str(cell.noise), safe="")
-        return self.cells / f"{cell.method}~{noise}~seed-{cell.seed}.json"
+        method, noise = (quote(str(each), safe="") for each in (cell.method, cell.noise))
+        return self.cells / f"{method}~{noise}~seed-{cell.seed}.json"
 
     def keep(self, cell: Cell, row: Mapping[str, Any]) -> None:
         """Write the row of a finished cell."""

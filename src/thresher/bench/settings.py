@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from thresher.bench.noise_spec import NoiseSpec, parse_noise
 from thresher.errors import ParameterError, nearest
-from thresher.noise import METHODS
+from thresher.noise import METHODS, method_class
 from thresher.settings import FitSettings
 
 __all__ = [
@@ -169,8 +169,10 @@ def chosen_methods(text: str | None) -> tuple[str, ...]:
     else:
         names = [each.strip() for each in text.split(",") if each.strip()]
     for name in names:
-        if name not in METHODS and name != PEER:
+        if name not in METHODS and name != PEER and ":" not in name:
             raise ParameterError(f'There is no method "{name}".', nearest(name, (*METHODS, PEER)))
+        if ":" in name:
+            method_class(name)
     others = dict.fromkeys(name for name in names if name not in (BASELINE, PEER))
     return (BASELINE, *others, PEER)
 

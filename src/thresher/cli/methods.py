@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thresher.cli.output import console, print_json
-from thresher.errors import ParameterError, nearest
 
 if TYPE_CHECKING:
     from thresher.noise.card import Card
@@ -23,13 +22,10 @@ def methods(
 ) -> None:
     """List the methods, or print the card of one: idea, formula, settings, cost, source."""
     from thresher import noise
-
-    if name is not None and name not in noise.METHODS:
-        raise ParameterError(f'There is no method "{name}".', nearest(name, noise.METHODS))
     from thresher.noise.card import card_of
 
     if name is not None:
-        card = card_of(getattr(noise, noise.METHODS[name]))
+        card = card_of(noise.method_class(name))
         if as_json:
             print_json({"schema": 1, "method": card.to_json()})
         else:
@@ -77,7 +73,7 @@ def print_card(card: Card) -> None:
             for each in paragraphs:
                 out.print(Padding(Text(each), (0, 0, 0, 2), expand=False), soft_wrap=False)
 
-    out.print(Text(f"{card.name} (thresher.noise.{card.made_by})", style="bold"))
+    out.print(Text(f"{card.name} ({card.made_by})", style="bold"))
     out.print(Text(card.summary), soft_wrap=False)
     section("idea", *card.idea)
     section("formula", *card.formula)

@@ -53,14 +53,13 @@ def described(folder: Any) -> dict[str, str]:
         RunError: run.toml names a method that this release does not have.
     """
     from thresher import noise
-    from thresher.errors import RunError, nearest
+    from thresher.errors import ParameterError, RunError
 
     name = str(folder.read_settings()["fit"].get("method"))
-    if name not in noise.METHODS:
-        raise RunError(
-            f'{folder.settings} names the method "{name}".', nearest(name, noise.METHODS)
-        )
-    method = getattr(noise, noise.METHODS[name])
+    try:
+        method = noise.method_class(name)
+    except ParameterError as error:
+        raise RunError(f'{folder.settings} names the method "{name}".', error.fix) from error
     return {
         "name": name,
         "summary": (method.__doc__ or "").strip().splitlines()[0],

@@ -15,7 +15,7 @@ from torch import nn
 
 from thresher.errors import ModelError, nearest
 
-__all__ = ["Build", "first_line", "import_factory"]
+__all__ = ["Build", "current_directory_importable", "first_line", "import_factory"]
 
 Build: TypeAlias = Callable[[tuple[int, ...], int], nn.Module]  # from shape and classes
 
@@ -33,11 +33,11 @@ def import_factory(name: str) -> Build:
             raises it when the factory fails or does not return an ``nn.Module``.
     """
     module_name, _, attribute = name.partition(":")
-    with _current_directory_importable():
+    with current_directory_importable():
         factory = _find(module_name, attribute)
 
     def build(shape: tuple[int, ...], classes: int) -> nn.Module:
-        with _current_directory_importable():
+        with current_directory_importable():
             built = _call(name, factory, {"shape": shape, "classes": classes})
         if not isinstance(built, nn.Module):
             raise ModelError(
@@ -108,7 +108,7 @@ def _nearest_module(name: str) -> str:
 
 
 @contextmanager
-def _current_directory_importable() -> Iterator[None]:
+def current_directory_importable() -> Iterator[None]:
     """Let imports find modules in the current directory, as ``python -m`` does."""
     here = str(Path.cwd())
     importlib.invalidate_caches()  # the module may have been written a moment ago

@@ -87,6 +87,7 @@ __all__ = [
     "Standard",
     "Step",
     "make_method",
+    "method_class",
 ]
 
 #: Name on the command line → class, by family. Modules are imported when a method is made: torch is
@@ -179,24 +180,43 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def method_class(name: str) -> type[Method]:
+    """The class of a method.
+
+    Args:
+        name: A key of `METHODS`, or ``package.module:Class`` of a user's own.
+
+    Raises:
+        ParameterError: there is no such method.
+    """
+    from thresher.errors import ParameterError, nearest
+
+    if ":" in name:
+        from thresher.noise.own_method import import_method
+
+        return import_method(name)
+    if name not in METHODS:
+        raise ParameterError(f'There is no method "{name}".', nearest(name, METHODS))
+    kind: type[Method] = __getattr__(METHODS[name])
+    return kind
+
+
 def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
     """Make a method by its name on the command line.
 
     Args:
-        name: A key of `METHODS`.
+        name: A key of `METHODS`, or ``package.module:Class`` of a user's own.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one; or what estimates
             it, a key of `ESTIMATORS`; None or "auto" = what the method estimates it by.
 
     Raises:
         ParameterError: an unknown name, a noise rate out of range, or either for a method without.
     """
-    from thresher.errors import ParameterError, nearest
+    from thresher.errors import ParameterError
 
-    if name not in METHODS:
-        raise ParameterError(f'There is no method "{name}".', nearest(name, METHODS))
+    kind = method_class(name)
     noise_rate = None if noise_rate == "auto" else noise_rate
     check_noise_rate(noise_rate)
-    kind = __getattr__(METHODS[name])
     if "noise_rate" in kind.needs:
         told = {"estimate" if isinstance(noise_rate, str) else "noise_rate": noise_rate}
         method: Method = kind(**told)

@@ -54,7 +54,7 @@ class Card:
 
     Attributes:
         name: On the command line.
-        made_by: Name of the class in `thresher.noise`.
+        made_by: The class, as it is imported.
         summary: What it does, a line.
         idea: Why that helps, paragraphs.
         formula: Lines; empty where there is none.
@@ -100,9 +100,10 @@ def card_of(method: type[Method]) -> Card:
     described = read_args(parts["Args"])
     arguments = list(inspect.signature(method).parameters.values())
     signs = method.properties
+    ours = method.__module__.startswith("thresher.noise.")
     return Card(
         name=method.name,
-        made_by=method.__name__,
+        made_by=f"{'thresher.noise' if ours else method.__module__}.{method.__name__}",
         summary=parts["summary"],
         idea=idea,
         formula=formula,

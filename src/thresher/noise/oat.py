@@ -1,6 +1,9 @@
 """OAT: foreign samples are to look like all classes alike.
 
-loss = CE + λ mean over foreign samples of  -(1/k) Σ_c ln p_c
+What the network finds in a sample of none of the classes says nothing about classes; told to be
+undecided there, it learns to make little of such features elsewhere as well.
+
+    loss = CE + λ mean over foreign samples of  -(1/k) Σ_c ln p_c
 """
 
 from __future__ import annotations
