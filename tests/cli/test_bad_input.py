@@ -120,7 +120,7 @@ def test_unusable_data_are_refused(write, cause, more, refused, tmp_path):
 SETTINGS = [
     (["--label", "lable"], 'There is no column "lable"', 'Did you mean "label"?'),
     (["--method", "selfy"], 'There is no method "selfy"', 'Did you mean "selfie"?'),
-    (["--method", "zzz"], 'There is no method "zzz"', "Allowed: auto, bootstrap, co-teaching"),
+    (["--method", "zzz"], 'There is no method "zzz"', "Allowed: active-bias, active-passive, auto"),
     (["--noise-rate", "1.2"], "noise_rate must be in [0, 1), got 1.2", "share of wrong labels"),
     (["--noise-rate", "-0.1"], "noise_rate must be in [0, 1), got -0.1", "share of wrong"),
     (["--noise-rate", "nan"], "noise_rate must be in [0, 1), got nan", "share of wrong"),

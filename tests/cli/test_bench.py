@@ -46,8 +46,8 @@ def waited(condition, seconds=60):
         (("--jobs", "0"), "jobs must be at least 1, got 0.", "One a core is usual."),
         (
             ("--noise-rate", "much"),
-            'noise-rate must be a number in [0, 1) or auto, got "much".',
-            "Example: 0.2.",
+            'noise_rate must be auto, true or a number in [0, 1), got "much".',
+            "Leave it out to have it estimated.",
         ),
     ],
 )

@@ -86,6 +86,7 @@ __all__ = [
     "SelectiveBackprop",
     "Standard",
     "Step",
+    "check_noise_rate",
     "make_method",
     "method_class",
 ]

@@ -164,7 +164,7 @@ def test_rho_is_chosen_by_what_the_driver_may_hold(spark, tmp_path):
     folder = folder_of(tmp_path, table_of(X), group=5000)
     fine = dbscan(folder, 0.2, 10, rho="auto").statistics
     assert 0.01 == fine["rho"]
-    coarse = dbscan(folder, 0.2, 10, rho="auto", driver_limit=1 << 20).statistics
+    coarse = dbscan(folder, 0.2, 10, rho="auto", driver_limit=1 << 19).statistics
     assert 0.01 < coarse["rho"] < 1
     assert "grid" == coarse["engine"]
     with pytest.raises(DataError, match=r"Even with rho=0\.64"):
