@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sampling.drawing import history_with, planned
@@ -36,6 +36,7 @@ def test_nothing_is_left_out_before_losses_are_known():
     st.sampled_from(["bernoulli", "count"]),
     st.integers(0, 99),
 )
+@example([0.0, 1.401298464324817e-45], 0.5, "bernoulli", 0)  # their mean is none of float32
 def test_what_is_kept_and_what_it_weighs(losses, prune, draw, seed):
     """All at the mean or above with weight 1; below it some, each with weight 1 / (1 - r)."""
     rows = plan_of(losses, prune=prune, draw=draw, seed=seed)

@@ -101,10 +101,10 @@ class SELFIE(Method):
         reuse: Keep a sample refurbished once it was. Default False.
         soft: Learn from the shares h of the last predictions instead of the label that leads.
             Default False. The same where ε asks for unanimity: raise it above `one_dissent`.
-        coverage: Largest share |R ∪ C| of a batch that is learned from, in (0, 1]. Default 1, as
-            published. Labels that the network gave itself make it consistent with them, until
-            every sample is refurbished and the last ones wrongly; with a cap those wait whose
-            refurbished label it finds hardest.
+        coverage: Largest share of a batch, R and C together, that is learned from, in (0, 1].
+            Default 1, as published. Labels that the network gave itself make it consistent with
+            them, until every sample is refurbished and the last ones wrongly; with a cap those wait
+            whose refurbished label it finds hardest.
         per_class: Choose C within every class, for rare or hard ones. Default False: rounded up in
             every class, it keeps more of a batch, and wrong labels with it.
         estimate: What an unknown τ is estimated by (estimators.py). Default "settled".

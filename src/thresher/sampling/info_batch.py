@@ -37,8 +37,9 @@ def well_learned(losses: Tensor, eligible: Tensor) -> Tensor:
         (N,) bool.
     """
     known = eligible & ~losses.isnan()
-    mean = losses[known].double().mean()  # of none: NaN, which nothing is below
-    return known & (losses < mean)
+    exact = losses.double()  # else the mean would be rounded to the losses' type
+    mean = exact[known].mean()  # of none: NaN, which nothing is below
+    return known & (exact < mean)
 
 
 class InfoBatch(Planned):
