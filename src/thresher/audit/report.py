@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -44,7 +44,14 @@ from thresher.decisions import Decided
 from thresher.errors import ParameterError
 from thresher.whole_file import whole_file
 
-__all__ = ["LARGEST_TOP", "render_report", "write_report"]
+__all__ = [
+    "LARGEST_TOP",
+    "percent",
+    "render_report",
+    "report_environment",
+    "shorten",
+    "write_report",
+]
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -155,7 +162,7 @@ def render_report(
         (each for each in summary.per_class if each.n), key=lambda c: (-c.flagged, -c.noise)
     )
     return (
-        _environment()
+        report_environment("thresher.audit")
         .get_template("report.html.jinja")
         .render(
             title=title,
@@ -201,9 +208,14 @@ def render_report(
     )
 
 
-def _environment() -> Environment:
+def report_environment(*packages: str) -> Environment:
+    """What fills in the templates of reports: strictly, with every value escaped.
+
+    Args:
+        packages: Where templates and style sheets lie; the first that has one counts.
+    """
     environment = Environment(
-        loader=PackageLoader("thresher.audit", package_path=""),
+        loader=ChoiceLoader([PackageLoader(each, package_path="") for each in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

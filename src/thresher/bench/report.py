@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
-from thresher.audit.report import percent, shorten
+from thresher.audit.report import percent, report_environment, shorten
 from thresher.bench.plots import accuracy_curves, accuracy_dots, drawn_methods
 from thresher.bench.settings import BASELINE, PEER
 from thresher.bench.tables import (
@@ -229,24 +227,8 @@ def render_html(rows: Sequence[Row], facts: Mapping[str, Any], settings: Mapping
         facts: As of `render_markdown`.
         settings: Names and values to list.
     """
-    environment = Environment(
-        # the style sheet is the audit report's
-        loader=ChoiceLoader(
-            [
-                PackageLoader("thresher.bench", package_path=""),
-                PackageLoader("thresher.audit", package_path=""),
-            ]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        name=lambda value: shorten(value, 60),
-        text=lambda value: shorten(value, 400),
-        percent=percent,
-    )
+    # the style sheet is the audit report's
+    environment = report_environment("thresher.bench", "thresher.audit")
     return environment.get_template("report.html.jinja").render(
         introduction=introduction(rows, facts),
         legend=LEGEND,
