@@ -146,6 +146,34 @@ def test_compact_form_equals_the_dense_one_while_few_classes_matter(monkeypatch)
     )
 
 
+@pytest.mark.parametrize("repeats", [False, True])
+def test_predictions_that_wait_are_those_that_were_read_at_once(repeats):
+    """Blocks of steps, in which a row comes more often than its ring is long, change nothing."""
+    generator = torch.Generator().manual_seed(0)
+    at_once, later = (SampleHistory(12, 4, repeats=repeats) for _ in range(2))
+    for history in (at_once, later):
+        history.declare(
+            Column("predictions", "class", width=3, fill=-1),
+            Column("pushes", torch.int32),
+            Column("run_label", "class", fill=-1),
+            Column("run_length", torch.int16),
+        )
+    names = ("predictions", "pushes", "run_label", "run_length")
+    for step in range(40):
+        index = torch.randint(0, 12, (9,), generator=generator)
+        if not repeats:
+            index = torch.randperm(12, generator=generator)[:9]
+        logits = torch.randn(9, 4, generator=generator)
+        for history in (at_once, later):
+            history.observe(index, logits, index % 4)
+        _ = at_once["pushes"]
+        if step % 13 == 12:
+            stored = later.running_state()
+            assert all(torch.equal(stored[name], at_once[name]) for name in names)
+    assert int(later["pushes"].max()) > 12
+    assert all(torch.equal(later[name], at_once[name]) for name in names)
+
+
 @given(
     stream=st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=25),
     window=st.integers(1, 6),

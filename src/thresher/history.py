@@ -91,6 +91,9 @@ DIGESTED = frozenset(
     }
 )
 
+#: Columns that are written when one of them is read, or with the next block.
+PUSHED = frozenset({"predictions", "pushes", "run_label", "run_length"})
+
 #: What `running_state` holds of the rows that are not digested yet: index, logits, labels.
 PENDING = ("pending_index", "pending_logits", "pending_labels")
 
@@ -173,6 +176,7 @@ class SampleHistory:
         self._remembers = False  # whether any column is filled by `observe`
         self._pending: list[tuple[Tensor, Tensor, Tensor]] = []
         self._pending_rows = 0
+        self._unpushed: list[tuple[Tensor, Tensor]] = []  # index and logits
         self._block_rows = max(1, min(BLOCK_ROWS, 2**22 // classes))
         self.declare(Column("given", "class", fill=-1), Column("eligible", torch.bool, fill=1))
 
@@ -246,6 +250,8 @@ class SampleHistory:
             )
         if name in DIGESTED:
             self.flush()
+        elif name in PUSHED:
+            self._push_predictions()
         return self._columns[name]
 
     # ------------------------------------------------------------------ held-out rows
@@ -287,9 +293,7 @@ class SampleHistory:
             return
         logits = logits.detach().float()
         if "predictions" in columns or "run_label" in columns:
-            prediction = logits.argmax(1)
-            for rows in _turns(index) if self.repeats else (slice(None),):
-                self._push(index[rows], prediction[rows])
+            self._unpushed.append((index, logits))
         self._pending.append((index, logits, labels))
         self._pending_rows += len(index)
         if self._pending_rows >= self._block_rows:
@@ -297,6 +301,7 @@ class SampleHistory:
 
     def flush(self) -> None:
         """Digest what is pending; reading a column does so by itself."""
+        self._push_predictions()
         if not self._pending:
             return
         index, logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
@@ -304,19 +309,41 @@ class SampleHistory:
         for rows in _turns(index):
             self._digest(index[rows], logits[rows], labels[rows])
 
-    def _push(self, index: Tensor, prediction: Tensor) -> None:
-        columns = self._columns
-        if "predictions" in columns:
-            ring, pushes = columns["predictions"], columns["pushes"]
-            slot = pushes[index] % ring.shape[1]
-            ring[index, slot.long()] = prediction.to(ring.dtype)
-            pushes[index] += 1
-        if "run_label" in columns:
-            label, length = columns["run_label"], columns["run_length"]
-            prediction = prediction.to(label.dtype)
-            same = label[index] == prediction
-            length[index] = torch.where(same, (length[index] + 1).clamp(max=2**15 - 1), 1)
-            label[index] = prediction
+    def _push_predictions(self) -> None:
+        """Write the predictions that wait; a method that reads them in every step waits for one."""
+        if not self._unpushed:
+            return
+        waiting, self._unpushed = self._unpushed, []
+        one = len(waiting) == 1
+        index, logits = waiting[0] if one else map(torch.cat, zip(*waiting, strict=True))
+        prediction = _argmax(logits)
+        once = one and not self.repeats
+        if "predictions" in self._columns:
+            self._push(index, prediction, None if once else _occurrence(index))
+        if "run_label" in self._columns:
+            for rows in (slice(None),) if once else _turns(index):
+                self._run_on(index[rows], prediction[rows])
+
+    def _push(self, index: Tensor, prediction: Tensor, earlier: Tensor | None) -> None:
+        """Write into the ring; `earlier` says how often a row stands before each entry."""
+        ring, pushes = self._columns["predictions"], self._columns["pushes"]
+        width = ring.shape[1]
+        if earlier is not None and len(earlier) and int(earlier.max()) >= width:
+            for turn in range(0, int(earlier.max()) + 1, width):  # once round the ring at a time
+                rows = (earlier >= turn) & (earlier < turn + width)
+                self._push(index[rows], prediction[rows], earlier[rows] - turn)
+            return
+        pushed = pushes[index] if earlier is None else pushes[index] + earlier
+        ring[index, (pushed % width).long()] = prediction.to(ring.dtype)
+        pushes.index_add_(0, index, torch.ones_like(index, dtype=pushes.dtype))
+
+    def _run_on(self, index: Tensor, prediction: Tensor) -> None:
+        """Count how long each of these samples, none twice, has been predicted alike."""
+        label, length = self._columns["run_label"], self._columns["run_length"]
+        prediction = prediction.to(label.dtype)
+        same = label[index] == prediction
+        length[index] = torch.where(same, (length[index] + 1).clamp(max=2**15 - 1), 1)
+        label[index] = prediction
 
     def _digest(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add one visit of each of these samples (no index twice) to every declared column."""
@@ -461,6 +488,7 @@ class SampleHistory:
         Nothing is digested by asking: where a block is cut may show in the last bit of its
         logarithms, and a training must not differ by whether it was saved.
         """
+        self._push_predictions()
         state = {**self._columns, **self._apart()}
         if self._pending:
             rows = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
@@ -492,7 +520,7 @@ class SampleHistory:
                 f"{sorted(here)}, of {self.samples} samples and {self.classes} classes.",
                 "Resume with the data and the method that the run was started with.",
             )
-        self._pending, self._pending_rows = [], 0
+        self._pending, self._pending_rows, self._unpushed = [], 0, []
         if pending:
             index, logits, labels = (values.to(self.device, copy=True) for values in pending)
             self._pending, self._pending_rows = [(index, logits, labels)], len(index)

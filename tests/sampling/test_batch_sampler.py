@@ -12,7 +12,7 @@ from thresher.data import Indexed
 from thresher.errors import ParameterError, RunError
 from thresher.history import AUDIT, Column, SampleHistory
 from thresher.sampling import AdaptiveBatchSampler, Planned, PlannedRows, Scored, shuffled_batches
-from thresher.sampling.binned_thinning import BinnedThinning
+from thresher.sampling.binned_thinning import BinnedThinning, permuted
 from thresher.sampling.levels import UNKNOWN, levels_of
 
 
@@ -170,7 +170,7 @@ def by_hand(samples, size, lag, seed):
         generator = np.random.Generator(np.random.Philox(key=keyed_seed(seed, "batch", 0, first)))
         sizes = [size] * min(lag, samples // size - first)
         drawn = engine.draw_several(sizes, generator, distinct=True)
-        batches += [generator.permutation(each) for each in drawn]
+        batches += permuted(drawn, generator)
     return [batch.tolist() for batch in batches]
 
 

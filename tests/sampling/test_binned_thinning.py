@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from thresher.errors import ParameterError
 from thresher.sampling import binned_thinning
-from thresher.sampling.binned_thinning import BinnedThinning
+from thresher.sampling.binned_thinning import BinnedThinning, permuted
 from thresher.sampling.levels import UNKNOWN, levels_of, scores_of
 
 DRAWS = 400_000
@@ -361,3 +361,26 @@ def test_several_batches_follow_the_law_of_one(distinct):
     assert drawn == together.sum() == alone.sum()
     spread = np.sqrt((together + alone) * (1 - (together + alone) / (2 * drawn)))
     assert (np.abs(together - alone) < 4.5 * spread).all()
+
+
+def test_permuted_batches_keep_their_rows_and_forget_their_order():
+    """Each of the six orders of three rows comes as often, whatever batches come with them."""
+    random = np.random.default_rng(5)
+    orders: dict[tuple[int, ...], int] = {}
+    for _ in range(600):
+        one, other, none = permuted(
+            [np.array([1, 2, 3]), np.array([7, 8, 9]), np.empty(0, np.int64)], random
+        )
+        assert sorted(other.tolist()) == [7, 8, 9]
+        assert not len(none)
+        orders[tuple(one.tolist())] = orders.get(tuple(one.tolist()), 0) + 1
+    assert len(orders) == 6
+    assert all(abs(each - 100) < 4.5 * np.sqrt(600 / 6 * 5 / 6) for each in orders.values())
+
+
+def test_batches_drawn_together_are_distinct_where_few_draws_are_left_over():
+    """A batch nearly as large as the data repeats rows far more often than there are spare ones."""
+    engine = BinnedThinning(levels_of(np.zeros(5000)), pressure=1.0)
+    random = np.random.default_rng(6)
+    found = engine.draw_several([2000, 1, 2400, 2000], random, distinct=True)
+    assert [2000, 1, 2400, 2000] == [len(np.unique(each)) for each in found]

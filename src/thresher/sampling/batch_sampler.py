@@ -38,7 +38,7 @@ from thresher.distributed import gather_rows, processes
 from thresher.errors import ParameterError, RunError
 from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
-from thresher.sampling.binned_thinning import BinnedThinning
+from thresher.sampling.binned_thinning import BinnedThinning, permuted
 from thresher.sampling.epoch_batches import Batch, EpochPlan, batch_bounds, part
 from thresher.sampling.importance import check_beta, expected_correction, importance_weights
 from thresher.sampling.levels import UNKNOWN, levels_of
@@ -52,6 +52,7 @@ __all__ = ["AdaptiveBatchSampler", "Feedback"]
 
 VERSION = 1
 RUN = 16  # batches that are drawn together, at most; then weights take over what was learned
+LONG_RUN = 64  # where weights stay as they are within an epoch
 Replacement = Literal["iid", "batch", "epoch"]
 
 
@@ -195,10 +196,9 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._again: deque[Batch] = deque()  # were out when the state was stored
         self._last: Batch | None = None
         self._feedback: deque[Feedback] = deque()
-        self._heard: list[tuple[Batch, Observed]] = []  # not scored yet: several steps cost as one
+        # not counted and not scored yet: several steps cost as one
+        self._heard: list[tuple[Batch, Observed]] = []
         self._resumed = False
-        # a plan may name a row twice, and so may draws that are independent
-        self._distinct = isinstance(self.selector, Scored) and replacement == "batch"
         self._bounds(self._rows_of_an_epoch())  # refuses a batch that the data do not fill
 
     # ------------------------------------------------------------------ what comes next
@@ -248,7 +248,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         """`global_batches` with what the losses of the rows are multiplied by, (G,); None = 1."""
         for batch in self._batches():
             weights = None if batch.weights is None else torch.from_numpy(batch.weights)
-            yield torch.from_numpy(batch.index), weights
+            yield batch.tensor, weights
 
     def _batches(self) -> Iterator[Batch]:
         plan = self._begin()
@@ -336,7 +336,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
 
     def _draw(self, plan: EpochPlan, step: int) -> NDArray[np.int64]:
         """The rows of a step, in an order that says nothing."""
-        run = min(self.lag, RUN) if self._rescores else RUN
+        run = min(self.lag, RUN) if self._rescores else LONG_RUN
         first = step - step % run
         if self._run[0] != (plan.number, first):
             self._require_feedback(plan, step)
@@ -345,13 +345,14 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             sizes = np.diff(plan.bounds[first : first + run + 1]).tolist()
             drawn = self.engine.draw_several(sizes, generator, distinct=self.replacement == "batch")
             # the heavier samples come first: unpermuted, the first process would get them
-            self._run = (plan.number, first), [generator.permutation(each) for each in drawn]
+            self._run = (plan.number, first), permuted(drawn, generator)
         return self._run[1][step - first]
 
     @property
     def _rescores(self) -> bool:
         """Whether weights may move within an epoch."""
-        return type(self.selector).rescore is not Scored.rescore  # type: ignore[union-attr]
+        kind = type(self.selector)
+        return issubclass(kind, Scored) and kind.rescore is not Scored.rescore
 
     def _require_feedback(self, plan: EpochPlan, step: int) -> None:
         if self._rescores and plan.consumed <= step - self.lag:
@@ -481,29 +482,26 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         Raises:
             ParameterError, RunError: the rows are no batch that is out.
         """
-        batch, plan = self._returned(observed.index.cpu().numpy())
+        batch, plan = self._returned(observed.index)
         if self._owns_history:
             self._remember(observed)
-        targets = observed.targets.cpu().numpy()
-        self.visits.record(batch.index, targets, distinct=self._distinct)
         self.visits.step += 1
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
-        if isinstance(self.selector, Scored):
-            if self._rescores:
-                self._heard.append((batch, observed))
-                if not self.selector.rowwise or len(self._heard) >= RUN:
-                    self._score_heard()
-            if plan.rows is not None and len(self._feedback) >= RUN:
-                self._apply(None)  # it was drawn already: nothing depends on when
+        self._heard.append((batch, observed))
+        if len(self._heard) >= RUN or (self._rescores and not self.selector.rowwise):
+            self._digest_heard()
+        if plan.rows is not None and len(self._feedback) >= RUN:
+            self._apply(None)  # it was drawn already: nothing depends on when
         if self.visits.step % self.check_every == 0 and processes() > 1:
             self._check_agreement(observed.logits.device)
 
-    def _returned(self, index: NDArray[np.int64]) -> tuple[Batch, EpochPlan]:
+    def _returned(self, index: Tensor) -> tuple[Batch, EpochPlan]:
         """The batch that has come back; batches before it were left out, without feedback."""
         place = find_batch(index, self._out)
         if place is None or self._plan is None:
+            rows = index.cpu().numpy()
             raise stranger(
-                index, self._out, rank=self.rank, processes=self.world_size, shard=self.shard
+                rows, self._out, rank=self.rank, processes=self.world_size, shard=self.shard
             )
         for _ in range(place):
             self._out.popleft()
@@ -516,32 +514,33 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         )
         self.history.observe(index, logits, targets)
 
-    def _score_heard(self) -> None:
-        """Let the selector score what was heard."""
+    def _digest_heard(self) -> None:
+        """Count what was heard, and let the selector score it."""
         heard, self._heard = self._heard, []
         if not heard:
             return
-        assert isinstance(self.selector, Scored)
         steps = [observed for _, observed in heard]
-        together = steps[0]
-        if len(steps) > 1:
-            index, logits, targets = (
-                torch.cat([getattr(each, name) for each in steps])
-                for name in ("index", "logits", "targets")
-            )
-            together = Observed(index, logits, targets, steps[0].epoch)
-        scores = self.selector.rescore(together)
+        together = steps[0] if len(steps) == 1 else _joined(steps)
+        index = [batch.index for batch, _ in heard]
+        self.visits.record(index, together.targets.cpu().numpy())
+        if self._rescores:
+            self._score([batch for batch, _ in heard], together)
+
+    def _score(self, batches: list[Batch], observed: Observed) -> None:
+        """Let the selector score the rows of some batches; that waits for its step."""
+        assert isinstance(self.selector, Scored)
+        scores = self.selector.rescore(observed)
         if scores is None:
             return
         levels = levels_of(scores.detach().float().cpu().numpy())
         self.visits.unscored += int((levels == UNKNOWN).sum())
-        ends = np.cumsum([len(batch.index) for batch, _ in heard])[:-1]
-        for (batch, _), own in zip(heard, np.split(levels, ends), strict=True):
+        ends = np.cumsum([len(batch.index) for batch in batches])[:-1]
+        for batch, own in zip(batches, np.split(levels, ends), strict=True):
             self._feedback.append(Feedback(batch.step, batch.index, own))
 
     def _apply(self, last_step: int | None) -> None:
         """Hand feedback that has waited to the engine, up to a step or all of it."""
-        self._score_heard()
+        self._digest_heard()
         due: list[Feedback] = []
         while self._feedback and (last_step is None or self._feedback[0].step <= last_step):
             due.append(self._feedback.popleft())
@@ -565,7 +564,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         Args:
             wrong: (N,) bool, marks of wrong labels, which only an evaluator has.
         """
-        self._score_heard()
+        self._digest_heard()
         size = None if self._engine is None else self._engine.effective_sample_size()
         marks = None if wrong is None else np.asarray(wrong, dtype=bool)
         consumed = 0 if self._plan is None else self._plan.consumed
@@ -595,7 +594,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         out again first. Equal on every process; one of them may store it for all, of any number
         with the same batch in all.
         """
-        self._score_heard()
+        self._digest_heard()
         state: dict[str, Any] = {"version": VERSION, **self._settings()}
         if self._engine is not None:
             engine = self._engine.state_dict()
@@ -673,6 +672,15 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
             "Number the processes from 0.",
         )
     return rank, world_size
+
+
+def _joined(steps: list[Observed]) -> Observed:
+    """Several steps as one."""
+    index, logits, targets = (
+        torch.cat([getattr(each, name) for each in steps])
+        for name in ("index", "logits", "targets")
+    )
+    return Observed(index, logits, targets, steps[0].epoch)
 
 
 def _check_plan(rows: PlannedRows, samples: int) -> None:

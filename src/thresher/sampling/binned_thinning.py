@@ -45,7 +45,7 @@ from thresher.sampling.levels import (
     weight_table,
 )
 
-__all__ = ["BinnedThinning"]
+__all__ = ["BinnedThinning", "permuted"]
 
 LEVEL_BITS = 10  # levels of a bin, as a power of two
 NOT_KNOWN, INELIGIBLE, OVERFLOW, MIXED = 64, 65, 66, 74
@@ -252,14 +252,25 @@ class BinnedThinning:
         largest = max(sizes, default=0)
         if len(sizes) == 1 or not distinct or self._crowded(largest):
             return [self.draw(size, generator, distinct=distinct) for size in sizes]
-        found = np.split(self._accepted(sum(sizes), generator), np.cumsum(sizes))[:-1]
-        for number, size in enumerate(sizes):
-            batch = _first_occurrences(found[number])
+        *found, spare = np.split(self._accepted(sum(sizes), generator), np.cumsum(sizes))
+        for number in self._with_repeats(found):
+            batch, size = _first_occurrences(found[number]), sizes[number]
             while len(batch) < size:
-                fresh = self._accepted(size - len(batch), generator)
-                batch = _first_occurrences(np.concatenate([batch, fresh]))[:size]
+                missing = size - len(batch)
+                # draws are independent: those that nobody needed are as good as fresh ones
+                further, spare = spare[:missing], spare[missing:]
+                if not len(further):
+                    further = self._accepted(missing, generator)
+                batch = _first_occurrences(np.concatenate([batch, further]))[:size]
             found[number] = batch
         return found
+
+    def _with_repeats(self, batches: Sequence[NDArray[np.int64]]) -> list[int]:
+        """Which batches name a sample twice."""
+        number = np.repeat(np.arange(len(batches)), [len(each) for each in batches])
+        keys = np.sort(number * self.samples + np.concatenate(batches))
+        again: list[int] = np.unique(keys[1:][keys[1:] == keys[:-1]] // self.samples).tolist()
+        return again
 
     def _crowded(self, count: int) -> bool:
         """Whether so many distinct samples are drawn sooner by a race of all."""
@@ -528,6 +539,16 @@ def _median_level(count: NDArray[np.int64]) -> int:
     """The lower median of the known levels; 0 where none is known."""
     below = np.cumsum(count[:UNKNOWN])
     return int(np.searchsorted(below, (int(below[-1]) + 1) // 2)) if below[-1] else 0
+
+
+def permuted(
+    batches: Sequence[NDArray[np.int64]], generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """The same batches, each in an order that is as likely as any other."""
+    sizes = [len(each) for each in batches]
+    number = np.repeat(np.arange(len(batches)), sizes)
+    order = np.argsort(number + generator.random(len(number)))
+    return np.split(np.concatenate(batches)[order], np.cumsum(sizes)[:-1])
 
 
 def _first_occurrences(index: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,9 +8,12 @@ Every process takes the same number of steps, and gets rows in every one of them
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from thresher.errors import ParameterError
 
@@ -30,6 +33,11 @@ class Batch:
     step: int
     index: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """The index, in the same memory; always the same object."""
+        return torch.from_numpy(self.index)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from thresher.errors import ParameterError, RunError, ThresherError
 from thresher.sampling.epoch_batches import Batch, part
@@ -21,10 +22,14 @@ __all__ = ["Shard", "apart", "find_batch", "stranger"]
 Shard = Literal["internal", "external"]
 
 
-def find_batch(index: NDArray[np.int64], batches: Sequence[Batch]) -> int | None:
+def find_batch(index: Tensor, batches: Sequence[Batch]) -> int | None:
     """The place of the batch whose rows are these, in this order; None if there is none."""
     for place, batch in enumerate(batches):
-        if np.array_equal(index, batch.index):
+        if index is batch.tensor:  # a loop in this process hands back what it was given
+            return place
+    rows = index.cpu().numpy()
+    for place, batch in enumerate(batches):
+        if np.array_equal(rows, batch.index):
             return place
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,15 +63,18 @@ class Visits:
         self.count[:] = 0
         self.of_class[:] = 0
 
-    def record(
-        self, index: NDArray[np.int64], targets: NDArray[np.int64], *, distinct: bool = False
-    ) -> None:
-        """Count one step's rows, (G,) each; O(G). `distinct`: no row stands twice among them."""
-        if distinct:
-            self.count[index] += 1
-        else:
-            np.add.at(self.count, index, 1)
-        self.last[index] = self.step
+    def record(self, batches: Sequence[NDArray[np.int64]], targets: NDArray[np.int64]) -> None:
+        """Count the rows of the last steps, in their order; O(rows).
+
+        Args:
+            batches: (G,) rows of each step.
+            targets: Labels of all these rows.
+        """
+        index = np.concatenate(batches)
+        np.add.at(self.count, index, np.uint16(1))  # of another type, it takes twenty times as long
+        first = self.step - len(batches)
+        steps = np.arange(first, self.step, dtype=np.int32)
+        self.last[index] = np.repeat(steps, [len(each) for each in batches])  # the last one stays
         self.of_class += np.bincount(targets, minlength=len(self.of_class))
 
     def report(

@@ -26,7 +26,7 @@ from thresher.sampling.shuffled import batches_per_epoch
 
 __all__ = ["DrawnBatches", "HistoryOfRows", "draw_batches"]
 
-LAG = 8  # steps: by so few a score is never old, and eight batches are drawn in the time of two
+LAG = 16  # steps: 16 batches are drawn in the time of three, by scores 16 to 31 steps old
 OF_THE_SAMPLER = ("replacement", "uniform_mix", "importance_beta", "revisit")
 
 

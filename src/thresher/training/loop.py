@@ -397,8 +397,11 @@ class Training:
         """This process's part of a global batch; with one process, all of it."""
         views = self.criterion.method.views
         factors = self.batches.weights()
-        if processes() == 1 and factors is None:
-            return self.rows.batch(index, epoch, self.device, views)
+        if processes() == 1:
+            batch = self.rows.batch(index, epoch, self.device, views)
+            if factors is None:
+                return batch
+            return replace(batch, sizes=[len(index)], factors=factors.to(self.device))
         parts = shares(len(index), processes())
         own = parts[process_number()]
         batch = self.rows.batch(index[own], epoch, self.device, views)
