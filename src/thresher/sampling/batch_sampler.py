@@ -354,6 +354,11 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         kind = type(self.selector)
         return issubclass(kind, Scored) and kind.rescore is not Scored.rescore
 
+    @property
+    def _waits(self) -> bool:
+        """Whether what is heard may wait for the next steps."""
+        return not self._rescores or (isinstance(self.selector, Scored) and self.selector.rowwise)
+
     def _require_feedback(self, plan: EpochPlan, step: int) -> None:
         if self._rescores and plan.consumed <= step - self.lag:
             raise ParameterError(
@@ -488,7 +493,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self.visits.step += 1
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
         self._heard.append((batch, observed))
-        if len(self._heard) >= RUN or (self._rescores and not self.selector.rowwise):
+        if len(self._heard) >= RUN or not self._waits:
             self._digest_heard()
         if plan.rows is not None and len(self._feedback) >= RUN:
             self._apply(None)  # it was drawn already: nothing depends on when
