@@ -147,6 +147,7 @@ def detector_cell(cell: Cell, folder: str) -> list[Line]:
     from one_run import job_for
 
     from thresher.audit import judge
+    from thresher.epochs import train_epochs
     from thresher.openset import SCORES, Detector, figures
 
     problem = load_problem(Path(folder), "cifar", cell["noise"], cell["seed"], cell["rows"])
@@ -157,7 +158,7 @@ def detector_cell(cell: Cell, folder: str) -> list[Line]:
         seed=cell["seed"],
         audit=True,
     )
-    job.train()
+    train_epochs(job)
     verdicts = judge(job.record())
     safe = verdicts.judged & ~verdicts.is_label_issue & (verdicts.label_score > 0.5)
     values = {"train": seen_by(job, problem.samples.inputs)}
