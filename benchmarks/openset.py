@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Line, compute_cells, newest, read_lines
+from cells import Cell, Line, grid_status, newest, read_lines
 from tables import Lines, percent, plain, table
 
 RESULTS = Path(__file__).parent / "results" / "openset.jsonl"
@@ -73,13 +73,9 @@ def main() -> int:
             for seed in options.seeds or [0]
         ]  # fmt: skip
         compute = partial(detector_cell, folder=folder or "")
-    try:
-        complete = compute_cells(
-            cells, compute, options.results, workers=options.workers, fresh=options.fresh
-        )
-    except KeyboardInterrupt:
-        return 130
-    return 0 if complete else 1
+    return grid_status(
+        cells, compute, options.results, workers=options.workers, fresh=options.fresh
+    )
 
 
 # ---------------------------------------------------------------------- methods, on the toy
