@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cell", "Line", "compute_cells", "keep", "newest", "read_lines"]
+__all__ = ["Cell", "Line", "compute_cells", "grid_status", "keep", "newest", "read_lines"]
 
 Cell = dict[str, Any]
 Line = dict[str, Any]
@@ -96,6 +96,22 @@ def compute_cells(
             say("Interrupted. Call it again to go on.")
             raise
     return failed == 0
+
+
+def grid_status(
+    cells: list[Cell],
+    compute: Callable[[Cell], list[Line]],
+    path: Path,
+    *,
+    workers: int,
+    fresh: bool,
+) -> int:
+    """As `compute_cells`; returns the exit status: 0 done, 1 a cell failed, 130 interrupted."""
+    try:
+        complete = compute_cells(cells, compute, path, workers=workers, fresh=fresh)
+    except KeyboardInterrupt:
+        return 130
+    return 0 if complete else 1
 
 
 def append(path: Path, lines: list[Line]) -> None:

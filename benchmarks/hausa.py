@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from cells import Cell, Line, compute_cells, newest, read_lines
+from cells import Cell, Line, grid_status, newest, read_lines
 from cleanlab_workflow import SCORES, figures_of_workflow
 from noise_data import Problem, Truth
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def main() -> int:
         choose(options.data_folder)
         return 0
     if options.task == "seeds":
-        complete = compute_cells(
+        return grid_status(
             [
                 {"task": "hausa", "data": "hausa", "method": method, "epochs": EPOCHS, "seed": seed}
                 for seed in MANY
@@ -69,7 +69,6 @@ def main() -> int:
             workers=options.workers,
             fresh=options.fresh,
         )
-        return 0 if complete else 1
     page = compare(options.data_folder)
     RESULTS.write_text(page)
     print(page)

@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import thresher.job
-from thresher import fitting
+from thresher import auditing, fitting, running
 from thresher.cli import main as command_line
 from thresher.fitting import fit
 from thresher.job import Job
@@ -73,7 +72,7 @@ class Phases:
         """Put the phases of a run between the job and what it calls."""
         fitting.read = self.timed("read", fitting.read)
         Job.plan = staticmethod(self.timed("plan", Job.plan))  # type: ignore[method-assign]
-        Job.train = self.timed("train", Job.train)  # type: ignore[method-assign]
+        running.train_epochs = self.timed("train", running.train_epochs)
         TrainedModel.save = self.timed("model", TrainedModel.save)  # type: ignore[method-assign]
         saving = self.timed("checkpoints, within train", checkpoint.save_checkpoint)
         checkpoint.save_checkpoint = saving
@@ -86,7 +85,7 @@ class Phases:
             ("render_report", "report"),
             ("write_report", "report"),
         ):
-            setattr(thresher.job, name, self.timed(phase, getattr(thresher.job, name)))
+            setattr(auditing, name, self.timed(phase, getattr(auditing, name)))
 
 
 def resident() -> int:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cells import Cell, Line, compute_cells, newest, read_lines
+from cells import Cell, Line, grid_status, newest, read_lines
 from tables import Lines, percent, plain, table
 
 RESULTS = Path(__file__).parent / "results" / "openset.jsonl"
@@ -73,13 +73,9 @@ def main() -> int:
             for seed in options.seeds or [0]
         ]  # fmt: skip
         compute = partial(detector_cell, folder=folder or "")
-    try:
-        complete = compute_cells(
-            cells, compute, options.results, workers=options.workers, fresh=options.fresh
-        )
-    except KeyboardInterrupt:
-        return 130
-    return 0 if complete else 1
+    return grid_status(
+        cells, compute, options.results, workers=options.workers, fresh=options.fresh
+    )
 
 
 # ---------------------------------------------------------------------- methods, on the toy
@@ -147,6 +143,7 @@ def detector_cell(cell: Cell, folder: str) -> list[Line]:
     from one_run import job_for
 
     from thresher.audit import judge
+    from thresher.epochs import train_epochs
     from thresher.openset import SCORES, Detector, figures
 
     problem = load_problem(Path(folder), "cifar", cell["noise"], cell["seed"], cell["rows"])
@@ -157,7 +154,7 @@ def detector_cell(cell: Cell, folder: str) -> list[Line]:
         seed=cell["seed"],
         audit=True,
     )
-    job.train()
+    train_epochs(job)
     verdicts = judge(job.record())
     safe = verdicts.judged & ~verdicts.is_label_issue & (verdicts.label_score > 0.5)
     values = {"train": seen_by(job, problem.samples.inputs)}

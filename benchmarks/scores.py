@@ -20,7 +20,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from cells import Cell, Line, compute_cells, newest, read_lines
+from cells import Cell, Line, grid_status, newest, read_lines
 from numpy.typing import NDArray
 from tables import Lines, table
 
@@ -82,8 +82,7 @@ def main() -> int:
         for method in METHODS
     ]  # fmt: skip
     compute = partial(measure, folder=Path(folder))
-    complete = compute_cells(cells, compute, RESULTS, workers=options.workers, fresh=options.fresh)
-    return 0 if complete else 1
+    return grid_status(cells, compute, RESULTS, workers=options.workers, fresh=options.fresh)
 
 
 # ---------------------------------------------------------------------- one cell

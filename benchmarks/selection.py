@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from cells import Cell, Line, compute_cells, newest, read_lines
+from cells import Cell, Line, grid_status, newest, read_lines
 from tables import table
 
 RESULTS = Path(__file__).parent / "results" / "selection.jsonl"
@@ -87,13 +87,9 @@ def main() -> int:
         for noise in noises
     ]  # fmt: skip
     compute = partial(selection_cell, folder=folder or "")
-    try:
-        complete = compute_cells(
-            cells, compute, options.results, workers=options.workers, fresh=options.fresh
-        )
-    except KeyboardInterrupt:
-        return 130
-    return 0 if complete else 1
+    return grid_status(
+        cells, compute, options.results, workers=options.workers, fresh=options.fresh
+    )
 
 
 def selection_cell(cell: Cell, folder: str) -> list[Line]:

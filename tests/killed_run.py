@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import thresher.job
+import thresher.auditing
 import thresher.noise.criterion
 import thresher.training.checkpoint
 import thresher.training.loop
@@ -26,7 +26,7 @@ MOMENTS = {
     "end of an epoch": (thresher.noise.criterion.Criterion, "end_epoch"),
     "writing": (thresher.training.checkpoint, "_contents"),
     "renamed": (thresher.training.checkpoint, "save_checkpoint"),
-    "report": (thresher.job, "write_report"),
+    "report": (thresher.auditing, "write_report"),
 }
 
 

@@ -20,6 +20,7 @@ import shipped
 import thresher
 import thresher.fitting
 import thresher.training.checkpoint
+import thresher.training.loop
 from thresher.audit.run_report import report_of_run
 from thresher.cli.fit import fit as command
 from thresher.errors import DataError, LabelError, ModelError, ParameterError, RunError
@@ -219,7 +220,7 @@ def test_other_arrays_than_a_run_began_with_are_refused():
 @pytest.mark.usefixtures("checkpoints")
 def test_a_loss_that_is_no_number_leaves_no_run(monkeypatch):
     """Though there is a checkpoint: the same would come again."""
-    run = thresher.job.Training.run
+    run = thresher.training.loop.Training.run
 
     def until_the_third(self, *arguments):
         for epoch in run(self, *arguments):
@@ -227,7 +228,7 @@ def test_a_loss_that_is_no_number_leaves_no_run(monkeypatch):
                 raise ModelError("The loss became nan in epoch 3.", "Lower the learning rate.")
             yield epoch
 
-    monkeypatch.setattr(thresher.job.Training, "run", until_the_third)
+    monkeypatch.setattr(thresher.training.loop.Training, "run", until_the_third)
     heard = Heard()
     with pytest.raises(ModelError):
         thresher.fit(arrays(), epochs=4, out="run", listener=heard)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from thresher import job, process_group
+from thresher import planning, process_group
 from thresher.errors import ParameterError
 from thresher.process_group import ALONE, first_to_fail, is_first, joined, launched
 
@@ -91,14 +91,14 @@ def test_whoever_speaks_is_asked_without_torch():
 
 def test_batches_that_cannot_be_shared_are_refused(monkeypatch):
     """Too few rows for the processes; for a user's own network, too few in the last batch too."""
-    job.refuse_small_parts("cnn", 100, 3)  # one process takes anything
-    monkeypatch.setattr(job, "processes", lambda: 4)
+    planning.refuse_small_parts("cnn", 100, 3)  # one process takes anything
+    monkeypatch.setattr(planning, "processes", lambda: 4)
     with pytest.raises(ParameterError, match="batch of 3 samples cannot be shared by 4"):
-        job.refuse_small_parts("cnn", 100, 3)
-    job.refuse_small_parts("cnn", 102, 50)
+        planning.refuse_small_parts("cnn", 100, 3)
+    planning.refuse_small_parts("cnn", 102, 50)
     with pytest.raises(ParameterError, match="last batch of an epoch has 2 samples"):
-        job.refuse_small_parts("package.module:factory", 102, 50)
-    job.refuse_small_parts("package.module:factory", 101, 50)  # the one joins the batch before
+        planning.refuse_small_parts("package.module:factory", 102, 50)
+    planning.refuse_small_parts("package.module:factory", 101, 50)  # the one joins the batch before
 
 
 def test_one_gpu_for_all_and_more_processes_than_gpus_are_refused():

@@ -1,6 +1,6 @@
 """RobustClassifier: training on wrong labels, and the audit of them, behind scikit-learn's door.
 
-fit      X, y → Samples → Job.plan → train → audited
+fit      X, y → Samples → Job.plan → train_epochs → audited
 predict  X → the encoding of training → network → classes
 
 Nothing is written to disk: what `thresher.fit` puts into a run folder is in the attributes.
@@ -28,8 +28,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from thresher.auditing import audited
 from thresher.data import Samples, open_data
 from thresher.data.arrays import is_image_array
+from thresher.epochs import train_epochs
 from thresher.errors import DataError, LabelError, ParameterError
 from thresher.job import Job
 from thresher.models import build_model
@@ -164,8 +166,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         )
         notes.sentences += samples.notes
         job = Job.plan(settings, samples, None, notes, audit=True)
-        job.train()
-        found = job.audited()
+        train_epochs(job)
+        found = audited(job)
         self.classes_: NDArray[Any] = known.classes_
         self.model_ = job.model
         self.audit_ = framed_like(X, found.table)

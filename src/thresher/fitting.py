@@ -1,7 +1,7 @@
 """fit: one training run, two results: a classifier, and the audit of its labels.
 
-fit     RunFolder.create → open_data → Job.plan → Job.run
-resume  RunFolder.open → open_data → Job.plan → load_last_checkpoint → Job.run
+fit     RunFolder.create → open_data → Job.plan → run_job
+resume  RunFolder.open → open_data → Job.plan → load_last_checkpoint → run_job
 
 The folder comes first, because copies of large inputs are mapped from its state/. Of several
 processes the first makes and writes it; all read the same data and train.
@@ -29,12 +29,14 @@ from thresher.decided import Applied, apply_decided, keep_decided, kept_decided,
 from thresher.decisions import Decided
 from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
-from thresher.job import FitResult, Job, Listener
+from thresher.finishing import FitResult
+from thresher.job import Job, Listener
 from thresher.keyed_random import keyed_seed
 from thresher.noise import METHODS, make_method
 from thresher.noise.criterion import missing_stream
 from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
+from thresher.running import run_job
 from thresher.settings import FitSettings
 from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
 from thresher.stratified import stratified_rows
@@ -174,7 +176,7 @@ def fit(
             with owner.kept_or_removed():
                 if together.first:
                     folder.write_settings(job.described(folder))
-                return job.run(folder, started, together=together)
+                return run_job(job, folder, started, together=together)
 
 
 def estimate(
@@ -291,7 +293,7 @@ def resumed(folder: RunFolder, moved: Sources, listener: Listener, together: Tog
             listener.note("The run was stopped before its first checkpoint; it starts over.")
         owner = Owner(folder, listener, how_to_go_on(folder, settings), together.first)
         with owner.kept():
-            return job.run(folder, started, epochs, together)
+            return run_job(job, folder, started, epochs, together)
 
 
 def checkpoint_is_there(folder: RunFolder, together: Together) -> bool:

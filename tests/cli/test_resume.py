@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import shipped
+import thresher.auditing
+import thresher.epochs
 import thresher.fitting
 from thresher.training.loop import Training
 
@@ -127,7 +129,7 @@ def test_a_run_stopped_while_the_audit_is_written_goes_on(call, monkeypatch, iri
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thresher.job, "write_report", stop)
+        patch.setattr(thresher.auditing, "write_report", stop)
         assert call("fit", *iris_csv, "--epochs", 3, "--out", "run").code == 130
     unfinished = call("audit", "run")
     assert unfinished.code == 2
@@ -201,16 +203,16 @@ def test_a_second_signal_leaves_at_once(signals, code, signalled, call, iris_csv
 
 def test_a_signal_while_the_test_data_are_measured_does_not_wait(call, iris_csv):
     """No step is taken meanwhile: all that the epoch was is saved."""
-    measure = thresher.job.Job._measure
+    measure = thresher.epochs.accuracy_on_test
     options = [*iris_csv, "--epochs", 3, "--test", "iris.csv"]
 
-    def measured(self, network):
-        if self.training.position["epoch"] == 1:
+    def measured(job, network):
+        if job.training.position["epoch"] == 1:
             signal.raise_signal(signal.SIGINT)
-        return measure(self, network)
+        return measure(job, network)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thresher.job.Job, "_measure", measured)
+        patch.setattr(thresher.epochs, "accuracy_on_test", measured)
         assert call("fit", *options, "--out", "run").code == 130
     resumed = call("fit", "--resume", "run")
     assert "Going on after batch 10 of 10 in epoch 2 of 3." in resumed.err
@@ -268,7 +270,7 @@ def test_other_test_data_than_the_run_began_with_are_refused(call, tmp_path, iri
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thresher.job, "write_report", stop)
+        patch.setattr(thresher.auditing, "write_report", stop)
         options = [*iris_csv, "--test", "test.csv", "--epochs", 3, "--out", "run"]
         assert call("fit", *options).code == 130
     frame[30:60].to_csv(tmp_path / "test.csv", index=False)

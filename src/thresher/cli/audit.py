@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from thresher.cli.options import AsJson
 from thresher.cli.output import console, print_json, say, visible
 from thresher.errors import ParameterError, nearest
 
@@ -71,7 +72,7 @@ def audit(
         str | None,
         typer.Option(help="Exit with 1 when more labels are suspect than this: 25, 2% or 0.02."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the most suspect labels of a run, or of predictions made elsewhere, worst first."""
     check_combination(run, probabilities, embeddings, labels, classes)

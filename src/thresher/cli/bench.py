@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thresher.cli.fit import duration, parsed_rate
+from thresher.cli.options import BatchSize, Device, LearningRate, Limit, LongestSide, WeightDecay
 from thresher.cli.output import console, print_json, say
 from thresher.stop_signals import termination
 
@@ -85,9 +86,7 @@ def noise(
         typer.Option(help="Column whose groups are compared; it is never learned from."),
     ] = None,
     image: Annotated[str | None, typer.Option(help="Column with encoded images.")] = None,
-    longest_side: Annotated[
-        int | None, typer.Option(help="Scale larger images down to so many pixels. Default: 224.")
-    ] = None,
+    longest_side: LongestSide = None,
     text: Annotated[
         list[str] | None, typer.Option(help="Column of free text; may be given several times.")
     ] = None,
@@ -95,23 +94,15 @@ def noise(
     labels: Annotated[
         str | None, typer.Option(help="File with the labels of the rows: FILE or FILE:NAME.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Take a stratified sample of so many rows.")
-    ] = None,
+    limit: Limit = None,
     model: Annotated[str | None, typer.Option(help="As of `thresher fit`. Default: auto.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, … Default: auto.")] = None,
+    device: Device = None,
     augment: Annotated[
         str | None, typer.Option(help="Random views of images. Default: auto.")
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Samples a batch. Default: from the number of rows.")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of the schedule. Default: 0.05, images 0.1.")
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="L2 penalty. Default: 1e-4, images 5e-4.")
-    ] = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one object.")
     ] = False,

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from thresher.cluster.points import Points
 
 __all__ = [
-    "AsJson",
     "Columns",
     "Engine",
     "Explain",
@@ -89,7 +88,6 @@ Plot = Annotated[Path | None, typer.Option(help="Draw the first two coordinates,
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace earlier files of these names.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one object.")]
 
 
 @dataclass(frozen=True)

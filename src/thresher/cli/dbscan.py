@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from thresher.cli.clustering import (
-    AsJson,
     Columns,
     Engine,
     Explain,
@@ -28,6 +27,7 @@ from thresher.cli.clustering import (
     open_input,
     share_of,
 )
+from thresher.cli.options import AsJson
 from thresher.cluster.names import ALGORITHMS, ENGINES, METRICS
 from thresher.errors import ParameterError
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from thresher.cli.options import AsJson
 from thresher.cli.output import Narrator, print_json, say
 
 __all__ = ["demo"]
@@ -21,7 +22,7 @@ def demo(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier demo.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make 40 % of the labels of 1,347 digits wrong, and train without being fooled by them."""
     from thresher.run_folder import RunFolder

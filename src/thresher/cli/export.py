@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from thresher.cli.options import AsJson, FinishedRun
 from thresher.cli.output import print_json, say, visible
 
 __all__ = ["export"]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
+    run: FinishedRun,
     out: Annotated[
         Path,
         typer.Option(
@@ -43,7 +44,7 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a corrected copy of the data of a run, in their own form; they are never touched."""
     from thresher.corrected import export as write

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from thresher.cli.options import BatchSize, Device, LearningRate, Limit, LongestSide, WeightDecay
 from thresher.cli.output import Narrator, print_json, say, visible
 from thresher.errors import ParameterError, nearest
 from thresher.process_group import is_first
@@ -32,10 +33,7 @@ def fit(
     image: Annotated[
         str | None, typer.Option(help="Column with encoded images. Default: the only such one.")
     ] = None,
-    longest_side: Annotated[
-        int | None,
-        typer.Option(help="Scale larger images down to so many pixels. Default: 224."),
-    ] = None,
+    longest_side: LongestSide = None,
     text: Annotated[
         list[str] | None,
         typer.Option(help="Column of free text to learn from; may be given several times."),
@@ -101,18 +99,14 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the data, restarts included. Default: 30.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Take a stratified sample of so many rows.")
-    ] = None,
+    limit: Limit = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random. Default: 0.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, … Default: auto.")] = None,
+    device: Device = None,
     augment: Annotated[
         str | None,
         typer.Option(help="Random views of images: none, crop, flip or crop,flip. Default: auto."),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Samples a batch. Default: from the number of rows.")
-    ] = None,
+    batch_size: BatchSize = None,
     accumulate: Annotated[
         int | None, typer.Option(help="Batches a step, of which only one is in memory. Default: 1.")
     ] = None,
@@ -130,12 +124,8 @@ def fit(
             help="An option of the sampler, name=value; may be given several times.",
         ),
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of the schedule. Default: 0.05, images 0.1.")
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="L2 penalty. Default: 1e-4, images 5e-4.")
-    ] = None,
+    learning_rate: LearningRate = None,
+    weight_decay: WeightDecay = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, or bf16 for the forward pass. Default: fp32.")
     ] = None,

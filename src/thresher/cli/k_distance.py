@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thresher.cli.clustering import (
-    AsJson,
     Columns,
     Input,
     Jobs,
@@ -22,6 +21,7 @@ from thresher.cli.clustering import (
     open_input,
     print_lines,
 )
+from thresher.cli.options import AsJson
 from thresher.cli.output import print_json
 from thresher.cluster.names import METRICS
 from thresher.memory import peak_mib

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from thresher.cli.options import AsJson
 from thresher.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def methods(
     name: Annotated[
         str | None, typer.Argument(help="Print all that is known of one.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the methods, or print the card of one: idea, formula, settings, cost, source."""
     from thresher import noise

@@ -7,19 +7,20 @@ from typing import Annotated
 
 import typer
 
+from thresher.cli.options import AsJson, FinishedRun
 from thresher.cli.output import print_bytes, print_json, say
 
 __all__ = ["predict"]
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
+    run: FinishedRun,
     data: Annotated[str, typer.Argument(help="New data; no labels needed.", show_default=False)],
     out: Annotated[
         Path | None, typer.Option(help="Write .csv or .parquet instead of printing CSV.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict the class of every row with the model of a run."""
     from thresher.errors import ParameterError

@@ -7,18 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from thresher.cli.options import AsJson, FinishedRun
 from thresher.cli.output import print_json
 
 __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
+    run: FinishedRun,
     out: Annotated[
         Path | None, typer.Option(help="Write here instead of replacing RUN/report.html.")
     ] = None,
     top: Annotated[int, typer.Option(help="Suspects to show, at most 300.")] = 60,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make the report of a run again, with what people decided since."""
     from thresher.audit.report import write_report

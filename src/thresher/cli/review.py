@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from thresher.cli.options import FinishedRun
 from thresher.cli.output import print_json, say
 from thresher.errors import ParameterError
 
@@ -16,7 +17,7 @@ __all__ = ["review"]
 
 
 def review(
-    run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
+    run: FinishedRun,
     data: Annotated[
         Path | None, typer.Option(help="Folder of the images, if it has moved since the run.")
     ] = None,
