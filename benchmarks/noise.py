@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cells import Cell, Line, compute_cells, newest, read_lines
+from cells import Cell, Line, grid_status, newest, read_lines
 
 RESULTS = Path(__file__).parent / "results" / "noise.jsonl"
 METHODS = (
@@ -81,13 +81,9 @@ def main() -> int:
     cells, compute = TASKS[options.task](options)
     if needs_data:
         compute = partial(compute, folder=options.data_folder)
-    try:
-        complete = compute_cells(
-            cells, compute, options.results, workers=options.workers, fresh=options.fresh
-        )
-    except KeyboardInterrupt:
-        return 130
-    return 0 if complete else 1
+    return grid_status(
+        cells, compute, options.results, workers=options.workers, fresh=options.fresh
+    )
 
 
 def parse() -> argparse.Namespace:
