@@ -25,7 +25,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,30 +38,20 @@ from thresher.distributed import gather_rows, processes
 from thresher.errors import ParameterError, RunError
 from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
-from thresher.sampling.binned_thinning import BinnedThinning, permuted
-from thresher.sampling.epoch_batches import Batch, EpochPlan, batch_bounds, part
-from thresher.sampling.importance import check_beta, expected_correction, importance_weights
-from thresher.sampling.levels import UNKNOWN, levels_of
+from thresher.sampling.binned_thinning import BinnedThinning
+from thresher.sampling.epoch_batches import Batch, EpochPlan, part
+from thresher.sampling.epoch_planner import EpochPlanner, Replacement
 from thresher.sampling.returned import Shard, apart, find_batch, stranger
 from thresher.sampling.sampler_state import pack_feedback, pack_plan, unpack_feedback, unpack_plan
-from thresher.sampling.selector import Observed, Planned, PlannedRows, Scored
-from thresher.sampling.systematic import separate, systematic_rows
+from thresher.sampling.selector import Observed, Planned, Scored
 from thresher.sampling.visits import Report, Visits
+from thresher.sampling.waiting_feedback import BLOCK, WaitingFeedback
 
-__all__ = ["AdaptiveBatchSampler", "Feedback"]
+__all__ = ["AdaptiveBatchSampler"]
 
 VERSION = 1
 RUN = 16  # batches that are drawn together, at most; then weights take over what was learned
 LONG_RUN = 64  # where weights stay as they are within an epoch
-Replacement = Literal["iid", "batch", "epoch"]
-
-
-class Feedback(NamedTuple):
-    """New levels from one step, waiting for the step from which on they count."""
-
-    step: int
-    rows: NDArray[np.int64]
-    levels: NDArray[np.uint16]
 
 
 class AdaptiveBatchSampler(Sampler[list[int]]):
@@ -163,7 +153,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self.selector = copy.copy(selector)
         self.batch_size, self.drop_last = batch_size, drop_last
         self.sampler = SequentialSampler(range(samples))  # looked for by trainers, used by nobody
-        self.replacement, self.importance_beta = replacement, check_beta(importance_beta)
+        self.replacement, self.importance_beta = replacement, importance_beta
         self.revisit, self.uniform_mix = revisit, uniform_mix
         self.lag, self.seed, self.shard, self.check_every = lag, seed, shard, check_every
         self._owns_history = history is None
@@ -179,15 +169,19 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             )
         self.history.declare(*self.selector.begin(samples, classes, epochs))
         self.visits = Visits(samples, classes)
-        self._engine = (
-            BinnedThinning(
-                np.full(samples, UNKNOWN, np.uint16), revisit=revisit, uniform_mix=uniform_mix
-            )
-            if isinstance(self.selector, Scored)
-            else None
+        self._planner = EpochPlanner(
+            self.selector,
+            self.history,
+            batch_size=batch_size,
+            processes=self.world_size,
+            drop_last=drop_last,
+            replacement=replacement,
+            uniform_mix=uniform_mix,
+            importance_beta=importance_beta,
+            revisit=revisit,
+            seed=seed,
         )
-        self._random = np.random.Generator(np.random.Philox(key=0))
-        self._random_state: Any = self._random.bit_generator.state
+        self._feedback = WaitingFeedback(self.selector, self.visits)
         # batches that were drawn together: (epoch, first step), rows of each
         self._run: tuple[tuple[int, int], list[NDArray[np.int64]]] = ((-1, -1), [])
         self._plan: EpochPlan | None = None
@@ -195,11 +189,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         self._out: deque[Batch] = deque()  # handed out and not heard of again
         self._again: deque[Batch] = deque()  # were out when the state was stored
         self._last: Batch | None = None
-        self._feedback: deque[Feedback] = deque()
-        # not counted and not scored yet: several steps cost as one
-        self._heard: list[tuple[Batch, Observed]] = []
         self._resumed = False
-        self._bounds(self._rows_of_an_epoch())  # refuses a batch that the data do not fill
 
     # ------------------------------------------------------------------ what comes next
     @property
@@ -219,10 +209,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             steps = running.steps
         elif isinstance(self.selector, Planned):
             if self._coming is None:
-                self._coming = self._planned(self._next_number())
+                self._coming = self._planner.plan(self._next_number())
             steps = self._coming.steps
         else:
-            steps = len(self._bounds(self._rows_of_an_epoch())) - 1
+            steps = self._planner.steps()
         return steps * self.world_size if self.shard == "external" else steps
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -270,8 +260,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         number = self._next_number()
         self._again.clear()
         self._out.clear()
-        self._apply(None)
-        self._plan = plan = self._planned(number)
+        self._feedback.apply(self._planner.engine)
+        self._plan = plan = self._planner.plan(number)
         self._coming = None
         self.visits.begin_epoch()
         if self._owns_history:
@@ -285,82 +275,28 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         only_looked_at = not running.consumed and running.drawn < running.steps
         return running.number if only_looked_at else running.number + 1
 
-    # ------------------------------------------------------------------ plans
-    def _planned(self, number: int) -> EpochPlan:
-        """What the coming epoch is made of."""
-        if isinstance(self.selector, Planned):
-            generator = torch.Generator().manual_seed(keyed_seed(self.seed, "plan", number))
-            rows = self.selector.plan(self.history, number, generator)
-            _check_plan(rows, self.history.samples)
-            order = self._order(len(rows.index), number)
-            weights = None if rows.weights is None else rows.weights.cpu().float().numpy()[order]
-            index = rows.index.cpu().numpy()[order]
-            return EpochPlan(number, self._bounds(len(index)), index, weights)
-        if number < self.selector.warmup:
-            rows_there = self._shuffled_rows(number)
-            bounds = self._bounds(len(rows_there))
-            return EpochPlan(number, bounds, rows_there[self._order(len(rows_there), number)])
-        self._refresh(number)
-        return self._weighted(number, self._bounds(self._rows_of_an_epoch()))
-
-    def _refresh(self, number: int) -> None:
-        """Let the selector score the samples anew, and the engine sort them."""
-        assert isinstance(self.selector, Scored)
-        scores = self.selector.refresh(self.history, number)
-        levels = None if scores is None else levels_of(scores.detach().cpu().numpy())
-        self.engine.set_pressure(self.selector.pressure(number))
-        self.engine.rebuild(levels, self._eligible())
-
-    def _weighted(self, number: int, bounds: NDArray[np.int64]) -> EpochPlan:
-        """An epoch by the engine's weights: a systematic plan, or drawn step by step."""
-        engine, beta = self.engine, self.importance_beta
-        expected = expected_correction(*engine.spectrum(), beta) if beta else 1.0
-        if self.replacement != "epoch":
-            return EpochPlan(number, bounds, expected=expected)
-        length = self._rows_of_an_epoch()
-        rows = systematic_rows(engine.whole_weights(), length, self._generator("offset", number))
-        rows = rows[self._order(length, number)]
-        rows = separate(rows, bounds, self._generator("separate", number))
-        return EpochPlan(number, bounds, rows, self._correction(rows, expected) if beta else None)
-
     def _next(self, plan: EpochPlan) -> Batch:
         step = plan.drawn
         if plan.rows is not None:
             batch = plan.batch(step)
         else:
-            index = self._draw(plan, step)
-            corrected = self._correction(index, plan.expected) if self.importance_beta else None
-            batch = Batch(step, index, corrected)
+            batch = self._planner.batch(plan, step, self._draw(plan, step))
         plan.drawn += 1
         return batch
 
     def _draw(self, plan: EpochPlan, step: int) -> NDArray[np.int64]:
-        """The rows of a step, in an order that says nothing."""
-        run = min(self.lag, RUN) if self._rescores else LONG_RUN
+        """The rows of a step; several are drawn together, which costs as little as one."""
+        run = min(self.lag, RUN) if self._feedback.rescores else LONG_RUN
         first = step - step % run
         if self._run[0] != (plan.number, first):
             self._require_feedback(plan, step)
-            self._apply(first - self.lag)  # so that a run that is resumed is drawn as it was
-            generator = self._generator("batch", plan.number, first)
-            sizes = np.diff(plan.bounds[first : first + run + 1]).tolist()
-            drawn = self.engine.draw_several(sizes, generator, distinct=self.replacement == "batch")
-            # the heavier samples come first: unpermuted, the first process would get them
-            self._run = (plan.number, first), permuted(drawn, generator)
+            # not all that is there: a run that is resumed is drawn as it was
+            self._feedback.apply(self._planner.engine, first - self.lag)
+            self._run = (plan.number, first), self._planner.draw(plan, first, run)
         return self._run[1][step - first]
 
-    @property
-    def _rescores(self) -> bool:
-        """Whether weights may move within an epoch."""
-        kind = type(self.selector)
-        return issubclass(kind, Scored) and kind.rescore is not Scored.rescore
-
-    @property
-    def _waits(self) -> bool:
-        """Whether what is heard may wait for the next steps."""
-        return not self._rescores or (isinstance(self.selector, Scored) and self.selector.rowwise)
-
     def _require_feedback(self, plan: EpochPlan, step: int) -> None:
-        if self._rescores and plan.consumed <= step - self.lag:
+        if self._feedback.rescores and plan.consumed <= step - self.lag:
             raise ParameterError(
                 f"Batch {step + 1} of the epoch is asked for when {plan.consumed} have been "
                 f"observed, {step - plan.consumed} behind; lag={self.lag} allows {self.lag - 1}.",
@@ -369,11 +305,6 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
                 f"{step - plan.consumed + 1} or more.",
             )
 
-    def _correction(self, index: NDArray[np.int64], expected: float) -> NDArray[np.float32]:
-        drawable = self.history.samples if self.revisit > 0 else self.engine.eligible_count
-        relative = drawable * self.engine.probabilities(index)
-        return importance_weights(relative, self.importance_beta, expected)
-
     @property
     def engine(self) -> BinnedThinning:
         """What draws the rows of scored epochs.
@@ -381,45 +312,9 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         Raises:
             ParameterError: the selector plans its epochs.
         """
-        if self._engine is None:
+        if self._planner.engine is None:
             raise ParameterError("A selector that plans draws nothing.", "Look at its plan.")
-        return self._engine
-
-    # ------------------------------------------------------------------ rows and randomness
-    def _eligible(self) -> NDArray[np.bool_]:
-        eligible: NDArray[np.bool_] = self.history["eligible"].cpu().numpy()
-        return eligible
-
-    def _rows_of_an_epoch(self) -> int:
-        """The eligible rows, and as many of the others as are revisited; at most N."""
-        eligible = int(self._eligible().sum())
-        return eligible + round(min(self.revisit, 1.0) * (self.history.samples - eligible))
-
-    def _shuffled_rows(self, number: int) -> NDArray[np.int64]:
-        """Rows of a shuffled epoch, ascending."""
-        eligible = self._eligible()
-        others = np.flatnonzero(~eligible)
-        taken = self._rows_of_an_epoch() - int(eligible.sum())
-        chosen = self._generator("revisit", number).permutation(others)[:taken]
-        return np.sort(np.concatenate([np.flatnonzero(eligible), chosen]))
-
-    def _order(self, count: int, number: int) -> NDArray[np.int64]:
-        """The order of an epoch, the same as that of `shuffled_batches`."""
-        generator = torch.Generator().manual_seed(keyed_seed(self.seed, "order", number))
-        order: NDArray[np.int64] = torch.randperm(count, generator=generator).numpy()
-        return order
-
-    def _generator(self, *key: int | str) -> np.random.Generator:
-        """The one generator, set to where `Philox(key=…)` begins; a new one costs ten times it."""
-        fresh = self._random_state["state"]
-        fresh["key"] = np.array([keyed_seed(self.seed, *key), 0], np.uint64)
-        self._random.bit_generator.state = self._random_state
-        return self._random
-
-    def _bounds(self, rows: int) -> NDArray[np.int64]:
-        return batch_bounds(
-            rows, self.batch_size, processes=self.world_size, drop_last=self.drop_last
-        )
+        return self._planner.engine
 
     # ------------------------------------------------------------------ what comes back
     def weights(self, index: Tensor) -> Tensor:
@@ -490,13 +385,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         batch, plan = self._returned(observed.index)
         if self._owns_history:
             self._remember(observed)
-        self.visits.step += 1
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
-        self._heard.append((batch, observed))
-        if len(self._heard) >= RUN or not self._waits:
-            self._digest_heard()
-        if plan.rows is not None and len(self._feedback) >= RUN:
-            self._apply(None)  # it was drawn already: nothing depends on when
+        self._feedback.hear(batch, observed)
+        if plan.rows is not None and len(self._feedback.levels) >= BLOCK:
+            self._feedback.apply(self._planner.engine)  # nothing of it was still to be drawn
         if self.visits.step % self.check_every == 0 and processes() > 1:
             self._check_agreement(observed.logits.device)
 
@@ -519,45 +411,12 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         )
         self.history.observe(index, logits, targets)
 
-    def _digest_heard(self) -> None:
-        """Count what was heard, and let the selector score it."""
-        heard, self._heard = self._heard, []
-        if not heard:
-            return
-        steps = [observed for _, observed in heard]
-        together = steps[0] if len(steps) == 1 else _joined(steps)
-        index = [batch.index for batch, _ in heard]
-        self.visits.record(index, together.targets.cpu().numpy())
-        if self._rescores:
-            self._score([batch for batch, _ in heard], together)
-
-    def _score(self, batches: list[Batch], observed: Observed) -> None:
-        """Let the selector score the rows of some batches; that waits for its step."""
-        assert isinstance(self.selector, Scored)
-        scores = self.selector.rescore(observed)
-        if scores is None:
-            return
-        levels = levels_of(scores.detach().float().cpu().numpy())
-        self.visits.unscored += int((levels == UNKNOWN).sum())
-        ends = np.cumsum([len(batch.index) for batch in batches])[:-1]
-        for batch, own in zip(batches, np.split(levels, ends), strict=True):
-            self._feedback.append(Feedback(batch.step, batch.index, own))
-
-    def _apply(self, last_step: int | None) -> None:
-        """Hand feedback that has waited to the engine, up to a step or all of it."""
-        self._digest_heard()
-        due: list[Feedback] = []
-        while self._feedback and (last_step is None or self._feedback[0].step <= last_step):
-            due.append(self._feedback.popleft())
-        if due:
-            rows, levels = (np.concatenate(each) for each in list(zip(*due, strict=True))[1:])
-            self.engine.update(rows, levels)
-
     def _check_agreement(self, device: torch.device) -> None:
         """Compare what every process draws from; all of them call it at the same step."""
         drawn_from = ("", "")
-        if self._engine is not None:
-            drawn_from = self._engine.digest(), float(self._engine.pressure).hex()
+        engine = self._planner.engine
+        if engine is not None:
+            drawn_from = engine.digest(), float(engine.pressure).hex()
         digest = keyed_seed(self.seed, "state", self.epoch, self.visits.step, *drawn_from)
         digests, _ = gather_rows(torch.tensor([digest], device=device))
         if (digests != digests[0]).any():
@@ -569,8 +428,9 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         Args:
             wrong: (N,) bool, marks of wrong labels, which only an evaluator has.
         """
-        self._digest_heard()
-        size = None if self._engine is None else self._engine.effective_sample_size()
+        self._feedback.digest()
+        engine = self._planner.engine
+        size = None if engine is None else engine.effective_sample_size()
         marks = None if wrong is None else np.asarray(wrong, dtype=bool)
         consumed = 0 if self._plan is None else self._plan.consumed
         return self.visits.report(self.epoch, consumed, size, marks)
@@ -599,11 +459,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         out again first. Equal on every process; one of them may store it for all, of any number
         with the same batch in all.
         """
-        self._digest_heard()
+        self._feedback.digest()
         state: dict[str, Any] = {"version": VERSION, **self._settings()}
-        if self._engine is not None:
-            engine = self._engine.state_dict()
-            for name, value in engine.items():
+        if self._planner.engine is not None:
+            for name, value in self._planner.engine.state_dict().items():
                 state[f"engine.{name}"] = (
                     torch.from_numpy(value) if isinstance(value, np.ndarray) else value
                 )
@@ -611,7 +470,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             stored = torch.from_numpy(array.copy()) if isinstance(array, np.ndarray) else array
             state[f"visits.{name}"] = stored
         state |= pack_plan(self._plan, [*self._out, *self._again])
-        state |= pack_feedback(self._feedback)
+        state |= pack_feedback(self._feedback.levels)
         if self._owns_history:
             for name, values in self.history.state_dict().items():
                 state[f"history.{name}"] = values.clone()
@@ -633,8 +492,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
                 "Make the sampler with the data and the settings that it was stored with; of the "
                 "batch, only the product of batch_size and processes counts.",
             )
-        if self._engine is not None:
-            self._engine.load_state_dict(
+        if self._planner.engine is not None:
+            self._planner.engine.load_state_dict(
                 {
                     name.removeprefix("engine."): (
                         value.numpy() if isinstance(value, Tensor) else value
@@ -648,8 +507,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             setattr(self.visits, name, value.numpy().copy() if isinstance(value, Tensor) else value)
         self._plan, out = unpack_plan(state)
         self._again, self._out = deque(out), deque()
-        self._feedback = deque(Feedback(*each) for each in unpack_feedback(state))
-        self._run, self._heard = ((-1, -1), []), []
+        self._feedback.load(unpack_feedback(state))
+        self._run = (-1, -1), []
         self._coming, self._last = None, None
         self._resumed = self._plan is not None and self._plan.consumed < self._plan.steps
         if self._owns_history:
@@ -677,28 +536,3 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
             "Number the processes from 0.",
         )
     return rank, world_size
-
-
-def _joined(steps: list[Observed]) -> Observed:
-    """Several steps as one."""
-    index, logits, targets = (
-        torch.cat([getattr(each, name) for each in steps])
-        for name in ("index", "logits", "targets")
-    )
-    return Observed(index, logits, targets, steps[0].epoch)
-
-
-def _check_plan(rows: PlannedRows, samples: int) -> None:
-    index, weights = rows.index, rows.weights
-    if index.dtype != torch.int64 or index.dim() != 1 or not len(index):
-        problem = f"an index that is {tuple(index.shape)} {index.dtype}"
-    elif int(index.min()) < 0 or int(index.max()) >= samples:
-        problem = f"row {int(index[(index < 0) | (index >= samples)][0])} of {samples} samples"
-    elif weights is not None and len(weights) != len(index):
-        problem = f"{len(weights)} weights for {len(index)} rows"
-    else:
-        return
-    raise ParameterError(
-        f"The plan of an epoch has {problem}.",
-        "Return an (M,) int64 index of 0 … N - 1, M >= 1, and as many weights or None.",
-    )
