@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -10,8 +11,9 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-__all__ = ["setup"]
+__all__ = ["drawn_well", "setup"]
 
+BAR = re.compile(r"<mo(?: class=\"\w+\"| stretchy=\"false\")?>([|‖])</mo>")
 THIN = '<mspace width="0.15em"/>'
 
 
@@ -22,7 +24,17 @@ def markup(node: nodes.Element, *, as_block: bool = False) -> str:
     except MathError as error:
         logging.getLogger(__name__).warning("%s In: %s", error, node.astext(), location=node)
         return ""
-    # browsers set "ln p" without a space, as LaTeX does not
+    return drawn_well(found)
+
+
+def drawn_well(found: str) -> str:
+    """What browsers would draw otherwise than LaTeX does: bars, "ln p", the minus of sets.
+
+    >>> drawn_well("<mo>|</mo>")  # no stretched or far-off bars
+    '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
+    """
+    found = BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
+    found = found.replace("⧵", "∖")  # few fonts have the former
     return found.replace("<mi>ln</mi>", f"{THIN}<mi>ln</mi>{THIN}")
 
 
