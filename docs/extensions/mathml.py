@@ -13,7 +13,10 @@ from sphinx.util import logging
 
 __all__ = ["drawn_well", "setup"]
 
-BAR = re.compile(r"<mo(?: class=\"\w+\"| stretchy=\"false\")?>([|‖])</mo>")
+FENCE = re.compile(r"<mo(?: class=\"\w+\"| stretchy=\"false\")?>([|‖⟨⟩⌈⌉⌊⌋])</mo>")
+ACCENT = re.compile(  # with a script, which would stand below what the accent stands above
+    r"<munderover>\s*(<mi>\w</mi>)\s*(<m[in]>\w</m[in]>)\s*(<mo[^>]*>[~ˉˆ]</mo>)\s*</munderover>"
+)
 THIN = '<mspace width="0.15em"/>'
 
 
@@ -28,12 +31,13 @@ def markup(node: nodes.Element, *, as_block: bool = False) -> str:
 
 
 def drawn_well(found: str) -> str:
-    """What browsers would draw otherwise than LaTeX does: bars, "ln p", the minus of sets.
+    """Mend what is drawn otherwise than by LaTeX: bars, scripts of accents, "ln p", set minus.
 
-    >>> drawn_well("<mo>|</mo>")  # no stretched or far-off bars
+    >>> drawn_well("<mo>|</mo>")  # not stretched, not far off
     '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
     """
-    found = BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
+    found = FENCE.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
+    found = ACCENT.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', found)
     found = found.replace("⧵", "∖")  # few fonts have the former
     return found.replace("<mi>ln</mi>", f"{THIN}<mi>ln</mi>{THIN}")
 

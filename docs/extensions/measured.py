@@ -85,7 +85,7 @@ def _cells(line: str) -> tuple[str, ...]:
 
 
 def excerpt(methods: Sequence[str], tables: Sequence[Table]) -> str:
-    """What the tables say of methods, as Markdown; means only, without their ranges.
+    """What the tables say of methods, as Markdown; means without ranges, no column of mere dashes.
 
     Args:
         methods: Names on the command line; rows of variants begin with one and a comma.
@@ -108,6 +108,11 @@ def excerpt(methods: Sequence[str], tables: Sequence[Table]) -> str:
         )
     parts: list[str] = []
     for (section, *head), rows in found.items():
+        told = [place for place in range(len(head)) if any(row[place] != "–" for _, row in rows)]
+        head, rows = (
+            [head[at] for at in told],
+            [(data, [row[at] for at in told]) for data, row in rows],
+        )
         several = len({data for data, _ in rows}) > 1
         above = captions.pop(section, "")
         if several:
