@@ -225,6 +225,13 @@ def test_an_excerpt_of_a_family_holds_the_rows_of_each_member():
     )
 
 
+def test_the_data_of_a_comparison_stand_before_its_sections():
+    """What `thresher bench` writes has kinds of noise for headings, and the data once above."""
+    measured = extension("measured")
+    page = "# Methods\n\ndigits: 1,213 samples trained, 449 tested.\n\n" + TEXTS.split("\n", 2)[2]
+    assert [each.section for each in measured.read_tables("bench", page)] == ["Digits, toys"] * 2
+
+
 def test_a_sampler_is_not_taken_for_the_method_of_its_name():
     """What draws by the deviation of predictions is measured apart from what weighs by it."""
     measured = extension("measured")

@@ -27,6 +27,7 @@ BASELINES = ("standard", "shuffled")  # the latter where samplers are compared
 SAMPLERS = "selection"  # the page of samplers, of which one is named as a method is
 LEFT_OUT = {"AUROC", "precision", "recall", "suggestion right", "wall s"}  # see the full table
 COMMAND = re.compile(r"`(python benchmarks/[^`]+)`")
+SUBJECT = re.compile(r"^(.+?): [\d,]+ samples trained")  # what `thresher bench` was run on
 RANGE = re.compile(r" \([^()]*\)$")
 
 
@@ -36,7 +37,8 @@ class Table:
 
     Args:
         page: Name of the page, without its suffix.
-        section: Heading of level 2 above it, or the title of the page.
+        section: Heading of level 2 above it, after the data of the page where it names them; or the
+            title of the page.
         data: Heading of level 3 above it, or the sentence before it, "" for neither.
         command: What makes the figures; "" where the section names none.
         head: The titles of the columns.
@@ -58,7 +60,7 @@ def read_tables(page: str, text: str) -> Iterator[Table]:
         page: Its name.
         text: Its Markdown.
     """
-    section = data = command = ""
+    section = data = command = subject = ""
     lines: list[str] = []
     for line in [*text.splitlines(), ""]:
         if line.startswith("|"):
@@ -72,10 +74,14 @@ def read_tables(page: str, text: str) -> Iterator[Table]:
             section = line[2:]
         elif line.startswith("## "):
             section, data, command = line[3:], "", ""
+            if subject:
+                section = f"{subject}, {section[0].lower()}{section[1:]}"
         elif line.startswith("### "):
             data = line[4:]
         elif line.endswith(":") and len(line) < 80:
             data = line[:-1]
+        elif found := SUBJECT.match(line):
+            subject = found[1].capitalize()
         if found := COMMAND.search(line):
             command = found[1]
 
