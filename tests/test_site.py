@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from thresher import noise
 from thresher.cli.app import app
+from thresher.noise.families import FAMILIES
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -82,6 +83,47 @@ def test_the_index_lists_the_methods_in_their_order():
     assert blocks(DOCS / "methods" / "index.md", r"\{toctree\}")[0].split()[1:] == list(
         noise.METHODS
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_a_page_with_all_its_members(family):
+    """With a formula, its measurements, and a row for each member that leads to its page."""
+    slug = family.replace(" ", "-")
+    page = (DOCS / "methods" / "families" / f"{slug}.md").read_text()
+    assert page.startswith(f"# {family.capitalize()}\n")
+    members = [name for name in noise.METHODS if noise.method_class(name).family == family]
+    assert members
+    formulas = page[page.index("\n## Formulas\n") : page.index("\n## What it assumes\n")]
+    assert "$" in formulas
+    for name in members:
+        assert f"\n| [{name}](../{name}.md)" in formulas
+        assert re.search(rf"```\{{measured\}}[^\n]* {name}( |\n)", page)
+    for heading in (
+        "When it helps, and when it hurts",
+        "Memory and time",
+        "Where to begin",
+        "Measured",
+    ):
+        assert f"\n## {heading}\n" in page
+
+
+def test_the_index_lists_the_families_with_what_they_mean_and_their_members():
+    """In their order, in the table and in the navigation."""
+    index = (DOCS / "methods" / "index.md").read_text()
+    rows = dict(
+        re.findall(r"^\| \[([a-z ]+)\]\(families/[\w-]+\.md\) \| (.*) \|$", index, re.MULTILINE)
+    )
+    assert list(rows) == list(FAMILIES)
+    for family, means in FAMILIES.items():
+        told, _, members = rows[family].rpartition(" | ")
+        assert told == means
+        assert re.findall(r"\[([\w-]+)\]\(\1\.md\)", members) == [
+            name for name in noise.METHODS if noise.method_class(name).family == family
+        ]
+    navigation = blocks(DOCS / "methods" / "index.md", r"\{toctree\}")[1]
+    assert re.findall(r"^families/([\w-]+)$", navigation, re.MULTILINE) == [
+        family.replace(" ", "-") for family in FAMILIES
+    ]
 
 
 # ---------------------------------------------------------------------- the program
@@ -154,21 +196,55 @@ def test_every_page_of_results_is_on_the_site():
 def test_an_excerpt_holds_the_rows_of_a_method_beside_the_baseline():
     """Means without their ranges, with the command; without other methods and tables of bars."""
     measured = extension("measured")
-    assert measured.excerpt("elr", list(measured.read_tables("page", TEXTS))) == (
+    assert measured.excerpt(["elr"], list(measured.read_tables("page", TEXTS))) == (
         "**Toys**, `python benchmarks/toys.py`; in full: {doc}`/measurements/page`\n"
         "\n"
+        "| method | accuracy |\n"
+        "| --- | ---: |\n"
+        "| standard | 75.2 |\n"
+        "| elr | 95.2 |\n"
+        "| elr, estimated | 94.0 |"
+    )
+
+
+def test_an_excerpt_of_a_family_holds_the_rows_of_each_member():
+    """With the data in a column where they differ."""
+    measured = extension("measured")
+    texts = (
+        TEXTS + "\n### Others\n\n|  | accuracy |\n| --- | ---: |\n| standard | 70 |\n| gce | 71 |\n"
+    )
+    assert measured.excerpt(["elr", "gce"], list(measured.read_tables("page", texts))).endswith(
         "| data | method | accuracy |\n"
         "| --- | --- | ---: |\n"
         "| Toys | standard | 75.2 |\n"
         "| Toys | elr | 95.2 |\n"
-        "| Toys | elr, estimated | 94.0 |"
+        "| Toys | elr, estimated | 94.0 |\n"
+        "| Toys | gce | 94.9 |\n"
+        "| Others | standard | 70 |\n"
+        "| Others | gce | 71 |"
     )
+
+
+def test_the_data_of_a_comparison_stand_before_its_sections():
+    """What `thresher bench` writes has kinds of noise for headings, and the data once above."""
+    measured = extension("measured")
+    page = "# Methods\n\ndigits: 1,213 samples trained, 449 tested.\n\n" + TEXTS.split("\n", 2)[2]
+    assert [each.section for each in measured.read_tables("bench", page)] == ["Digits, toys"] * 2
+
+
+def test_a_sampler_is_not_taken_for_the_method_of_its_name():
+    """What draws by the deviation of predictions is measured apart from what weighs by it."""
+    measured = extension("measured")
+    rows = TEXTS.replace("standard", "shuffled").replace("| gce", "| active-bias")
+    tables = list(measured.read_tables("selection", rows.replace("| elr", "| rho-loss")))
+    assert measured.excerpt(["active-bias"], tables) == ""
+    assert "| shuffled | 75.2 |" in measured.excerpt(["rho-loss"], tables)
 
 
 def test_a_method_that_was_not_measured_has_no_excerpt():
     """The baseline alone would say nothing of it."""
     measured = extension("measured")
-    assert measured.excerpt("morph", list(measured.read_tables("page", TEXTS))) == ""
+    assert measured.excerpt(["morph"], list(measured.read_tables("page", TEXTS))) == ""
 
 
 # ---------------------------------------------------------------------- pages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -10,8 +11,12 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-__all__ = ["setup"]
+__all__ = ["drawn_well", "setup"]
 
+FENCE = re.compile(r"<mo(?: class=\"\w+\"| stretchy=\"false\")?>([|‖⟨⟩⌈⌉⌊⌋])</mo>")
+ACCENT = re.compile(  # with a script, which would stand below what the accent stands above
+    r"<munderover>\s*(<mi>\w</mi>)\s*(<m[in]>\w</m[in]>)\s*(<mo[^>]*>[~ˉˆ]</mo>)\s*</munderover>"
+)
 THIN = '<mspace width="0.15em"/>'
 
 
@@ -22,7 +27,18 @@ def markup(node: nodes.Element, *, as_block: bool = False) -> str:
     except MathError as error:
         logging.getLogger(__name__).warning("%s In: %s", error, node.astext(), location=node)
         return ""
-    # browsers set "ln p" without a space, as LaTeX does not
+    return drawn_well(found)
+
+
+def drawn_well(found: str) -> str:
+    """Mend what is drawn otherwise than by LaTeX: bars, scripts of accents, "ln p", set minus.
+
+    >>> drawn_well("<mo>|</mo>")  # not stretched, not far off
+    '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
+    """
+    found = FENCE.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', found)
+    found = ACCENT.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', found)
+    found = found.replace("⧵", "∖")  # few fonts have the former
     return found.replace("<mi>ln</mi>", f"{THIN}<mi>ln</mi>{THIN}")
 
 

@@ -470,3 +470,51 @@ def test_long_texts_are_cut_and_control_characters_replaced():
     assert shorten("abcdef", 4) == "abc…"
     assert shorten("abcd", 4) == "abcd"
     assert shorten("a\nb\u202ec", 10) == "a�b�c"
+
+
+def compared(groups):
+    """What a run's summary says of two classes in groups of these names, each of fewer rows."""
+    return {
+        "column": "site",
+        "judged_on": "test",
+        "groups": [
+            {"group": name, "n": 40 - 5 * place, "accuracy": 0.9, "small": place > 3}
+            for place, name in enumerate(groups)
+        ],
+        "worst_group": groups[0],
+        "worst_group_accuracy": 0.9,
+        "demographic_parity_gap": 0.1,
+        "equalised_odds_gap": None,
+        "selection": [
+            {
+                "label": label,
+                "group": name,
+                "n": 40 - 5 * place,
+                "selection_rate": 0.25,
+                "label_precision": None,
+                "label_recall": None,
+                "small": place > 3,
+            }
+            for label in ("<a>", "b")
+            for place, name in enumerate(groups)
+        ],
+    }
+
+
+def test_few_groups_stand_beside_each_other(simulate):
+    """A line a class; of cells with few rows neither colour nor an unmarked figure."""
+    groups = compared(["home", "<i>", "school", "ward", "unit"])
+    page = Page(render(simulate()[0], groups=groups | {"selection": groups["selection"][:-1]}))
+    assert page.open == []
+    assert "class <i> home school unit* ward <a> 25 % of 35 25 % of 40" in page.text
+    assert "25 % of 20* 25 % of 25 b 25 % of 35" in page.text
+    kinds = [value for tag, name, value in page.attributes if (tag, name) == ("td", "class")]
+    assert kinds.count("few") == 1
+    assert ("td", "style", "--shade:0.75") in page.attributes
+
+
+def test_many_groups_are_listed(simulate):
+    """A line for every class and group, for columns would not find room."""
+    page = Page(render(simulate()[0], groups=compared([f"site {each}" for each in range(7)])))
+    assert page.open == []
+    assert "class group rows trusted <a> site 0 40 25 % <a> site 1 35 25 %" in page.text

@@ -65,6 +65,7 @@ _LISTED_PAIRS = 30
 _PAIRS_BESIDE_MAP = 8
 _LISTED_SETTINGS = 60
 _LISTED_CELLS = 200
+_GROUPS_ACROSS = 6  # more do not stand beside each other
 _CELLS = 12
 _NEIGHBOURS = 3
 # Together these keep the file below 5 MB, even where every character must be escaped.
@@ -200,6 +201,7 @@ def render_report(
             reasons=_reasons(table),
             last=metrics[-1] if metrics else {},
             groups=groups,
+            grid=_grid(groups["selection"]) if groups else None,
             listed_cells=_LISTED_CELLS,
             method=method or {},
             settings=list((settings or {}).items())[:_LISTED_SETTINGS],
@@ -411,6 +413,26 @@ def _heat_map(summary: Summary) -> list[tuple[str, list[tuple[str, int, float]]]
         )
         for given in summary.classes
     ]
+
+
+def _grid(
+    selection: Sequence[Mapping[str, Any]],
+) -> tuple[list[tuple[str, bool]], list[tuple[str, list[Mapping[str, Any] | None]]]] | None:
+    """Cells of class and group as a table of classes by groups; None where it would be too large.
+
+    Returns:
+        The groups, and whether all of their cells are small; a line a class, None for no such cell.
+    """
+    groups = sorted({each["group"] for each in selection})
+    labels = list(dict.fromkeys(each["label"] for each in selection))
+    if not groups or len(groups) > _GROUPS_ACROSS or len(groups) * len(labels) > _LISTED_CELLS:
+        return None
+    cells = {(each["label"], each["group"]): each for each in selection}
+    small = [all(each["small"] for each in selection if each["group"] == name) for name in groups]
+    return (
+        list(zip(groups, small, strict=True)),
+        [(label, [cells.get((label, group)) for group in groups]) for label in labels],
+    )
 
 
 def _accuracy_lines(metrics: Metrics) -> list[Line]:
