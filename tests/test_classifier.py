@@ -273,6 +273,77 @@ def test_nothing_is_predicted_before_fit():
         quick().predict([[1.0]])
 
 
+# ---------------------------------------------------------------------- further data
+def foreign_rows(X):
+    """Rows of no class: every number from another sample."""
+    random = np.random.default_rng(1)
+    return np.stack([random.permutation(column) for column in np.asarray(X).T], axis=1)
+
+
+@pytest.mark.parametrize("method", ["taufe", "oat", "odnl"])
+def test_auxiliary_data_give_the_classifier_of_fit(tmp_path, method):
+    """The same numbers as the run folder of the same seed, and others than without them."""
+    X, y = load_iris(return_X_y=True)
+    X = X.astype(np.float32)
+    classifier = quick(method=method, epochs=2).fit(X, y, auxiliary=foreign_rows(X)[:40])
+    folder = tmp_path / "run.py"  # the suffix that the fixture above allows
+    thresher.fit(
+        (X, y), auxiliary=foreign_rows(X)[:40], method=method, epochs=2, validation=0,
+        device="cpu", out=folder,
+    )  # fmt: skip
+    found = thresher.predict(folder, X, device="cpu").probabilities
+    np.testing.assert_allclose(found, classifier.predict_proba(X), atol=1e-6)
+    plain = quick(epochs=2, method="standard").fit(X, y)
+    assert not np.allclose(found, plain.predict_proba(X), atol=1e-4)
+
+
+def test_auxiliary_data_are_like_the_others_in_every_form():
+    """A data frame with categories, images; columns by name, whatever their order."""
+    frame, kinds = mixed_frame()
+    other = frame.iloc[:50, ::-1].sample(frac=1, random_state=0)
+    assert quick(method="oat").fit(frame, kinds, auxiliary=other).score(frame, kinds) > 0.7
+    images, y = shipped.digits(100)
+    assert quick(method="taufe", epochs=1).fit(images, y, auxiliary=255 - images[:30]).model_
+
+
+def test_auxiliary_data_pass_through_cross_validation():
+    """As an argument of fit, they are no setting: clones and grids know nothing of them."""
+    X, y = load_iris(return_X_y=True)
+    estimator = quick(method="oat", epochs=2)
+    assert "auxiliary" not in clone(estimator).get_params()
+    scores = cross_val_score(estimator, X, y, cv=2, params={"auxiliary": foreign_rows(X)[:40]})
+    assert (2,) == scores.shape
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "auxiliary", "message"),
+    [
+        ("taufe", None, r"learns from the data stream.*fit\(X, y, auxiliary=…\)"),
+        ("elr", np.zeros((5, 4)), "learns from no further data"),
+        ("oat", np.zeros((5, 3)), "auxiliary data.*3 numbers per row, the training data have 4"),
+        ("oat", np.zeros(5), "auxiliary|1D array"),
+        ("oat", np.zeros((5, 8, 8), np.uint8), "auxiliary data.*holds images"),
+        ("oat", pd.DataFrame({"a": [1.0]}), "auxiliary data.*columns have names"),
+    ],
+)
+def test_auxiliary_data_that_do_not_fit_are_refused(method, auxiliary, message):
+    """Missing, of no use, of another shape or kind."""
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=message):
+        quick(method=method).fit(X, y, auxiliary=auxiliary)
+
+
+def test_rows_known_to_be_out_of_distribution_are_marked():
+    """In the history that the method asks, and said."""
+    X, y = load_iris(return_X_y=True)
+    marks = np.arange(150) % 10 == 0
+    classifier = quick(epochs=1).fit(X, y, out_of_distribution=marks)
+    assert "Known to be out of distribution: 15 samples." in classifier.notes_
+    with pytest.raises(ValueError, match="holds 3 marks for 150 rows"):
+        quick(epochs=1).fit(X, y, out_of_distribution=marks[:3])
+
+
 # ---------------------------------------------------------------------- what it gives
 def noisy_digits(rows=1000, share=0.3, seed=3):
     """Features, given labels of which a share is wrong, true labels."""

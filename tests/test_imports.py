@@ -35,6 +35,8 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
             "model_card",
             "evidence",
             "corrected",
+            "auxiliary_data",
+            "foreign_marks",
             "decided",
             "review",
             "trained_model",

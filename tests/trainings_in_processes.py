@@ -24,6 +24,7 @@ from thresher.training import drift
 from thresher.training.augment import Augmentation
 from thresher.training.drawn_batches import draw_batches
 from thresher.training.loop import Rows, Settings, Training
+from thresher.training.stream import Stream
 
 SAMPLES, CLASSES, EPOCHS, BATCH = 50, 3, 6, 12  # the last batch of an epoch holds 2 rows
 
@@ -32,8 +33,10 @@ SAMPLES, CLASSES, EPOCHS, BATCH = 50, 3, 6, 12  # the last batch of an epoch hol
 CASES = {
     **{
         name: (lambda name=name: make_method(name), 1, "fp32", None)
-        for name in ("auto", "elr", "mixup", "prestopping", "standard")
+        for name in ("auto", "elr", "mixup", "prestopping", "standard", "taufe", "oat", "odnl")
     },
+    "taufe, four batches a step": (lambda: make_method("taufe"), 4, "fp32", None),
+    "odnl, recency-bias": (lambda: make_method("odnl"), 1, "fp32", "recency-bias"),
     "jocor": (lambda: make_method("jocor", noise_rate=0.3), 1, "fp32", None),
     "selfie, restarted": (lambda: SELFIE(0.3, restarts=1, warmup=1, window=1), 1, "fp32", None),
     "morph, two views": (lambda: MORPH(0.3, consistency=1.0), 1, "fp32", None),
@@ -65,6 +68,15 @@ def network(members):
     return made[0] if members == 1 else Networks(made)
 
 
+class Watched(Stream):
+    """Keeps which of its rows this process has drawn, step by step."""
+
+    def draw(self, *place, **options):
+        found = super().draw(*place, **options)
+        self.__dict__.setdefault("drawn", []).append(found.index)
+        return found
+
+
 def trained(case):
     """Train a case in as many processes as there are."""
     make, accumulate, precision, sampler = CASES[case]
@@ -77,6 +89,7 @@ def trained(case):
     criterion = method.start(
         SAMPLES, CLASSES, epochs=EPOCHS, labels=labels, repeats=sampler is not None
     )
+    further = torch.randint(0, 256, (31, 6, 6, 1), generator=generator).to(torch.uint8)
     everything = torch.arange(SAMPLES)
     batches = sampler and draw_batches(sampler, {}, criterion, everything, BATCH, EPOCHS, 0)
     rows = Rows(
@@ -93,13 +106,16 @@ def trained(case):
         peak_rate=0.02,
         precision=precision,
     )
-    training = Training(model, criterion, rows, settings, batches=batches)
+    stream = Watched(further, rows.prepare, Augmentation(("crop",), 1), settings.seed)
+    streams = dict.fromkeys(method.streams(), stream)
+    training = Training(model, criterion, rows, settings, batches=batches, streams=streams)
     losses = [epoch.loss for epoch in training.run()]
     return {
         "losses": torch.tensor(losses),
         "model": dict(model.state_dict()),
         "history": criterion.state_dict()["history"],
         "method": criterion.state_dict()["method"],
+        "drawn": vars(stream).get("drawn", []),
     }
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     assert_all_finite,
@@ -29,10 +29,12 @@ from sklearn.utils.validation import (
 )
 
 from thresher.auditing import audited
+from thresher.auxiliary_data import check_auxiliary, read_auxiliary
 from thresher.data import Samples, open_data
 from thresher.data.arrays import is_image_array
 from thresher.epochs import train_epochs
 from thresher.errors import DataError, LabelError, ParameterError
+from thresher.foreign_marks import marked, read_marks
 from thresher.job import Job
 from thresher.models import build_model
 from thresher.noise import make_method
@@ -123,13 +125,19 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.device = device
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(
+        self, X: Any, y: Any, *, auxiliary: Any = None, out_of_distribution: Any = None
+    ) -> Self:
         """Train on X and y, and audit y.
 
         Args:
             X: (N, d) numbers, NaN = missing; (N, H, W) or (N, H, W, C) uint8 images; or a data
                 frame (pandas, polars, Arrow) of numbers and categories, missing ones included.
             y: (N,) given labels, texts or whole numbers; each class at least twice.
+            auxiliary: (M, …) samples of none of the classes, like X and without labels, for methods
+                that learn from them: taufe, oat, odnl.
+            out_of_distribution: (N,) bool, samples of X known to be of none of the classes: no
+                method gives them another label.
         """
         settings = FitSettings(
             method=self.method,
@@ -149,6 +157,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         )
         if settings.validation is None and "held_out" not in make_method(settings.method).needs:
             settings = replace(settings, validation=0.0)
+        check_auxiliary(make_method(settings.method), given=auxiliary is not None)
+        marks = None if out_of_distribution is None else read_marks(out_of_distribution)
         inputs, given = self._checked(X, y)
         if settings.text and self._fitted_to != "table":
             raise ParameterError(
@@ -165,7 +175,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             encoder=settings.encoder,
         )
         notes.sentences += samples.notes
-        job = Job.plan(settings, samples, None, notes, audit=True)
+        if marks is not None:
+            samples, sentence = marked(samples, marks)
+            notes.note(sentence)
+        further = None if auxiliary is None else self._read_auxiliary(auxiliary, samples, notes)
+        job = Job.plan(settings, samples, None, notes, audit=True, auxiliary=further)
         train_epochs(job)
         found = audited(job)
         self.classes_: NDArray[Any] = known.classes_
@@ -218,6 +232,20 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             )
         validate_data(self, as_rows(X, kind), reset=False, skip_check_array=True)
         return without_index(X)
+
+    def _read_auxiliary(self, auxiliary: Any, training: Samples, notes: Notes) -> Samples:
+        """Read auxiliary data as X was; rows of an image that is broken are not missed."""
+        if kind_of(auxiliary) == "array":
+            auxiliary = check_array(
+                auxiliary,
+                dtype=np.float32,
+                ensure_all_finite="allow-nan",
+                input_name="auxiliary",
+            )
+        found = read_auxiliary(without_index(auxiliary), training)
+        for sentence in found.notes:
+            notes.note(f"auxiliary data: {sentence}")
+        return found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 import thresher
+from thresher.auxiliary_data import check_auxiliary, read_auxiliary
 from thresher.data import open_data
 from thresher.data.cifar import find_cifar
 from thresher.data.files import as_path, existing
@@ -30,10 +32,18 @@ from thresher.decisions import Decided
 from thresher.errors import LabelError, ModelError, ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.finishing import FitResult
+from thresher.foreign_marks import (
+    Marks,
+    keep_marks,
+    kept_marks,
+    marked,
+    marks_of_column,
+    read_marks,
+)
 from thresher.job import Job, Listener
 from thresher.keyed_random import keyed_seed
-from thresher.noise import METHODS, make_method
-from thresher.noise.criterion import missing_stream
+from thresher.noise import make_method
+from thresher.noise.method import Method
 from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.running import run_job
@@ -70,6 +80,8 @@ def fit(
     encoder: str | None = None,
     labels: str | Path | None = None,
     decisions: str | Path | None = None,
+    out_of_distribution: Any = None,
+    out_of_distribution_column: str | None = None,
     group: str | None = None,
     group_report: str | None = None,
     test: Any = None,
@@ -103,6 +115,9 @@ def fit(
     Args:
         data: A path (table, arrays, a folder of images, …), a pair (X, y) of arrays, a data frame
             or a data set; all that `thresher.data.open_data` reads.
+        out_of_distribution: Samples known to be of none of the classes, which are never
+            relabelled: what `thresher.foreign_marks.read_marks` takes, such as (N,) bool, a list of
+            sample_ids, or the folder of a run whose audit has verdicts.
         test: Test data, read as `data`; its labels are used to report an accuracy, and only there.
         auxiliary: Further data of none of the classes, read as `data` and without labels, for
             methods that learn from them.
@@ -129,6 +144,8 @@ def fit(
         encoder=encoder,
         labels=None if labels is None else str(labels),
         decisions=None if decisions is None else str(decisions),
+        out_of_distribution=path_or_none(out_of_distribution),
+        out_of_distribution_column=out_of_distribution_column,
         group=group,
         group_report=group_report,
         validation=validation,
@@ -156,7 +173,7 @@ def fit(
     if data is None:
         raise ParameterError("There are no data to fit.", "Pass a path or a pair (X, y).")
     require_trackers(track)
-    check_auxiliary(settings, given=auxiliary is not None)
+    check_auxiliary(chosen_method(settings), given=auxiliary is not None)
     started = time.perf_counter()
     with joined(device) as together:
         listener = listener if listener is not None and together.first else Silence()
@@ -167,8 +184,11 @@ def fit(
                 if together.first:
                     folder.write_settings(begun(settings, folder, audit=audit))
                 decided = None if decisions is None else read_decided(decisions)
+                marks = None if out_of_distribution is None else read_marks(out_of_distribution)
+                if marks is not None and together.first:
+                    keep_marks(marks, folder.out_of_distribution)
                 sources = Sources(data, test, auxiliary)
-                reading = partial(read, settings, sources, listener, scratch, decided)
+                reading = partial(read, settings, sources, listener, scratch, decided, marks)
                 found = read_in_turns(reading, scratch, together)
                 job = planned(settings, found, listener, audit=audit)
                 if decided is not None and together.first:
@@ -184,6 +204,7 @@ def estimate(
     *,
     test: Any = None,
     auxiliary: Any = None,
+    out_of_distribution: Any = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     listener: Listener | None = None,
@@ -202,17 +223,24 @@ def estimate(
         settings["test"] = str(test)
     if isinstance(auxiliary, str | Path):
         settings["auxiliary"] = str(auxiliary)
+    settings["out_of_distribution"] = path_or_none(out_of_distribution)
     chosen = FitSettings(**settings)
-    check_auxiliary(chosen, given=auxiliary is not None)
+    check_auxiliary(chosen_method(chosen), given=auxiliary is not None)
     listener = listener or Silence()
     folder = new_folder(chosen, out, overwrite=overwrite)
     try:
         decided = None if chosen.decisions is None else read_decided(chosen.decisions)
         scratch = Scratch(folder.state)
-        found = read(chosen, Sources(data, test, auxiliary), listener, scratch, decided)
+        marks = None if out_of_distribution is None else read_marks(out_of_distribution)
+        found = read(chosen, Sources(data, test, auxiliary), listener, scratch, decided, marks)
         return estimate_job(planned(chosen, found, listener, audit=True))
     finally:
         folder.remove()
+
+
+def path_or_none(given: Any) -> str | None:
+    """What settings hold of what may be a path, or an object in memory."""
+    return str(given) if isinstance(given, str | Path) else None
 
 
 def begun(settings: FitSettings, folder: RunFolder, *, audit: bool) -> dict[str, Any]:
@@ -266,13 +294,14 @@ def resumed(folder: RunFolder, moved: Sources, listener: Listener, together: Tog
             "The run was started with arrays in memory, which are not kept.",
             "Call thresher.resume(run, data=(X, y)) with the same arrays.",
         )
-    check_auxiliary(settings, given=sources.auxiliary is not None)
+    check_auxiliary(chosen_method(settings), given=sources.auxiliary is not None)
     with scratch_folder(folder, together) as scratch:
         decisions = settings.decisions
         decided = None
         if decisions is not None:
             decided = together.from_first(lambda: decided_before(folder, decisions))
-        reading = partial(read, settings, sources, listener, scratch, decided)
+        marks = together.from_first(lambda: marks_before(folder, settings))
+        reading = partial(read, settings, sources, listener, scratch, decided, marks)
         found = read_in_turns(reading, scratch, together)
         if "fingerprint" in written["run"]:  # else it was stopped while the data were read
             refuse_other_data(found, written["run"])
@@ -318,6 +347,17 @@ def decided_before(folder: RunFolder, run: str) -> dict[str, Decided]:
     return kept_decided(folder.decided)
 
 
+def marks_before(folder: RunFolder, settings: FitSettings) -> Marks | None:
+    """The marks that a run was started with; those of the file, if it had not begun yet."""
+    if folder.out_of_distribution.is_file():
+        return kept_marks(folder.out_of_distribution)
+    if settings.out_of_distribution is None:
+        return None
+    marks = read_marks(settings.out_of_distribution)
+    keep_marks(marks, folder.out_of_distribution)
+    return marks
+
+
 def refuse_other_data(found: Read, run: Mapping[str, Any]) -> None:
     """Compare what was read with what the run was started with.
 
@@ -359,6 +399,11 @@ class Sources:
         )
 
 
+def chosen_method(settings: FitSettings) -> Method:
+    """The method that the settings name."""
+    return make_method(settings.method, noise_rate=settings.noise_rate)
+
+
 def planned(settings: FitSettings, found: Read, listener: Listener, *, audit: bool) -> Job:
     """A job on what was read."""
     return Job.plan(
@@ -372,30 +417,13 @@ def planned(settings: FitSettings, found: Read, listener: Listener, *, audit: bo
     )
 
 
-def check_auxiliary(settings: FitSettings, *, given: bool) -> None:
-    """Refuse a method without the further data that it needs, and data that it has no use for.
-
-    Raises:
-        ParameterError: one of the two is missing.
-    """
-    method = make_method(settings.method, noise_rate=settings.noise_rate)
-    wanted = method.streams()
-    if wanted and not given:
-        raise missing_stream(method.name, wanted[0])
-    if given and not wanted:
-        takers = [name for name in METHODS if make_method(name).streams()]
-        raise ParameterError(
-            f'The method "{method.name}" learns from no further data.',
-            f"Leave --auxiliary out, or choose a method that does: {', '.join(takers)}.",
-        )
-
-
 def read(
     settings: FitSettings,
     sources: Sources,
     listener: Listener,
     scratch: Scratch,
     decided: Mapping[str, Decided] | None = None,
+    marks: Marks | None = None,
 ) -> Read:
     """Read all data of a run; decisions are applied here, and `limit`'s sample is drawn.
 
@@ -405,6 +433,7 @@ def read(
         listener: Hears what must be said aloud.
         scratch: Where copies of large inputs are made and found.
         decided: What people said of the training data.
+        marks: Which of the training data are out of distribution.
 
     Returns:
         Training, test and further data, as far as there are any, and what the decisions came to.
@@ -412,7 +441,7 @@ def read(
     data, test, said = training_and_test(sources.data, sources.test)
     for sentence in said:
         listener.note(sentence)
-    aside = () if settings.group_report is None else (settings.group_report,)
+    aside = settings.aside()
     samples = open_data(
         data,
         **settings.reading(),
@@ -422,6 +451,14 @@ def read(
         progress=listener.reading,
         aside=aside,
     )
+    column = settings.out_of_distribution_column
+    if column is not None:
+        assert samples.aside is not None
+        chosen = marks_of_column(samples.aside[column], column)
+        marks = Marks(column, names=samples.sample_id.filter(pa.array(chosen)))
+    if marks is not None:
+        samples, sentence = marked(samples, marks)
+        listener.note(sentence)
     applied: Applied | None = None
     if decided is not None:
         samples, applied = apply_decided(samples, decided)
@@ -438,23 +475,20 @@ def read(
         listener.note(f"Taking {settings.limit:,} rows, every class by its share.")
     for sentence in samples.notes:
         listener.note(sentence)
-    alike = partial(
-        open_data,
-        encoding=samples.encoding,
-        classes=samples.classes,
-        scratch=scratch.folder,
-        in_memory=scratch.in_memory,
-        progress=listener.reading,
-        aside=aside,
-    )
+    options: dict[str, Any] = {
+        "scratch": scratch.folder,
+        "in_memory": scratch.in_memory,
+        "progress": listener.reading,
+        "aside": aside,
+    }
     auxiliary = None
     if sources.auxiliary is not None:
-        auxiliary = alike(sources.auxiliary, labelled=False)
+        auxiliary = read_auxiliary(sources.auxiliary, samples, **options)
         for sentence in auxiliary.notes:
             listener.note(f"auxiliary data: {sentence}")
     if test is None:
         return Read(samples, None, auxiliary, applied)
-    tested = alike(test)
+    tested = open_data(test, encoding=samples.encoding, classes=samples.classes, **options)
     for sentence in tested.notes:
         listener.note(f"test data: {sentence}")
     if not (tested.labels >= 0).any():
@@ -468,7 +502,8 @@ def read(
 # ---------------------------------------------------------------------- the folder
 def new_folder(settings: FitSettings, out: str | Path | None, *, overwrite: bool) -> RunFolder:
     """Make the run folder, unless there is nothing to read."""
-    for path in (settings.data, settings.test, settings.auxiliary):
+    named = (settings.data, settings.test, settings.auxiliary, settings.out_of_distribution)
+    for path in named:
         if path is not None and find_cifar(as_path(path)) is None:  # a file in an archive is none
             existing(Path(path))
     return (

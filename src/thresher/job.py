@@ -88,6 +88,7 @@ class Job:
         method = make_method(settings.method, noise_rate=settings.noise_rate)
         held_out = rows_held_out(settings, method, samples, tested)
         trusted = None if samples.trusted is None else torch.from_numpy(samples.trusted)
+        foreign = samples.out_of_distribution
         preparation = Preparation.fit(samples.inputs, labelled.numpy())
         shape = preparation.shape(samples.inputs.shape)
         classes = len(samples.classes)
@@ -111,6 +112,7 @@ class Job:
             held_out=held_out,
             releases=settings.validation is None,
             trusted=trusted,
+            out_of_distribution=None if foreign is None else torch.from_numpy(foreign),
             audit=audit,
             repeats=settings.sampler != "shuffled",
             augmented=bool(words),

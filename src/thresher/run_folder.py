@@ -12,6 +12,7 @@
     evidence.parquet      what people are shown of the samples that the report and a review name
     decisions.sqlite      what people decided in a review, a log that only grows
     decided.parquet       decisions of an earlier run's review that this one was started with
+    out-of-distribution.parquet   samples marked as such when the run began, when some were
     conflicts.parquet     samples of identical content and different labels, when there were any
     tracking/             what trackers write, when some were asked for
     state/                what resuming needs, and copies of large inputs; removed at the end
@@ -73,6 +74,7 @@ class RunFolder:
         self.evidence = self.path / "evidence.parquet"
         self.decisions = self.path / "decisions.sqlite"
         self.decided = self.path / "decided.parquet"
+        self.out_of_distribution = self.path / "out-of-distribution.parquet"
         self.conflicts = self.path / "conflicts.parquet"
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"

@@ -25,7 +25,8 @@ __all__ = ["PATHS", "FitSettings"]
 WHOLE = ("epochs", "limit", "longest_side", "batch_size", "accumulate")
 PRECISIONS = ("fp32", "bf16")
 TRACKERS = ("tensorboard", "mlflow", "wandb")
-PATHS = ("data", "labels", "decisions", "test", "auxiliary")  # written relative to the run folder
+#: Written relative to the run folder.
+PATHS = ("data", "labels", "decisions", "out_of_distribution", "test", "auxiliary")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class FitSettings:
             "package.module:factory"; None = character n-grams.
         labels: A file with the labels of the rows in their order, "file" or "file:name".
         decisions: A run whose reviewed labels are used: changed, trusted, left out.
+        out_of_distribution: Samples known to be of none of the classes, which are never relabelled:
+            path of a run whose audit has verdicts, or of a file with their sample_ids.
+        out_of_distribution_column: Column that marks such samples; it is never learned from.
         group: Column whose groups are never split between training and held-out rows.
         group_report: Column whose groups the report compares; it is never learned from.
         test: Path of test data, read as the training data were.
@@ -80,6 +84,8 @@ class FitSettings:
     encoder: str | None = None
     labels: str | None = None
     decisions: str | None = None
+    out_of_distribution: str | None = None
+    out_of_distribution_column: str | None = None
     group: str | None = None
     group_report: str | None = None
     test: str | None = None
@@ -137,6 +143,11 @@ class FitSettings:
             raise ParameterError(
                 f'encoder "{self.encoder}" is given, but no column of text.',
                 "Name the columns with --text.",
+            )
+        if self.out_of_distribution is not None and self.out_of_distribution_column is not None:
+            raise ParameterError(
+                "out_of_distribution and out_of_distribution_column are both given.",
+                "Leave one of them out.",
             )
         words = {"auto", "none", "crop", "flip"}
         for word in self.augment.split(","):
@@ -211,6 +222,11 @@ class FitSettings:
             "labels": self.labels,
             "longest_side": self.longest_side,
         }
+
+    def aside(self) -> tuple[str, ...]:
+        """The columns that are read and never learned from."""
+        named = (self.group_report, self.out_of_distribution_column)
+        return tuple(dict.fromkeys(each for each in named if each is not None))
 
     # ------------------------------------------------------------------ TOML
     def to_table(self, folder: Path) -> dict[str, Any]:

@@ -43,6 +43,21 @@ class Net(nn.Module):
 """
 
 
+#: A network without a kink: a unit that is 0 to rounding would learn in one run and not in the
+#: other, and the two would part.
+SMOOTH = """
+from torch import nn
+from thresher.models import BatchNorm1d
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Flatten(), nn.Linear(64, 32, bias=False), BatchNorm1d(32), nn.Tanh(),
+            nn.Linear(32, 10),
+        )
+"""
+
+
 @pytest.fixture
 def torchrun(tmp_path):
     """Start `thresher fit` in several processes, in the test's directory."""
@@ -120,10 +135,54 @@ def test_two_processes_write_the_run_of_one(torchrun, tmp_path):
     for name in ("n", "n_label_issues", "classes"):
         assert alone.summary[name] == found[name]
     assert alone.summary["test_accuracy"] == pytest.approx(found["test_accuracy"], abs=0.01)
-    before, after = load_file(alone.run.history), load_file(run.history)
+    assert_alike(load_file(alone.run.history), load_file(run.history), 0.02)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "taufe",
+        pytest.param("oat", marks=pytest.mark.slow),
+        pytest.param("odnl", marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_learn_from_further_data_as_one_does(torchrun, tmp_path, monkeypatch, method):
+    """Each reads them all, and passes its part of every draw through the network."""
+    arrays(tmp_path / "data.npz")
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "other.npy", random.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8))
+    (tmp_path / "smooth_network.py").write_text(SMOOTH)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ("data.npz", "--auxiliary", "other.npy", "--method", method, "--epochs", "3")
+    asked = (*asked, "--model", "smooth_network:Net", "--json", *OPTIONS)
+    running = torchrun(2, *asked, "--out", "two")
+    torch.set_num_threads(1)
+    alone = thresher.fitting.fit(
+        tmp_path / "data.npz",
+        auxiliary=tmp_path / "other.npy",
+        method=method,
+        epochs=3,
+        model="smooth_network:Net",
+        learning_rate=0.01,
+        device="cpu",
+        out=tmp_path / "one",
+    )
+    out, errors = running.communicate(timeout=300)
+    assert running.returncode == 0, errors
+    assert alone.summary["n_label_issues"] == json.loads(out)["n_label_issues"]
+    run = RunFolder(tmp_path / "two")
+    assert_alike(load_file(alone.run.history), load_file(run.history), 1e-3)
+    weights = (load_file(each.model / "model.safetensors") for each in (alone.run, run))
+    assert_alike(*weights, 1e-3)
+
+
+def assert_alike(before, after, slack):
+    """Numbers to rounding, which grows with the steps; whole numbers and marks exactly."""
     for name, values in before.items():
         if values.is_floating_point() or name == "given_trace":
-            torch.testing.assert_close(after[name].float(), values.float(), rtol=0.02, atol=0.02)
+            torch.testing.assert_close(
+                after[name].float(), values.float(), rtol=slack, atol=slack, msg=name
+            )
         else:
             assert torch.equal(after[name], values), name
 

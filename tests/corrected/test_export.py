@@ -121,6 +121,19 @@ def test_a_csv_keeps_every_byte_but_two_labels_and_a_record(iris):
     )
 
 
+def test_columns_that_were_not_learned_from_are_no_part_of_a_name():
+    """Samples of a part of the data are found by their content, as the run read it."""
+    frame = shipped.iris()
+    town = np.where(np.arange(len(frame)) % 3 == 0, "here", "there")
+    frame.assign(town=town, odd=np.arange(len(frame)) % 10 == 0).to_csv("data.csv", index=False)
+    columns = {"group_report": "town", "out_of_distribution_column": "odd"}
+    fitted("data.csv", label="species", limit=90, **columns)
+    five()
+    done = export("run", "out.csv")
+    assert (2, 1) == (done.changed, done.dropped)
+    assert not done.missing
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"])
 @pytest.mark.parametrize("source", [".parquet", ".jsonl", ".csv"])
 def test_a_table_is_written_in_its_form_or_another(source, suffix):

@@ -27,6 +27,12 @@ SCRIPT = Path(__file__).parent.parent / "trainings_in_processes.py"
 PROCESSES = 3
 
 
+def trained_on_further_data(case):
+    """Whether the method of a case learns from a stream."""
+    make, *_ = CASES[case]
+    return bool(make().streams())
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What each of three processes came to."""
@@ -72,6 +78,16 @@ def test_the_trainings_went_through_their_phases(found):
         clean = found[0]["trained"][case]["history"]["clean_probability"]
         assert (clean < 0.5).any(), case
         assert (clean > 0.5).any(), case
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if trained_on_further_data(case)])
+def test_processes_draw_the_further_rows_that_one_draws(case, found):
+    """Joined in their order they are those of one, step by step; also of a step of two rows."""
+    alone = trained(case)["drawn"]
+    parts = [each["trained"][case]["drawn"] for each in found]
+    assert min(len(each) for each in alone) < PROCESSES < max(len(each) for each in alone)
+    for whole, *rows in zip(alone, *parts, strict=True):
+        assert whole.tolist() == torch.cat(rows).tolist()
 
 
 @pytest.mark.parametrize("cut", CUTS)

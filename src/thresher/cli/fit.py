@@ -53,6 +53,17 @@ def fit(
         str | None,
         typer.Option(help="A reviewed run: its decided labels are used, and trusted."),
     ] = None,
+    out_of_distribution: Annotated[
+        str | None,
+        typer.Option(
+            help="Samples known to be of none of the classes, never relabelled: a run with "
+            "--features, or a file of their sample_ids."
+        ),
+    ] = None,
+    out_of_distribution_column: Annotated[
+        str | None,
+        typer.Option(help="Column that marks such samples. It is never learned from."),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(help="Column whose groups stay together when rows are held out."),
@@ -177,6 +188,8 @@ def fit(
         "encoder": encoder,
         "labels": labels,
         "decisions": decisions,
+        "out_of_distribution": out_of_distribution,
+        "out_of_distribution_column": out_of_distribution_column,
         "group": group,
         "group_report": group_report,
         "test": test,

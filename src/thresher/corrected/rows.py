@@ -93,7 +93,7 @@ def rows_by_name(ids: pa.ChunkedArray, names: pa.StringArray, source: Path) -> N
 def name_all(settings: FitSettings, source: Source, classes: Sequence[str]) -> Samples:
     """Read the data as the training did, for the names of all rows; labels are as they stand."""
     assert source.path is not None
-    return open_data(source.path, **settings.reading(), classes=classes)
+    return open_data(source.path, **settings.reading(), classes=classes, aside=settings.aside())
 
 
 def refuse_other_rows(

@@ -356,6 +356,11 @@ class Encoding:
         return (*plain, *self.texts)
 
     @property
+    def positional(self) -> bool:
+        """Whether columns are known by their place, as those of an array are, not by a name."""
+        return self.sources == tuple(map(str, range(len(self.columns))))
+
+    @property
     def as_read(self) -> NDArray[np.int64]:
         """Positions of the features that are the same on every machine: none made of texts."""
         kept = [

@@ -61,6 +61,8 @@ class Samples:
         conflicts: Samples of identical content and different labels (`CONFLICTS`); None = not
             looked for.
         trusted: (N,) bool, samples whose label people have decided; None = there are none.
+        out_of_distribution: (N,) bool, samples known to be of none of the classes; None = there are
+            none.
         aside: N rows of the columns that were asked for and are never learned from, as read; None =
             none was.
     """
@@ -78,6 +80,7 @@ class Samples:
     texts: pa.Table | None = None
     conflicts: pa.Table | None = None
     trusted: NDArray[np.bool_] | None = None
+    out_of_distribution: NDArray[np.bool_] | None = None
     aside: pa.Table | None = None
 
     def __len__(self) -> int:
@@ -150,6 +153,9 @@ class Samples:
             texts=None if self.texts is None else self.texts.take(index),
             conflicts=None if self.conflicts is None else _within(self.conflicts, ids),
             trusted=None if self.trusted is None else self.trusted[chosen],
+            out_of_distribution=None
+            if self.out_of_distribution is None
+            else self.out_of_distribution[chosen],
             aside=None if self.aside is None else self.aside.take(index),
         )
 

@@ -243,13 +243,17 @@ def _open_npz(path: Path, request: Request) -> Samples:
     names = array_names(path)
     encoding = request.encoding
     inputs = request.image or _first((encoding.image if encoding else None, "X", "x"), names)
+    if inputs is None and not request.labelled:
+        inputs = _only_input(names, encoding)
     labels = request.label or _first((encoding.label if encoding else None, "y"), names)
     unlabelled = labels is None and request.labelled and request.labels is None
     if inputs is None or unlabelled:
         lacking = "inputs, X or x" if inputs is None else "labels, y"
         raise DataError(
             f"{path} has no array of {lacking}; it holds {listed(map(quoted, names))}.",
-            "Name the arrays: image for the inputs, label for the labels.",
+            "Name the arrays: image for the inputs, label for the labels."
+            if request.labelled
+            else "Call the array of the inputs X, or keep it in a file of its own.",
         )
     column: pa.ChunkedArray | None = None
     if request.labelled and labels is not None:
@@ -261,6 +265,13 @@ def _open_npz(path: Path, request: Request) -> Samples:
         return samples
     columns = {each: array_column(read_array(path, each), each) for each in there}
     return replace(samples, aside=_beside(columns, len(samples)))
+
+
+def _only_input(names: Sequence[str], encoding: Encoding | None) -> str | None:
+    """The only array that is not called as labels are, of data to predict."""
+    labels = {*LABEL_NAMES, encoding.label if encoding else None}
+    inputs = [name for name in names if name not in labels]
+    return inputs[0] if len(inputs) == 1 else None
 
 
 def _open_npy(path: Path, request: Request) -> Samples:

@@ -75,6 +75,12 @@ def encode_table(table: pa.Table, encoding: Encoding, identifying: Sequence[str]
         ModelError, MissingPackageError: The encoder of a text cannot be loaded, or fails.
     """
     present = set(table.column_names)
+    if encoding.positional and present.isdisjoint(encoding.sources):
+        raise DataError(
+            f"The columns have names, {listed(map(quoted, table.column_names), 3)}; those of the "
+            f"training data, an array of {len(encoding.columns):,}, have none to find them by.",
+            "Give an array with the same columns in the same order.",
+        )
     for name in encoding.sources:
         if name not in present:
             raise DataError(

@@ -526,7 +526,8 @@ def missing_stream(method: str, name: str) -> ParameterError:
     return ParameterError(
         f'{method} learns from the data stream "{name}" as well, and there is none.',
         "Pass further data of none of the classes: --auxiliary FOLDER_OR_FILE, "
-        "thresher.fit(…, auxiliary=…), or Training(…, streams={"
+        "thresher.fit(…, auxiliary=…), RobustClassifier(…).fit(X, y, auxiliary=…), or "
+        "Training(…, streams={"
         f'"{name}": Stream(…)'
         "}).",
     )

@@ -37,7 +37,8 @@ class AttachedCriterion:
             raise ParameterError(
                 f"{criterion.method.name} begins anew within a run; the trainer's schedule of the "
                 "learning rate does not.",
-                "Leave restarts out, or train in a loop of your own.",
+                "Leave restarts out, or make two trainings of it (forward and backward take what "
+                "the first has estimated as transition), or train in a loop of your own.",
             )
         method = criterion.method
         if method.step is not None or method.views > 1 or method.streams():

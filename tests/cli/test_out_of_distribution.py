@@ -1,0 +1,56 @@
+"""`thresher fit --out-of-distribution`: samples that are never relabelled, from a run or a file."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import shipped
+import thresher
+from thresher.errors import DataError, ParameterError
+
+pytestmark = pytest.mark.usefixtures("plain_signals")
+
+
+def test_a_second_run_takes_the_samples_that_the_first_detected(call):
+    """The folder of a run that kept features is a file of marks; run.toml names it."""
+    shipped.iris().to_csv("iris.csv", index=False)
+    asked = ("fit", "iris.csv", "--label", "species", "--epochs", 3)
+    assert call(*asked, "--features", "--out", "first").code == 0
+    audit = pq.read_table("first/audit.parquet").to_pandas()
+    audit.loc[[3, 77], "verdict"] = "out-of-distribution"
+    audit.to_parquet("first/audit.parquet")
+    done = call(*asked, "--out-of-distribution", "first", "--out", "second")
+    assert done.code == 0, done.err
+    foreign = (audit["verdict"] == "out-of-distribution").to_numpy()
+    np.testing.assert_array_equal(foreign, shipped.tensors("second")["out_of_distribution"])
+    settings = tomllib.loads(Path("second/run.toml").read_text())["fit"]
+    assert settings["out_of_distribution"] == str(Path("../first"))
+    done = call(*asked, "--out-of-distribution", "second", "--out", "third")
+    assert done.code == 2
+    assert "--features" in done.err
+    assert not Path("third").exists()
+
+
+def test_a_column_of_marks_is_never_learned_from(call):
+    """The run is that of the same marks in a file."""
+    frame = shipped.iris()
+    marks = np.arange(150) % 10 == 0
+    frame.to_csv("plain.csv", index=False)
+    frame.assign(odd=marks).to_csv("marked.csv", index=False)
+    np.save("marks.npy", marks)
+    asked = ("--label", "species", "--epochs", 2, "--out")
+    done = call("fit", "marked.csv", "--out-of-distribution-column", "odd", *asked, "first")
+    assert done.code == 0, done.err
+    done = call("fit", "plain.csv", "--out-of-distribution", "marks.npy", *asked, "second")
+    assert done.code == 0, done.err
+    shipped.assert_same_run("first", "second")
+    assert 15 == shipped.tensors("first")["out_of_distribution"].sum()
+    with pytest.raises(ParameterError, match="both given"):
+        thresher.fit(
+            frame, out_of_distribution="marks.npy", out_of_distribution_column="odd", out="x"
+        )
+    with pytest.raises(DataError, match='no column "oddd"'):
+        thresher.fit("marked.csv", out_of_distribution_column="oddd", label="species", out="x")
