@@ -233,7 +233,7 @@ def toy_cell(cell: Cell) -> list[Line]:
 
 
 def rates_cell(cell: Cell) -> list[Line]:
-    from toy_runs import rate_figures
+    from rate_runs import rate_figures
 
     return [rate_figures(cell["noise"], cell["rate"], cell["seed"])]
 
