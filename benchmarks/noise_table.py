@@ -13,6 +13,7 @@ from statistics import mean
 
 from cells import Line
 from cleanlab_workflow import SCORES
+from factors import factors_section
 from rates_table import rates_section
 from tables import Bar, Lines, Values, bars, difference, greatest, percent, plain, seeds, table
 
@@ -426,8 +427,14 @@ CIFAR_INTRO = (
 )
 
 
-def write_tables(lines: list[Line], path: Path) -> None:
-    """Write the page: a section for every task that has lines."""
+def write_tables(lines: list[Line], factors: list[Line], path: Path) -> None:
+    """Write the page: a section for every task that has lines.
+
+    Args:
+        lines: Of all tasks but `factors`.
+        factors: Of that one, in the order in which they were measured.
+        path: The page.
+    """
     everything = Lines(tuple(sorted(lines, key=place)))
     sections: list[tuple[str, Callable[[Lines], str]]] = [
         ("toy", toy_section),
@@ -454,6 +461,8 @@ def write_tables(lines: list[Line], path: Path) -> None:
         part = everything.where(task=task)
         if part.lines:
             text.append(section(part))
+    if factors:
+        text.append(factors_section(Lines(tuple(factors))))
     path.write_text("\n".join(text))
 
 
