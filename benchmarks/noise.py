@@ -7,6 +7,7 @@
     python benchmarks/noise.py cifar     CIFAR-10N: the same (hours)
     python benchmarks/noise.py compare   five more sets: every method, cleanlab's workflow (hours)
     python benchmarks/noise.py gtsrb     traffic signs: recall of every class, `auto` and standard
+    python benchmarks/noise.py factors   time of every method over that of standard training
     python benchmarks/noise.py table     results/noise.jsonl → noise.md, compare.md, audit.md
 
 Finished cells are kept in results/noise.jsonl and skipped the next time. What is not shipped
@@ -67,10 +68,12 @@ def main() -> int:
         from compare_table import write_comparison
         from noise_table import write_tables
 
-        everything = newest(read_lines(options.results))
+        measured = newest(read_lines(options.results))
+        factors = [line for line in measured if line["task"] == "factors"]
+        everything = [line for line in measured if line["task"] != "factors"]
         # a long run is compared with folds that cost as much, and with nothing else
         lines = [line for line in everything if line.get("epochs") != LONG]
-        write_tables(lines, options.results.with_suffix(".md"))
+        write_tables(lines, factors, options.results.with_suffix(".md"))
         write_comparison(lines, options.results.with_name("compare.md"))
         write_audit(everything, options.results.with_name("audit.md"))
         return 0
@@ -82,7 +85,11 @@ def main() -> int:
     if needs_data:
         compute = partial(compute, folder=options.data_folder)
     return grid_status(
-        cells, compute, options.results, workers=options.workers, fresh=options.fresh
+        cells,
+        compute,
+        options.results,
+        workers=1 if options.task == "factors" else options.workers,  # times, one after the other
+        fresh=options.fresh,
     )
 
 
@@ -208,6 +215,16 @@ def gtsrb_grid(options: argparse.Namespace) -> Grid:
     return cells, problem_cell
 
 
+def factors_grid(options: argparse.Namespace) -> Grid:
+    from factors import CASES, EPOCHS
+
+    # one cell times all methods: it goes by the name of the one that they are compared with
+    cells: list[Cell] = [
+        {"task": "factors", "data": case, "method": "standard", "epochs": EPOCHS} for case in CASES
+    ]
+    return cells, partial(factors_cell, methods=options.methods)
+
+
 TASKS: dict[str, Callable[[argparse.Namespace], Grid]] = {
     "toy": toy_grid,
     "rates": rates_grid,
@@ -216,6 +233,7 @@ TASKS: dict[str, Callable[[argparse.Namespace], Grid]] = {
     "cifar": cifar_grid,
     "compare": compare_grid,
     "gtsrb": gtsrb_grid,
+    "factors": factors_grid,
 }
 
 
@@ -229,7 +247,7 @@ def toy_cell(cell: Cell) -> list[Line]:
 
 
 def rates_cell(cell: Cell) -> list[Line]:
-    from toy_runs import rate_figures
+    from rate_runs import rate_figures
 
     return [rate_figures(cell["noise"], cell["rate"], cell["seed"])]
 
@@ -248,6 +266,12 @@ def digits_cell(cell: Cell) -> list[Line]:
         )
     unwanted = ("schema", "run", "classes", "method", "peak_mib")
     return [{name: value for name, value in figures.items() if name not in unwanted}]
+
+
+def factors_cell(cell: Cell, *, methods: list[str] | None) -> list[Line]:
+    from factors import factor_lines
+
+    return factor_lines(cell["data"], epochs=cell["epochs"], methods=methods)
 
 
 def problem_cell(cell: Cell, *, folder: Path) -> list[Line]:

@@ -13,6 +13,8 @@ from statistics import mean
 
 from cells import Line
 from cleanlab_workflow import SCORES
+from factors import factors_section
+from rates_table import rates_section
 from tables import Bar, Lines, Values, bars, difference, greatest, percent, plain, seeds, table
 
 __all__ = ["write_tables"]
@@ -159,41 +161,6 @@ def behind_the_best(lines: Lines) -> tuple[str, float] | None:
         return None
     best = max(known, key=known.__getitem__)
     return None if best == "auto" else (best, known[best] - known["auto"])
-
-
-# ---------------------------------------------------------------------- noise-rate estimators
-def rates_section(lines: Lines) -> str:
-    """Estimates of the noise rate against the truth."""
-    epochs = list(lines.lines[0]["estimates"])
-    estimators = list(lines.lines[0]["estimates"][epochs[0]])
-    cells = list(dict.fromkeys((line["noise"], line["rate"]) for line in lines.lines))
-    head = ["noise", "estimator", *(f"epoch {epoch}" for epoch in epochs)]
-    rows, worst = [], dict.fromkeys(estimators, 0.0)
-    for noise, rate in sorted(cells, key=lambda cell: (cell[0] != "none", cell[0], cell[1])):
-        cell = lines.where(noise=noise, rate=rate)
-        title = "clean" if noise == "none" else f"{noise} {100 * rate:.0f} %"
-        for name in estimators:
-            at = [cell.values(f"estimates.{epoch}.{name}") for epoch in epochs]
-            row = [title, name, *(percent(values) for values in at)]
-            if not rows or row[2:] != rows[-1][2:]:  # checking the mixture changed something
-                rows.append(row)
-            # methods estimate at the end of a warm-up of a quarter, which is epoch 15 of 60
-            early = [
-                mean(values) for epoch, values in zip(epochs, at, strict=True) if epoch in "10 20"
-            ]
-            worst[name] = max(worst[name], *(abs(value - rate) for value in early))
-    checks = [
-        Bar(f"{name}: largest error at epochs 10 and 20", error, most=0.1)
-        for name, error in worst.items()
-    ]
-    return (
-        "## Estimated noise rate\n\n"
-        "`python benchmarks/noise.py rates`: estimators along one standard training on the toy. "
-        "*Disagreement* is what the methods go by (thresher.noise.rate), *confident counts* is the "
-        "audit's estimate. *Unchecked* takes the weight of the mixture's upper component even "
-        "where the components are not separated (shown where that makes a difference). "
-        f"In per cent, {seeds(lines)}.\n\n" + table(head, rows) + "\n" + bars(checks)
-    )
 
 
 # ---------------------------------------------------------------------- the demo
@@ -460,8 +427,14 @@ CIFAR_INTRO = (
 )
 
 
-def write_tables(lines: list[Line], path: Path) -> None:
-    """Write the page: a section for every task that has lines."""
+def write_tables(lines: list[Line], factors: list[Line], path: Path) -> None:
+    """Write the page: a section for every task that has lines.
+
+    Args:
+        lines: Of all tasks but `factors`.
+        factors: Of that one, in the order in which they were measured.
+        path: The page.
+    """
     everything = Lines(tuple(sorted(lines, key=place)))
     sections: list[tuple[str, Callable[[Lines], str]]] = [
         ("toy", toy_section),
@@ -488,6 +461,8 @@ def write_tables(lines: list[Line], path: Path) -> None:
         part = everything.where(task=task)
         if part.lines:
             text.append(section(part))
+    if factors:
+        text.append(factors_section(Lines(tuple(factors))))
     path.write_text("\n".join(text))
 
 

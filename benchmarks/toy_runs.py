@@ -10,22 +10,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thresher.data.corruption import pair_transition, symmetric_transition
-from thresher.history import Column
 from thresher.keyed_random import keyed_seed
-from thresher.mixture import fit_gaussian_mixture
 from thresher.models import Networks
-from thresher.noise import Backward, Forward, Method, Standard, make_method
+from thresher.noise import Backward, Forward, Method, make_method
 from thresher.noise.criterion import Criterion, no_stream
-from thresher.noise.method import Batch, Decision, Plan, Step
-from thresher.noise.rate import RATE_COLUMNS, estimate_rate
-from thresher.noise_rate import confident_counts
+from thresher.noise.method import Batch, Decision, Step
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.snapshots import Snapshots
 
@@ -37,7 +31,6 @@ __all__ = [
     "METHODS",
     "TOLD",
     "ToyRun",
-    "rate_figures",
     "toy_figures",
     "train_by_cosine",
     "train_by_steps",
@@ -83,8 +76,6 @@ TOLD = (
     "co-teaching", "co-teaching-plus", "jocor", "selfie", "prestopping", "prestopping-plus",
     "morph", *TOLD_MATRIX,
 )  # fmt: skip
-LOOKS = (5, 10, 20, 60)  # epochs after which the noise rate is estimated
-WINDOW_SKIP = 0.2  # as the audit: the first fifth is left out of the averages
 
 
 @dataclass(frozen=True)
@@ -237,57 +228,3 @@ def toy_figures(
         figures["refurbished"] = float((label >= 0).mean())
         figures["refurbished_right"] = float((label == data.true)[label >= 0].mean())
     return figures
-
-
-# ---------------------------------------------------------------------- noise-rate estimators
-class Watched(Standard):
-    """Standard training that remembers what the estimators read, from its first epoch on."""
-
-    def begin(self, plan: Plan) -> tuple[Column, ...]:
-        self.history.window_start = 0
-        return RATE_COLUMNS
-
-
-class Estimators:
-    """Four estimates of the noise rate, after any epoch of a training.
-
-    Probabilities are averaged as the audit of a run that ended here would: without the first fifth
-    of the epochs so far.
-    """
-
-    def __init__(self) -> None:
-        self.disagreement = 0.0
-        self.sums: dict[int, np.ndarray] = {0: np.zeros(())}  # by epochs seen
-
-    def look(self, criterion: Criterion, epoch: int) -> dict[str, float]:
-        """The estimates after `epoch` epochs; to be called after each one."""
-        history = criterion.history
-        self.disagreement = estimate_rate(history, self.disagreement)
-        self.sums[epoch] = history["probability_sum"].numpy().copy()
-        if epoch not in LOOKS:
-            return {}
-        skipped = int(WINDOW_SKIP * epoch)
-        mean = (self.sums[epoch] - self.sums[skipped]) / (epoch - skipped)
-        counts = confident_counts(history["given"].numpy().astype(np.int64), mean)
-        mixture = fit_gaussian_mixture(history.mean_loss().numpy())
-        return {
-            "mixture of mean losses": mixture.weights[1] if mixture.separated else 0.0,
-            "mixture of mean losses, unchecked": mixture.weights[1],
-            "disagreement": self.disagreement,
-            "confident counts": counts.class_rate,
-            "argmax": counts.argmax_rate,
-        }
-
-
-def rate_figures(noise: str, rate: float, seed: int) -> dict[str, Any]:
-    """Estimated noise rates along one standard training."""
-    data = toy.make_toy(None if noise == "none" else noise, rate, seed)
-    estimators, found = Estimators(), {}
-
-    def watch(criterion: Criterion, epoch: int) -> None:
-        estimates = estimators.look(criterion, epoch)
-        if estimates:
-            found[str(epoch)] = estimates
-
-    train_by_steps(Watched(), data, seed, watch=watch)
-    return {"estimates": found}

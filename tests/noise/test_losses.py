@@ -97,12 +97,63 @@ def test_normalised_cross_entropies_of_all_labels_are_shares_of_the_cross_entrop
     torch.testing.assert_close(losses, -P.log() / -P.log().sum(-1, keepdim=True))
 
 
-@pytest.mark.parametrize(("passive", "total"), [("rce", 2 + 3 * 4.0 * 2), ("mae", 2 + 3 * 2)])
+@pytest.mark.parametrize(
+    ("passive", "total"), [("rce", (2 + 3 * 4.0 * 2) / (3 * 2)), ("mae", (2 + 3 * 2) / 1.5)]
+)
 def test_active_passive_summed_over_all_labels_is_the_same_for_every_prediction(passive, total):
-    """α + β (-A) (k - 1), or α + β (k - 1)."""
+    """(α - A β (k - 1)) / (-A β / 2), or (α + β (k - 1)) / (β / 2)."""
     method = ActivePassive(passive=passive, alpha=2, beta=3, log_zero=-4.0)
     found = over_all_labels(lambda y: method.sample_loss(LOGITS, y)).sum(-1)
     torch.testing.assert_close(found, torch.full_like(found, total))
+
+
+def test_active_passive_is_by_default_a_little_active_loss_and_the_mean_absolute_error():
+    """(NCE + RCE) / (-A / 2), as RCE = -A / 2 · MAE."""
+    normalised = -P_GIVEN.log() / -P.log().sum(-1)
+    expected = normalised / math.log(100) + 2 * (1 - P_GIVEN)
+    torch.testing.assert_close(ActivePassive().sample_loss(LOGITS, LABELS), expected)
+
+
+@pytest.mark.parametrize(
+    ("passive", "reverse"), [("rce", math.log(1e4) * (1 - P_GIVEN)), ("mae", 1 - P_GIVEN)]
+)
+def test_active_passive_with_the_weights_for_many_classes_is_the_loss_of_the_paper(
+    passive, reverse
+):
+    """10 NCE + 0.1 RCE pull no harder than a cross-entropy, and are not divided."""
+    normalised = -P_GIVEN.log() / -P.log().sum(-1)
+    found = ActivePassive(passive=passive, alpha=10, beta=0.1).sample_loss(LOGITS, LABELS)
+    torch.testing.assert_close(found, 10 * normalised + 0.1 * reverse)
+
+
+@pytest.mark.parametrize("passive", ["rce", "mae"])
+@given(values=st.lists(st.floats(-20, 20), min_size=2, max_size=12), beta=st.floats(0.01, 100))
+@settings(max_examples=100, deadline=None)
+def test_active_passive_pulls_less_than_three_cross_entropies(passive, values, beta):
+    """The passive loss as two at most, NCE less than one even between two classes."""
+    method = ActivePassive(passive=passive, beta=beta)
+    z = torch.tensor([[values]], dtype=torch.float64).requires_grad_()
+    label = torch.tensor([[0]])
+    pulls = [
+        torch.autograd.grad(each.sample_loss(z, label).sum(), z)[0].norm()
+        for each in (method, Standard())
+    ]
+    assert pulls[0] <= 3 * pulls[1] + 1e-9
+
+
+def test_the_loss_of_the_paper_is_learned_by_another_rate_and_decay():
+    """SGD on the undivided loss is SGD with the rate times the scale and the decay over it."""
+    method = ActivePassive()
+    learned = []
+    for undivided, factor in ((method.scale, 1.0), (1.0, method.scale)):
+        z = LOGITS.clone().requires_grad_()
+        optimizer = torch.optim.SGD([z], 0.01 * factor, momentum=0.9, weight_decay=0.1 / factor)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (undivided * method.sample_loss(z, LABELS)).sum().backward()
+            optimizer.step()
+        learned.append(z.detach())
+    torch.testing.assert_close(*learned)
 
 
 def test_gce_at_one_is_one_minus_p():

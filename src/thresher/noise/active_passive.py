@@ -5,9 +5,14 @@ too little. *Active* losses look at the label's class alone, *passive* ones at t
 of each teach enough together. The reverse cross-entropy and the mean absolute error are normalised
 up to a factor, which β contains.
 
-    loss = α · NCE + β · passive
+    loss = (α · NCE + β · passive) / scale
     NCE  = -ln p_y / Σ_c -ln p_c                       in [0, 1], Σ_y NCE = 1
     passive = RCE = -A (1 - p_y)   or   1 - p_y, half the mean absolute error
+    scale = max(1, -A β / 2)       or   max(1, β / 2)
+
+The passive loss is -A β / 2 times the mean absolute error, and pulls -A β p_y times as hard as a
+cross-entropy; the active one pulls hardly at all. Divided by the scale, the passive one is the mean
+absolute error at most, and the learning rate that serves `mae` serves it too.
 """
 
 from __future__ import annotations
@@ -51,10 +56,11 @@ class ActivePassive(Method):
         ParameterError: a value out of range.
 
     Cost: none. Hurts when: classes are many (take the weights of CIFAR-100) or the training is
-    short; labels wrong in one direction are learned late, and learned. Its gradients are up to nine
-    times those of a cross-entropy: lower a learning rate at which the loss rises again.
+    short; labels wrong in one direction are learned late, and learned.
     Source: Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020.
-    Deviations: the variants with a focal loss are not offered.
+    Deviations: the loss is divided by the scale, 4.6 by default, 1 with the weights of CIFAR-100.
+    By SGD, the paper's is this one with a learning rate `scale` times as high and a weight decay
+    divided by it. The variants with a focal loss are not offered.
     """
 
     name = "active-passive"
@@ -79,11 +85,15 @@ class ActivePassive(Method):
                 f"log_zero must be negative, got {log_zero:g}.", "Leave it out to use the default."
             )
         self.passive, self.alpha, self.beta, self.log_zero = passive, alpha, beta, log_zero
+        # at the default learning rate right labels of the digits end at 97 %, undivided at 45 %
+        # (`thresher bench noise`); pair noise of the toy at 93 %, divided by -A instead at 85 %
+        self.scale = max(1.0, beta * (-log_zero if passive == "rce" else 1.0) / 2)
 
     def sample_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """α · NCE + β · the passive loss."""
+        """(α · NCE + β · the passive loss) / scale."""
         if self.passive == "rce":
             passive = reverse_cross_entropy(logits, targets, self.log_zero)
         else:
             passive = mean_absolute_error(logits, targets) / 2
-        return self.alpha * normalised_cross_entropy(logits, targets) + self.beta * passive
+        normalised = normalised_cross_entropy(logits, targets)
+        return (self.alpha * normalised + self.beta * passive) / self.scale

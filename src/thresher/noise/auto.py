@@ -32,6 +32,7 @@ __all__ = ["Auto", "required_gap"]
 
 LOG_ZERO = -4.0  # what the reverse cross-entropy takes ln 0 for (Wang et al. 2019)
 RAMP_EPOCHS = 3
+REACH = 40  # epochs' worth of steps it may go, at most, once it has fired
 LEFT = 0.3  # of the epochs, at least, for what it has learned by then to matter
 ENOUGH_HELD_OUT = 500
 
@@ -105,11 +106,12 @@ class Auto(Method):
         """CE + β · RCE."""
         loss = super().sample_loss(logits, targets)
         if not self.reverse:
-            return loss
+            return self.calm * loss
         if targets.dim() == logits.dim():
-            return loss + self.reverse * reverse_cross_entropy(logits, targets, LOG_ZERO)
+            reverse = reverse_cross_entropy(logits, targets, LOG_ZERO)
+            return self.calm * (loss + self.reverse * reverse)
         # With one class as its target, CE = -ln p_y: no second softmax is needed for 1 - p_y.
-        return loss + self.reverse * LOG_ZERO * torch.expm1(-loss)
+        return self.calm * (loss + self.reverse * LOG_ZERO * torch.expm1(-loss))
 
     def decide(self, step: Step) -> Decision:
         """Every sample with its given label; the early-learning penalty once it has fired."""
@@ -118,7 +120,19 @@ class Auto(Method):
         ramp = min(1.0, (step.epoch - self.fired_at + 1) / RAMP_EPOCHS)
         targets = move_targets(self.history, step, self.memory)
         penalty = early_learning_penalty(step.logits[0], targets[step.here])
-        return Decision(penalty=ramp * self.strength * penalty)
+        return Decision(penalty=self.calm * ramp * self.strength * penalty)
+
+    @property
+    def calm(self) -> float:
+        """What the loss is multiplied by: less than 1 in a long training that has fired.
+
+        The penalty pulls a sample three times as hard as its label does, so that what is predicted
+        by accident for a few epochs stays, whatever its label says. Accidents are large steps, and
+        many of them, of many epochs at a high learning rate.
+        """
+        if self.fired_at < 0 or self.plan.epochs is None:
+            return 1.0
+        return min(1.0, REACH / max(1, self.plan.epochs - self.fired_at))
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
         """Compare trained with held-out rows; after two epochs above the gap go back and fire."""
