@@ -11,6 +11,7 @@ asked, and are trained with the others, unless a user named them.
     loss = CE + β RCE                          RCE of SCE: a label that seems wrong pulls less
     fires  when A - V > gap in two epochs in a row
     loss = CE + β RCE + λ ramp ln(1 - ⟨p, t⟩)  ramp 1/3, 2/3, 1 in the epochs after
+           · min(1, 40 / epochs left)          so that a long training goes no further than a short
 """
 
 from __future__ import annotations
