@@ -474,6 +474,17 @@ def test_accelerate_prepares_a_loader_of_one_process():
     assert 2 == sampler.report().ahead  # Accelerate looks one batch ahead
 
 
+def test_a_state_goes_through_pickle():
+    """As trainers keep it who know nothing of tensors."""
+    import pickle
+
+    one, other = make(Learner(warmup=0), 100), make(Learner(warmup=0), 100)
+    run_epoch(one)
+    state = pickle.loads(pickle.dumps(one.state_dict()))
+    other.load_state_dict(state)
+    assert run_epoch(other) == run_epoch(one)
+
+
 # ---------------------------------------------------------------------- report
 def test_the_report_counts_what_was_shown():
     sampler = make(Frozen(pressure=1, warmup=1), 100)

@@ -46,8 +46,8 @@ class ELR(Method):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: k floats a sample. Hurts when: the training is short, and early beliefs are poor; or it has
-    hundreds of epochs at a high learning rate, in which what was predicted by accident is kept too.
+    Cost: k floats a sample. Hurts when: the training is short, and early beliefs are poor; or it
+    has hundreds of epochs at a high learning rate, which keep what was predicted by accident too.
     Source: Liu, Niles-Weed, Razavian, Fernandez-Granda, Early-Learning Regularization Prevents
     Memorization of Noisy Labels, NeurIPS 2020.
     """

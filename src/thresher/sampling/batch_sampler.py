@@ -42,14 +42,21 @@ from thresher.sampling.binned_thinning import BinnedThinning
 from thresher.sampling.epoch_batches import Batch, EpochPlan, part
 from thresher.sampling.epoch_planner import EpochPlanner, Replacement
 from thresher.sampling.returned import Shard, apart, find_batch, stranger
-from thresher.sampling.sampler_state import pack_feedback, pack_plan, unpack_feedback, unpack_plan
+from thresher.sampling.sampler_state import (
+    as_array,
+    as_tensor,
+    pack_feedback,
+    pack_plan,
+    unpack_feedback,
+    unpack_plan,
+)
 from thresher.sampling.selector import Observed, Planned, Scored
 from thresher.sampling.visits import Report, Visits
 from thresher.sampling.waiting_feedback import BLOCK, WaitingFeedback
 
 __all__ = ["AdaptiveBatchSampler"]
 
-VERSION = 1
+VERSION = 2
 RUN = 16  # batches that are drawn together, at most; then weights take over what was learned
 LONG_RUN = 64  # where weights stay as they are within an epoch
 
@@ -463,11 +470,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         state: dict[str, Any] = {"version": VERSION, **self._settings()}
         if self._planner.engine is not None:
             for name, value in self._planner.engine.state_dict().items():
-                state[f"engine.{name}"] = (
-                    torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-                )
+                stored = as_tensor(value) if isinstance(value, np.ndarray) else value
+                state[f"engine.{name}"] = stored
         for name, array in vars(self.visits).items():
-            stored = torch.from_numpy(array.copy()) if isinstance(array, np.ndarray) else array
+            stored = as_tensor(array.copy()) if isinstance(array, np.ndarray) else array
             state[f"visits.{name}"] = stored
         state |= pack_plan(self._plan, [*self._out, *self._again])
         state |= pack_feedback(self._feedback.levels)
@@ -496,7 +502,7 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             self._planner.engine.load_state_dict(
                 {
                     name.removeprefix("engine."): (
-                        value.numpy() if isinstance(value, Tensor) else value
+                        as_array(value) if isinstance(value, Tensor) else value
                     )
                     for name, value in state.items()
                     if name.startswith("engine.")
@@ -504,7 +510,8 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             )
         for name in vars(self.visits):
             value = state[f"visits.{name}"]
-            setattr(self.visits, name, value.numpy().copy() if isinstance(value, Tensor) else value)
+            loaded = as_array(value).copy() if isinstance(value, Tensor) else value
+            setattr(self.visits, name, loaded)
         self._plan, out = unpack_plan(state)
         self._again, self._out = deque(out), deque()
         self._feedback.load(unpack_feedback(state))

@@ -1,6 +1,7 @@
 """How a sampler's plan, its batches that are out and its waiting feedback become tensors, and back.
 
-Runs of different lengths lie end to end in one tensor, with their lengths beside it.
+Runs of different lengths lie end to end in one tensor, with their lengths beside it. What has 16
+bits without a sign is stored as if it had one: torch cannot unpickle such tensors otherwise.
 """
 
 from __future__ import annotations
@@ -14,9 +15,27 @@ from numpy.typing import NDArray
 
 from thresher.sampling.epoch_batches import Batch, EpochPlan
 
-__all__ = ["pack_feedback", "pack_plan", "unpack_feedback", "unpack_plan"]
+__all__ = [
+    "as_array",
+    "as_tensor",
+    "pack_feedback",
+    "pack_plan",
+    "unpack_feedback",
+    "unpack_plan",
+]
 
 Step = tuple[int, NDArray[np.int64], NDArray[np.uint16]]
+
+
+def as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """The array in the same memory; uint16 comes as int16 of the same bits."""
+    return torch.from_numpy(array.view(np.int16) if array.dtype == np.uint16 else array)
+
+
+def as_array(tensor: torch.Tensor) -> NDArray[Any]:
+    """The inverse of `as_tensor`."""
+    array: NDArray[Any] = tensor.numpy()
+    return array.view(np.uint16) if array.dtype == np.int16 else array
 
 
 def pack_plan(plan: EpochPlan | None, out: Sequence[Batch]) -> dict[str, Any]:
@@ -94,11 +113,11 @@ def unpack_feedback(state: Mapping[str, Any]) -> list[Step]:
 
 
 def _joined(runs: list[Any], dtype: type) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([np.empty(0, dtype), *runs]).astype(dtype))
+    return as_tensor(np.concatenate([np.empty(0, dtype), *runs]).astype(dtype))
 
 
 def _cut(joined: torch.Tensor, lengths: list[int]) -> list[Any]:
-    return np.split(joined.numpy().copy(), np.cumsum(lengths)[:-1]) if lengths else []
+    return np.split(as_array(joined).copy(), np.cumsum(lengths)[:-1]) if lengths else []
 
 
 def _array(state: Mapping[str, Any], name: str) -> Any:
