@@ -1,11 +1,13 @@
 """The batch sampler: what it yields, when what it hears counts, and what it refuses."""
 
+import copy
 import io
+import pickle
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
 from small_selectors import CLASSES, Frozen, Half, Learner, answer, report_back, run_epoch
 from thresher.data import Indexed
@@ -474,10 +476,16 @@ def test_accelerate_prepares_a_loader_of_one_process():
     assert 2 == sampler.report().ahead  # Accelerate looks one batch ahead
 
 
+def test_a_trainer_that_makes_the_sampler_anew_is_told_which_setting_to_change():
+    """Lightning does so where several processes train, unless it is told not to."""
+    theirs = SequentialSampler(range(10))
+    with pytest.raises(ParameterError, match="use_distributed_sampler=False"):
+        AdaptiveBatchSampler(theirs, batch_size=5, drop_last=False)
+    assert len(copy.deepcopy(make(Learner(), 100))) == len(make(Learner(), 100))
+
+
 def test_a_state_goes_through_pickle():
     """As trainers keep it who know nothing of tensors."""
-    import pickle
-
     one, other = make(Learner(warmup=0), 100), make(Learner(warmup=0), 100)
     run_epoch(one)
     state = pickle.loads(pickle.dumps(one.state_dict()))

@@ -109,6 +109,16 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
     Source: see `binned_thinning`, `systematic`, `importance` and the selectors.
     """
 
+    def __new__(cls, *args: Any, **_: Any) -> AdaptiveBatchSampler:
+        """Refuse a trainer that makes one anew around a sampler of its own, as Lightning does."""
+        if args and isinstance(args[0], Sampler):
+            raise ParameterError(
+                f"A trainer puts a {type(args[0]).__name__} in the place of the rows that this "
+                "sampler would choose.",
+                "Keep it from that: Lightning, Trainer(use_distributed_sampler=False).",
+            )
+        return super().__new__(cls)
+
     def __init__(
         self,
         selector: Scored | Planned,
