@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 import thresher
 from thresher.audit import Record
@@ -22,13 +24,14 @@ from thresher.keyed_random import keyed_seed
 from thresher.models import Preparation, build_model
 from thresher.models.last_layer import last_layer
 from thresher.noise import make_method
+from thresher.noise.criterion import Criterion
 from thresher.noise.method import Method
 from thresher.planning import refuse_small_parts, resolved, rows_held_out
 from thresher.run_folder import RunFolder
 from thresher.settings import FitSettings
 from thresher.trained_model import TrainedModel, choose_device
 from thresher.training.augment import Augmentation
-from thresher.training.drawn_batches import draw_batches
+from thresher.training.drawn_batches import DrawnBatches, draw_batches
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import as_tensor
 from thresher.training.stream import Stream
@@ -80,96 +83,39 @@ class Job:
         labels = torch.from_numpy(samples.labels)
         labelled = torch.nonzero(labels >= 0).flatten()
         settings = resolved(settings, samples, len(labelled))
-        assert settings.epochs is not None
         assert settings.batch_size is not None
-        assert settings.learning_rate is not None
-        assert settings.weight_decay is not None
         refuse_small_parts(settings.model, len(labelled), settings.batch_size)
         method = make_method(settings.method, noise_rate=settings.noise_rate)
         held_out = rows_held_out(settings, method, samples, tested)
-        trusted = None if samples.trusted is None else torch.from_numpy(samples.trusted)
-        foreign = samples.out_of_distribution
         preparation = Preparation.fit(samples.inputs, labelled.numpy())
-        shape = preparation.shape(samples.inputs.shape)
-        classes = len(samples.classes)
-        network = build_model(
-            settings.model,
-            shape=shape,
-            classes=classes,
-            seed=settings.seed,
-            networks=method.networks,
-        )
-        if settings.features or method.wants_features:
-            last_layer(network, classes)  # refused now rather than after the training
         device = choose_device(settings.device)
-        network.to(device)
+        model = untrained(settings, samples, method, preparation)
+        model.network.to(device)
         words = () if settings.augment == "none" else tuple(settings.augment.split(","))
         criterion = method.start(
             len(samples),
-            classes,
+            len(samples.classes),
             epochs=settings.epochs,
             labels=labels,
             held_out=held_out,
             releases=settings.validation is None,
-            trusted=trusted,
-            out_of_distribution=None if foreign is None else torch.from_numpy(foreign),
+            trusted=tensor_of(samples.trusted),
+            out_of_distribution=tensor_of(samples.out_of_distribution),
             audit=audit,
             repeats=settings.sampler != "shuffled",
             augmented=bool(words),
             seed=settings.seed,
             device=device,
         )
-        rows = Rows(
-            as_tensor(samples.inputs),
-            labels,
-            labelled,
-            preparation,
-            Augmentation(words, settings.seed) if words else None,
-        )
-        streams = {}
-        if auxiliary is not None:
-            views = Augmentation(words, keyed_seed(settings.seed, "auxiliary")) if words else None
-            streams["auxiliary"] = Stream(
-                as_tensor(auxiliary.inputs), preparation, views, settings.seed
-            )
-        batches = None
-        if settings.sampler != "shuffled":
-            batches = draw_batches(
-                settings.sampler,
-                settings.options_of_sampler(),
-                criterion,
-                labelled,
-                settings.batch_size,
-                settings.epochs,
-                settings.seed,
-                settings.accumulate,
-            )
+        views = Augmentation(words, settings.seed) if words else None
         training = Training(
-            network,
+            model.network,
             criterion,
-            rows,
-            Settings(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                peak_rate=settings.learning_rate,
-                accumulate=settings.accumulate,
-                weight_decay=settings.weight_decay,
-                seed=settings.seed,
-                precision=settings.precision,
-            ),
-            batches=batches,
-            streams=streams,
+            Rows(as_tensor(samples.inputs), labels, labelled, preparation, views),
+            settings_of_loop(settings),
+            batches=drawn_batches(settings, criterion, labelled),
+            streams=streams_of(settings, auxiliary, preparation, words),
             device=device,
-        )
-        model = TrainedModel(
-            network,
-            settings.model,
-            method.networks,
-            samples.classes,
-            samples.encoding,
-            preparation,
-            shape,
-            settings.precision,
         )
         return cls(
             settings,
@@ -210,3 +156,93 @@ class Job:
             final = self.model.probabilities(samples.take(unlabelled), self.training.device)
         history = self.training.criterion.history.state_dict()
         return Record.from_history(history, samples.labels, samples.classes, final)
+
+
+# ---------------------------------------------------------------------- the parts of a job
+def untrained(
+    settings: FitSettings, samples: Samples, method: Method, preparation: Preparation
+) -> TrainedModel:
+    """The network before its first step, with what a prediction needs beside it.
+
+    Args:
+        settings: Resolved.
+        samples: The training data.
+        method: Says how many networks there are.
+        preparation: Of the inputs.
+
+    Raises:
+        ModelError: the network has no last layer to take features from, and they are asked for.
+    """
+    shape = preparation.shape(samples.inputs.shape)
+    classes = len(samples.classes)
+    network = build_model(
+        settings.model, shape=shape, classes=classes, seed=settings.seed, networks=method.networks
+    )
+    if settings.features or method.wants_features:
+        last_layer(network, classes)  # refused now rather than after the training
+    return TrainedModel(
+        network,
+        settings.model,
+        method.networks,
+        samples.classes,
+        samples.encoding,
+        preparation,
+        shape,
+        settings.precision,
+    )
+
+
+def tensor_of(marks: NDArray[np.bool_] | None) -> Tensor | None:
+    """The same marks, in the same memory."""
+    return None if marks is None else torch.from_numpy(marks)
+
+
+def settings_of_loop(settings: FitSettings) -> Settings:
+    """What the loop is told of resolved settings."""
+    assert settings.epochs is not None
+    assert settings.batch_size is not None
+    assert settings.learning_rate is not None
+    assert settings.weight_decay is not None
+    return Settings(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        peak_rate=settings.learning_rate,
+        accumulate=settings.accumulate,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+        precision=settings.precision,
+    )
+
+
+def drawn_batches(
+    settings: FitSettings, criterion: Criterion, labelled: Tensor
+) -> DrawnBatches | None:
+    """The batches of a sampler; None = every row once an epoch, shuffled."""
+    if settings.sampler == "shuffled":
+        return None
+    assert settings.epochs is not None
+    assert settings.batch_size is not None
+    return draw_batches(
+        settings.sampler,
+        settings.options_of_sampler(),
+        criterion,
+        labelled,
+        settings.batch_size,
+        settings.epochs,
+        settings.seed,
+        settings.accumulate,
+    )
+
+
+def streams_of(
+    settings: FitSettings,
+    auxiliary: Samples | None,
+    preparation: Preparation,
+    words: tuple[str, ...],
+) -> dict[str, Stream]:
+    """Further data by name, augmented by a key of their own."""
+    if auxiliary is None:
+        return {}
+    views = Augmentation(words, keyed_seed(settings.seed, "auxiliary")) if words else None
+    stream = Stream(as_tensor(auxiliary.inputs), preparation, views, settings.seed)
+    return {"auxiliary": stream}
