@@ -1,7 +1,7 @@
 """Auxiliary data: samples of none of the classes, for methods that learn from them as well.
 
 They are read as the training data were: the same columns or pixels, and whatever labels they bring
-are left aside.
+are left aside. Or they are training samples that are known to be of none of the classes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from thresher.data import Samples, open_data
+from thresher.data.wording import counted
 from thresher.errors import DataError, ParameterError
 from thresher.noise import METHODS, make_method
 from thresher.noise.criterion import missing_stream
 from thresher.noise.method import Method
 
-__all__ = ["check_auxiliary", "read_auxiliary"]
+__all__ = ["check_auxiliary", "read_auxiliary", "taken_apart"]
 
 
 def check_auxiliary(method: Method, *, given: bool) -> None:
@@ -58,3 +59,27 @@ def read_auxiliary(data: Any, training: Samples, **options: Any) -> Samples:
             f"The auxiliary data cannot be read as the training data were: {error.cause}",
             error.fix,
         ) from error
+
+
+def taken_apart(samples: Samples) -> tuple[Samples, Samples, str]:
+    """Training samples that are marked out of distribution become auxiliary data.
+
+    Args:
+        samples: With their marks.
+
+    Returns:
+        The training data without them; they alone; what is to be said of it.
+
+    Raises:
+        ParameterError: nothing is marked, or all of it.
+    """
+    marks = samples.out_of_distribution
+    if marks is None or not marks.any() or marks.all():
+        found = "no" if marks is None or not marks.any() else "every"
+        raise ParameterError(
+            f"The auxiliary data are to be the samples that are marked out of distribution, and "
+            f"{found} sample is.",
+            "Mark some: --out-of-distribution, or out_of_distribution in Python.",
+        )
+    sentence = f"{counted(int(marks.sum()), 'marked sample')} taken for auxiliary data."
+    return samples.take(~marks), samples.take(marks), sentence

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 
 import thresher
-from thresher.auxiliary_data import check_auxiliary, read_auxiliary
+from thresher.auxiliary_data import check_auxiliary, read_auxiliary, taken_apart
 from thresher.data import open_data
 from thresher.data.cifar import find_cifar
 from thresher.data.files import as_path, existing
@@ -47,7 +47,7 @@ from thresher.noise.method import Method
 from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.running import run_job
-from thresher.settings import FitSettings
+from thresher.settings import MARKED, FitSettings
 from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
 from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
@@ -459,6 +459,10 @@ def read(
     if marks is not None:
         samples, sentence = marked(samples, marks)
         listener.note(sentence)
+    auxiliary = None
+    if isinstance(sources.auxiliary, str) and sources.auxiliary == MARKED:
+        samples, auxiliary, sentence = taken_apart(samples)
+        listener.note(sentence)
     applied: Applied | None = None
     if decided is not None:
         samples, applied = apply_decided(samples, decided)
@@ -481,8 +485,7 @@ def read(
         "progress": listener.reading,
         "aside": aside,
     }
-    auxiliary = None
-    if sources.auxiliary is not None:
+    if auxiliary is None and sources.auxiliary is not None:
         auxiliary = read_auxiliary(sources.auxiliary, samples, **options)
         for sentence in auxiliary.notes:
             listener.note(f"auxiliary data: {sentence}")
@@ -504,7 +507,9 @@ def new_folder(settings: FitSettings, out: str | Path | None, *, overwrite: bool
     """Make the run folder, unless there is nothing to read."""
     named = (settings.data, settings.test, settings.auxiliary, settings.out_of_distribution)
     for path in named:
-        if path is not None and find_cifar(as_path(path)) is None:  # a file in an archive is none
+        if path is None or path == MARKED:
+            continue
+        if find_cifar(as_path(path)) is None:  # a file in an archive is none
             existing(Path(path))
     return (
         dated_folder(settings.data) if out is None else RunFolder.create(out, overwrite=overwrite)

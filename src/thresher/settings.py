@@ -20,11 +20,13 @@ from thresher.noise import METHODS, check_noise_rate
 from thresher.ranges import check_positive
 from thresher.sampling import SELECTORS
 
-__all__ = ["PATHS", "FitSettings"]
+__all__ = ["MARKED", "PATHS", "FitSettings"]
 
 WHOLE = ("epochs", "limit", "longest_side", "batch_size", "accumulate")
 PRECISIONS = ("fp32", "bf16")
 TRACKERS = ("tensorboard", "mlflow", "wandb")
+#: In the place of auxiliary data: the training samples that are marked out of distribution.
+MARKED = "out-of-distribution"
 #: Written relative to the run folder.
 PATHS = ("data", "labels", "decisions", "out_of_distribution", "test", "auxiliary")
 
@@ -233,7 +235,7 @@ class FitSettings:
         """The [fit] table of a run.toml in this folder: paths are written relative to it."""
         table = asdict(self)
         for name in PATHS:
-            if table[name] is not None:
+            if table[name] is not None and table[name] != MARKED:
                 table[name] = os.path.relpath(table[name], folder)
         table["text"] = list(self.text) or None
         table["sampler_options"] = list(self.sampler_options) or None
@@ -257,7 +259,7 @@ class FitSettings:
                 continue
             values[name] = _typed(name, value, kinds[name])
         for name in PATHS:
-            if name in values:
+            if name in values and values[name] != MARKED:
                 values[name] = os.path.normpath(folder / values[name])
         return cls(**values)
 

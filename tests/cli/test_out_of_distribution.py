@@ -54,3 +54,30 @@ def test_a_column_of_marks_is_never_learned_from(call):
         )
     with pytest.raises(DataError, match='no column "oddd"'):
         thresher.fit("marked.csv", out_of_distribution_column="oddd", label="species", out="x")
+
+
+def test_marked_samples_may_be_learned_from_as_what_belongs_to_no_class(call):
+    """As if they had been read from a file of their own; without marks there is nothing to take."""
+    frame = shipped.iris()
+    marks = np.arange(150) % 10 == 0
+    frame.to_csv("all.csv", index=False)
+    np.save("marks.npy", marks)
+    frame[~marks].to_csv("known.csv", index=False)
+    frame[marks].to_csv("foreign.csv", index=False)
+    asked = ("--label", "species", "--method", "taufe", "--epochs", 2, "--out")
+    marked = ("--out-of-distribution", "marks.npy", "--auxiliary", "out-of-distribution")
+    done = call("fit", "all.csv", *marked, *asked, "first")
+    assert done.code == 0, done.err
+    assert "15 marked samples" in done.err
+    done = call("fit", "known.csv", "--auxiliary", "foreign.csv", *asked, "second")
+    assert done.code == 0, done.err
+    here, there = (shipped.tensors(each) for each in ("first", "second"))
+    for name in ("loss_sum", "probability_sum"):
+        np.testing.assert_array_equal(here[name], there[name])
+    settings = tomllib.loads(Path("first/run.toml").read_text())["fit"]
+    assert "out-of-distribution" == settings["auxiliary"]
+    done = call("fit", "--resume", "first")
+    assert done.code == 0, done.err
+    done = call("fit", "all.csv", "--auxiliary", "out-of-distribution", *asked, "third")
+    assert done.code == 2
+    assert "--out-of-distribution" in done.err

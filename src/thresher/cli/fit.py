@@ -80,7 +80,7 @@ def fit(
         str | None,
         typer.Option(
             help="Further data of none of the classes, for the methods that learn from them: "
-            "taufe, oat, odnl."
+            "taufe, oat, odnl. out-of-distribution: the samples that are marked so."
         ),
     ] = None,
     validation: Annotated[
