@@ -77,6 +77,10 @@ def main() -> int:
         write_comparison(lines, options.results.with_name("compare.md"))
         write_audit(everything, options.results.with_name("audit.md"))
         return 0
+    if options.task == "factors" and options.methods and options.results == RESULTS:
+        print("Some of the methods would stand for all: name a file of their own with --results.",
+              file=sys.stderr)  # fmt: skip
+        return 2
     needs_data = options.task in ("vectors", "cifar", "compare", "gtsrb")
     if needs_data and options.data_folder is None:
         print("Set THRESHER_DATA to the folder of the data sets.", file=sys.stderr)

@@ -179,3 +179,16 @@ def test_a_run_marks_its_samples_and_a_resumed_one_knows_them():
     assert not history("run")["refurbished"][marks].clip(min=0).any()
     thresher.fit(frame, out="plain", **options)
     assert "out_of_distribution" not in history("plain")
+
+
+def test_verdicts_that_are_none_are_refused_by_their_row(tmp_path, monkeypatch):
+    """A number in their place would mark nothing, and nobody would see it."""
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"sample_id": ["a", "b"], "verdict": [0, 2]})
+    frame.to_csv("codes.csv", index=False)
+    frame.to_parquet("codes.parquet")
+    for name in ("codes.csv", "codes.parquet"):
+        with pytest.raises(DataError, match=r'holds "0" in row 0 .*"mislabelled"'):
+            read_marks(name)
+    with pytest.raises(DataError, match="one True or False"):
+        read_marks([["a"], ["b", "c"]])

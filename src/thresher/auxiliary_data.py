@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from thresher.data import Samples, open_data
-from thresher.data.wording import counted
+from thresher.data.wording import counted, quoted
 from thresher.errors import DataError, ParameterError
 from thresher.noise import METHODS, make_method
 from thresher.noise.criterion import missing_stream
@@ -71,7 +71,7 @@ def taken_apart(samples: Samples) -> tuple[Samples, Samples, str]:
         The training data without them; they alone; what is to be said of it.
 
     Raises:
-        ParameterError: nothing is marked, or all of it.
+        ParameterError: nothing is marked, or all of it, or all of a class.
     """
     marks = samples.out_of_distribution
     if marks is None or not marks.any() or marks.all():
@@ -80,6 +80,13 @@ def taken_apart(samples: Samples) -> tuple[Samples, Samples, str]:
             f"The auxiliary data are to be the samples that are marked out of distribution, and "
             f"{found} sample is.",
             "Mark some: --out-of-distribution, or out_of_distribution in Python.",
+        )
+    before, after = (set(each.tolist()) for each in (samples.labels, samples.labels[~marks]))
+    for emptied in sorted(before - after - {-1}):
+        raise ParameterError(
+            f"Every sample of the class {quoted(samples.classes[emptied])} is marked out of "
+            "distribution: nothing would be left to learn it from.",
+            "Leave their label empty, so that it is no class.",
         )
     sentence = f"{counted(int(marks.sum()), 'marked sample')} taken for auxiliary data."
     return samples.take(~marks), samples.take(marks), sentence

@@ -47,7 +47,7 @@ from thresher.noise.method import Method
 from thresher.process_group import Together, joined
 from thresher.run_folder import RunFolder
 from thresher.running import run_job
-from thresher.settings import MARKED, FitSettings
+from thresher.settings import MARKED, FitSettings, no_word
 from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
 from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
@@ -120,7 +120,7 @@ def fit(
             sample_ids, or the folder of a run whose audit has verdicts.
         test: Test data, read as `data`; its labels are used to report an accuracy, and only there.
         auxiliary: Further data of none of the classes, read as `data` and without labels, for
-            methods that learn from them.
+            methods that learn from them; "out-of-distribution" takes the marked samples.
         out: The run folder. Default: runs/<date>-<name of the data>.
         overwrite: Replace a run that is there.
         audit: Record what the audit needs and write it.
@@ -150,7 +150,7 @@ def fit(
         group_report=group_report,
         validation=validation,
         test=str(test) if isinstance(test, str | Path) else None,
-        auxiliary=str(auxiliary) if isinstance(auxiliary, str | Path) else None,
+        auxiliary=auxiliary_or_none(auxiliary),
         method=method,
         noise_rate=noise_rate,
         model=model,
@@ -175,6 +175,8 @@ def fit(
     require_trackers(track)
     check_auxiliary(chosen_method(settings), given=auxiliary is not None)
     started = time.perf_counter()
+    # before the folder is made: it may replace the run that has the marks
+    marks = None if out_of_distribution is None else read_marks(out_of_distribution)
     with joined(device) as together:
         listener = listener if listener is not None and together.first else Silence()
         folder = together.from_first(lambda: new_folder(settings, out, overwrite=overwrite))
@@ -184,7 +186,6 @@ def fit(
                 if together.first:
                     folder.write_settings(begun(settings, folder, audit=audit))
                 decided = None if decisions is None else read_decided(decisions)
-                marks = None if out_of_distribution is None else read_marks(out_of_distribution)
                 if marks is not None and together.first:
                     keep_marks(marks, folder.out_of_distribution)
                 sources = Sources(data, test, auxiliary)
@@ -221,17 +222,16 @@ def estimate(
         settings["data"] = str(data)
     if isinstance(test, str | Path):
         settings["test"] = str(test)
-    if isinstance(auxiliary, str | Path):
-        settings["auxiliary"] = str(auxiliary)
+    settings["auxiliary"] = auxiliary_or_none(auxiliary)
     settings["out_of_distribution"] = path_or_none(out_of_distribution)
     chosen = FitSettings(**settings)
     check_auxiliary(chosen_method(chosen), given=auxiliary is not None)
     listener = listener or Silence()
+    marks = None if out_of_distribution is None else read_marks(out_of_distribution)
     folder = new_folder(chosen, out, overwrite=overwrite)
     try:
         decided = None if chosen.decisions is None else read_decided(chosen.decisions)
         scratch = Scratch(folder.state)
-        marks = None if out_of_distribution is None else read_marks(out_of_distribution)
         found = read(chosen, Sources(data, test, auxiliary), listener, scratch, decided, marks)
         return estimate_job(planned(chosen, found, listener, audit=True))
     finally:
@@ -241,6 +241,11 @@ def estimate(
 def path_or_none(given: Any) -> str | None:
     """What settings hold of what may be a path, or an object in memory."""
     return str(given) if isinstance(given, str | Path) else None
+
+
+def auxiliary_or_none(given: Any) -> str | None:
+    """The same of auxiliary data, which may be a word instead; a `Path` is never taken for it."""
+    return no_word(str(given)) if isinstance(given, Path) else path_or_none(given)
 
 
 def begun(settings: FitSettings, folder: RunFolder, *, audit: bool) -> dict[str, Any]:

@@ -30,13 +30,14 @@ from thresher.data.parquet import read_parquet
 from thresher.data.roles import ID_NAME
 from thresher.data.wording import counted, listed, quoted
 from thresher.errors import DataError, RunError
+from thresher.openset import VERDICTS
 from thresher.run_folder import RunFolder
 from thresher.whole_file import whole_file
 
 __all__ = ["Marks", "keep_marks", "kept_marks", "marked", "marks_of_column", "read_marks"]
 
 NAME = "out_of_distribution"  # of a column of marks
-VERDICT, FOREIGN = "verdict", "out-of-distribution"  # of an audit
+VERDICT, FOREIGN = "verdict", VERDICTS[2]  # of an audit
 
 READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".csv": lambda path: read_delimited(path, lambda _: True)[0],
@@ -77,7 +78,10 @@ def read_marks(given: Any) -> Marks:
     """
     if isinstance(given, str | os.PathLike):
         return _read_path(Path(given))
-    values = np.asarray(given)
+    try:
+        values = np.asarray(given)
+    except ValueError:  # of lists of several lengths
+        values = np.empty((0, 0))
     if values.ndim == 1 and values.dtype == np.bool_:
         return Marks(NAME, rows=values)
     if values.ndim == 1 and len(values) and all(isinstance(each, str) for each in values.tolist()):
@@ -92,7 +96,7 @@ def _read_path(path: Path) -> Marks:
     existing(path)
     if path.is_dir():
         table = _table_of_run(RunFolder.open(path))
-        return Marks(str(path), names=_named(table, pc.equal(table[VERDICT], FOREIGN)))
+        return Marks(str(path), names=_named(table, _foreign(table[VERDICT], path)))
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return replace(read_marks(read_npy(path)), source=str(path))
@@ -113,7 +117,7 @@ def _read_path(path: Path) -> Marks:
         )
     if NAME in columns:
         return Marks(str(path), names=_named(table, marks_of_column(table[NAME], NAME)))
-    chosen = pc.equal(table[VERDICT], FOREIGN) if VERDICT in columns else None
+    chosen = _foreign(table[VERDICT], path) if VERDICT in columns else None
     return Marks(str(path), names=_named(table, chosen))
 
 
@@ -128,6 +132,20 @@ def _table_of_run(run: RunFolder) -> pa.Table:
             "Train it again with --features, or name the samples in a file.",
         )
     return table
+
+
+def _foreign(verdicts: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    """Which verdicts say that a sample is of none of the classes."""
+    texts = verdicts.cast(pa.string())
+    known = pc.is_in(texts, value_set=pa.array(VERDICTS))
+    other = pc.index(pc.or_(known, texts.is_null()), False).as_py()
+    if other >= 0:
+        raise DataError(
+            f"Column {quoted(VERDICT)} of {path} holds {quoted(texts[other].as_py())} in row "
+            f"{other} (counting from 0), expected {listed(map(quoted, VERDICTS))}.",
+            "Write the verdicts as audit.parquet does, or name the marked samples alone.",
+        )
+    return pc.equal(texts, FOREIGN)
 
 
 def _named(table: pa.Table, chosen: Any) -> pa.StringArray:

@@ -20,7 +20,7 @@ from thresher.noise import METHODS, check_noise_rate
 from thresher.ranges import check_positive
 from thresher.sampling import SELECTORS
 
-__all__ = ["MARKED", "PATHS", "FitSettings"]
+__all__ = ["MARKED", "PATHS", "FitSettings", "no_word"]
 
 WHOLE = ("epochs", "limit", "longest_side", "batch_size", "accumulate")
 PRECISIONS = ("fp32", "bf16")
@@ -52,7 +52,8 @@ class FitSettings:
         group_report: Column whose groups the report compares; it is never learned from.
         test: Path of test data, read as the training data were.
         auxiliary: Path of further data of none of the classes, read as the training data were and
-            without labels, for methods that learn from them.
+            without labels, for methods that learn from them; "out-of-distribution": the training
+            samples that are marked so.
         validation: Share of the rows held out of training, in [0, 0.5]; None = a tenth, 2,000 rows
             at most, without test data or where the method needs them, else none.
         method: A name of `thresher methods`, or ``package.module:Class`` of your own.
@@ -235,7 +236,7 @@ class FitSettings:
         """The [fit] table of a run.toml in this folder: paths are written relative to it."""
         table = asdict(self)
         for name in PATHS:
-            if table[name] is not None and table[name] != MARKED:
+            if table[name] is not None and not is_marked(name, table[name]):
                 table[name] = os.path.relpath(table[name], folder)
         table["text"] = list(self.text) or None
         table["sampler_options"] = list(self.sampler_options) or None
@@ -259,9 +260,20 @@ class FitSettings:
                 continue
             values[name] = _typed(name, value, kinds[name])
         for name in PATHS:
-            if name in values and values[name] != MARKED:
-                values[name] = os.path.normpath(folder / values[name])
+            if name in values and not is_marked(name, values[name]):
+                path = os.path.normpath(folder / values[name])
+                values[name] = no_word(path) if name == "auxiliary" else path
         return cls(**values)
+
+
+def is_marked(name: str, value: object) -> bool:
+    """Whether a setting is the word for the marked samples, and no path."""
+    return name == "auxiliary" and value == MARKED
+
+
+def no_word(path: str) -> str:
+    """The path, written so that it is not taken for the word."""
+    return f"./{path}" if path == MARKED else path
 
 
 KINDS = {

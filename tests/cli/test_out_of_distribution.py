@@ -10,6 +10,8 @@ import pytest
 import shipped
 import thresher
 from thresher.errors import DataError, ParameterError
+from thresher.fitting import auxiliary_or_none
+from thresher.settings import FitSettings
 
 pytestmark = pytest.mark.usefixtures("plain_signals")
 
@@ -81,3 +83,28 @@ def test_marked_samples_may_be_learned_from_as_what_belongs_to_no_class(call):
     done = call("fit", "all.csv", "--auxiliary", "out-of-distribution", *asked, "third")
     assert done.code == 2
     assert "--out-of-distribution" in done.err
+
+
+def test_a_folder_may_bear_the_name_that_stands_for_the_marked_samples(tmp_path, monkeypatch):
+    """Written as a path it is one, also where it is read again."""
+    monkeypatch.chdir(tmp_path)
+    for given in (Path("out-of-distribution"), "./out-of-distribution"):
+        settings = FitSettings(data="out-of-distribution", auxiliary=auxiliary_or_none(given))
+        assert settings.auxiliary == "./out-of-distribution"
+        again = FitSettings.from_table(settings.to_table(Path("first")), Path("first"))
+        assert ("out-of-distribution", settings.auxiliary) == (again.data, again.auxiliary)
+    word = FitSettings(auxiliary=auxiliary_or_none("out-of-distribution"))
+    assert word.auxiliary == word.to_table(Path("first"))["auxiliary"] == "out-of-distribution"
+
+
+def test_a_class_is_not_marked_as_a_whole(call):
+    """It would be an answer that nothing was ever learned for."""
+    frame = shipped.iris()
+    frame.to_csv("all.csv", index=False)
+    np.save("marks.npy", (frame["species"] == frame["species"].iloc[0]).to_numpy())
+    asked = ("--label", "species", "--method", "oat", "--epochs", 1, "--out", "first")
+    marked = ("--out-of-distribution", "marks.npy", "--auxiliary", "out-of-distribution")
+    done = call("fit", "all.csv", *marked, *asked)
+    assert done.code == 2
+    assert str(frame["species"].iloc[0]) in done.err
+    assert not Path("first").exists()

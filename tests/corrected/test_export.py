@@ -134,6 +134,37 @@ def test_columns_that_were_not_learned_from_are_no_part_of_a_name():
     assert not done.missing
 
 
+@pytest.mark.parametrize("form", ["csv", "npz"])
+def test_marked_samples_that_were_taken_apart_shift_no_row(form):
+    """They stand in no row of the audit; the others are found all the same."""
+    frame = shipped.iris()
+    marks = np.arange(len(frame)) % 10 == 0
+    if form == "csv":
+        frame.to_csv("data.csv", index=False)
+    else:
+        numbers = frame.drop(columns="species").to_numpy(np.float32)
+        np.savez("data.npz", X=numbers, y=frame["species"].to_numpy(str))
+    label = {"label": "species"} if form == "csv" else {}
+    fitted(
+        f"data.{form}",
+        method="odnl",
+        out_of_distribution=marks,
+        auxiliary="out-of-distribution",
+        **label,
+    )
+    assert len(audited()) == (~marks).sum()
+    decide((40, "exclude", None))
+    row = np.flatnonzero(~marks)[40]
+    export("run", "out.csv")
+    if form == "npz":
+        assert [str(row)] == [each["row"] for each in listed("out.csv")]
+    else:
+        wanted = frame.reset_index(drop=True).drop(index=row).reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            pd.read_csv("out.csv").drop(columns="label_original"), wanted, check_dtype=False
+        )
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"])
 @pytest.mark.parametrize("source", [".parquet", ".jsonl", ".csv"])
 def test_a_table_is_written_in_its_form_or_another(source, suffix):

@@ -484,6 +484,22 @@ def test_a_trainer_that_makes_the_sampler_anew_is_told_which_setting_to_change()
     assert len(copy.deepcopy(make(Learner(), 100))) == len(make(Learner(), 100))
 
 
+@pytest.mark.parametrize("settings", [{"replacement": "epoch"}, {"replacement": "iid"}, {}])
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_storing_the_state_moves_nothing(settings, warmup):
+    """Of several processes one alone may store it, and all must draw from the same afterwards."""
+    stored, plain = (make(Learner(warmup=warmup), 400, **settings) for _ in range(2))
+    for _ in range(2):
+        for step, batches in enumerate(
+            zip(stored.global_batches(), plain.global_batches(), strict=True)
+        ):
+            for sampler, index in zip((stored, plain), batches, strict=True):
+                sampler.observe_gathered(answer(index.numpy(), sampler.epoch))
+            if step % 7 == 4:
+                stored.state_dict()
+            assert stored.engine.digest() == plain.engine.digest()
+
+
 def test_a_state_goes_through_pickle():
     """As trainers keep it who know nothing of tensors."""
     one, other = make(Learner(warmup=0), 100), make(Learner(warmup=0), 100)

@@ -28,7 +28,7 @@ from thresher.data.labels import read_labels
 from thresher.data.roles import class_codes
 from thresher.decisions import Decided
 from thresher.errors import LabelError
-from thresher.settings import FitSettings
+from thresher.settings import MARKED, FitSettings
 
 __all__ = ["Plan", "Reviewed", "plan_changes", "plan_rows"]
 
@@ -56,7 +56,9 @@ class Reviewed:
     @property
     def whole(self) -> bool:
         """Whether every row that could be read is a sample of the run."""
-        return self.settings.limit is None and self.settings.decisions is None
+        settings = self.settings
+        whole = settings.limit is None and settings.decisions is None
+        return whole and settings.auxiliary != MARKED
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Samples are found by their names where those are cheap to have: paths, or a column of ids. Else they
 come in the order of the data, without the rows that could not be read; then the content of every
 row that shall change is compared with the name of its sample, which was made of it. Only a run on
-a part of a table, drawn or left by earlier decisions, has all its rows named anew.
+a part of a table, drawn, left by earlier decisions or without marked rows, has all its rows named
+anew.
 """
 
 from __future__ import annotations

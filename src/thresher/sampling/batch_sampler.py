@@ -86,8 +86,9 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
         drop_last: Leave out what does not fill a batch, in every epoch alike.
         history: What the training remembers, where somebody else writes it (the criterion of a
             noise method); None = the sampler keeps one of its own and writes it in `observe`.
-        lag: L >= 1. Runs of min(L, 16) batches are drawn together; one that begins with step t uses
-            what was learned up to step t - L of its epoch. At least 1 + num_workers ·
+        lag: L >= 1. Runs of min(L, 16) batches are drawn together (of 64, where weights stay as
+            they are within an epoch); one that begins with step t uses what was learned up to step
+            t - L of its epoch. At least 1 + num_workers ·
             prefetch_factor, and one more under Accelerate.
         seed: Of every draw.
         rank: This process among those that train on different rows; None = ask torch.distributed.
@@ -404,8 +405,10 @@ class AdaptiveBatchSampler(Sampler[list[int]]):
             self._remember(observed)
         plan.consumed, self._last, self._coming = batch.step + 1, batch, None
         self._feedback.hear(batch, observed)
-        if plan.rows is not None and len(self._feedback.levels) >= BLOCK:
-            self._feedback.apply(self._planner.engine)  # nothing of it was still to be drawn
+        if plan.rows is not None and plan.consumed % BLOCK == 0:
+            # nothing of it is still to be drawn; but all processes do it at the same step, also
+            # one whose state was stored meanwhile
+            self._feedback.apply(self._planner.engine)
         if self.visits.step % self.check_every == 0 and processes() > 1:
             self._check_agreement(observed.logits.device)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from thresher.sampling.binned_thinning import BinnedThinning
 from thresher.sampling.epoch_batches import Batch
@@ -54,25 +55,32 @@ class WaitingFeedback:
         self.rescores = issubclass(kind, Scored) and kind.rescore is not Scored.rescore
         self._at_once = self.rescores and not (self._selector and self._selector.rowwise)
         self._visits = visits
-        self._heard: list[tuple[Batch, Observed]] = []
+        self._batches: list[Batch] = []  # heard of, and not looked at yet
+        self._targets: list[Tensor] = []
+        self._steps: list[Observed] = []  # only where they are scored: logits may be large
 
     def hear(self, batch: Batch, observed: Observed) -> None:
         """Take note of a step."""
         self._visits.step += 1
-        self._heard.append((batch, observed))
-        if self._at_once or len(self._heard) >= BLOCK:
+        self._batches.append(batch)
+        self._targets.append(observed.targets)
+        if self.rescores:
+            self._steps.append(observed)
+        if self._at_once or len(self._batches) >= BLOCK:
             self.digest()
 
     def digest(self) -> None:
         """Count what was heard, and let the selector score it."""
-        heard, self._heard = self._heard, []
-        if not heard:
+        batches, targets, steps = self._batches, self._targets, self._steps
+        if not batches:
             return
-        batches, steps = [batch for batch, _ in heard], [observed for _, observed in heard]
-        together = steps[0] if len(steps) == 1 else _joined(steps)
-        self._visits.record([each.index for each in batches], together.targets.cpu().numpy())
-        if self.rescores and self._selector is not None:
-            self._score(self._selector, batches, together)
+        self._forget()
+        self._visits.record([each.index for each in batches], torch.cat(targets).cpu().numpy())
+        if self._selector is not None and steps:
+            self._score(self._selector, batches, _joined(steps))
+
+    def _forget(self) -> None:
+        self._batches, self._targets, self._steps = [], [], []
 
     def _score(self, selector: Scored, batches: list[Batch], observed: Observed) -> None:
         scores = selector.rescore(observed)
@@ -96,11 +104,14 @@ class WaitingFeedback:
 
     def load(self, levels: Iterable[tuple[int, NDArray[np.int64], NDArray[np.uint16]]]) -> None:
         """Wait for these alone."""
-        self._heard, self.levels = [], deque(Feedback(*each) for each in levels)
+        self._forget()
+        self.levels = deque(Feedback(*each) for each in levels)
 
 
 def _joined(steps: list[Observed]) -> Observed:
     """Several steps as one."""
+    if len(steps) == 1:
+        return steps[0]
     index, logits, targets = (
         torch.cat([getattr(each, name) for each in steps])
         for name in ("index", "logits", "targets")
