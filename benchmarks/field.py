@@ -105,34 +105,64 @@ def field_cell(cell: Cell) -> list[Line]:
     return [{name: value for name, value in row.items() if name not in unwanted}]
 
 
+def names(lines: list[Line]) -> list[str]:
+    """The methods, in the order in which they come on the command line."""
+    from thresher.bench.settings import chosen_methods
+
+    there = {line["method"] for line in lines}
+    return [name for name in chosen_methods(None) if name in there]
+
+
+def seeds_of(lines: list[Line], method: str) -> list[int]:
+    return sorted(line["seed"] for line in lines if line["method"] == method)
+
+
+def part_of_page(case: str, found: list[Line]) -> list[str]:
+    """The tables of one case, of methods that were all run from the same seeds."""
+    from thresher.bench.report import PARTS, sections
+    from thresher.bench.tables import markdown_table
+
+    labels, epochs, _ = CASES[case]
+    seeds = sorted({line["seed"] for line in found})
+    title = TITLES[case] + (f", {len(seeds)} seeds" if len(seeds) > 1 else "")
+    order = names(found)
+    rows = sorted(found, key=lambda line: (line["seed"], order.index(line["method"])))
+    parts = []
+    for section in sections([{**row, "noise": title} for row in rows]):
+        parts.append(f"## {title}")
+        parts.append(
+            f"`label_{labels}`, {100 * (section.realised or 0):.1f} % wrong, {epochs} epochs, "
+            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}. {section.verdict}"
+        )
+        for part in PARTS:
+            made = markdown_table(section.found, part.figures)
+            if made:
+                parts += [f"### {part.title}", part.note, made.rstrip("\n")]
+    return parts
+
+
 def write_page(lines: list[Line], path: Path) -> None:
     """The tables of every case."""
-    from thresher.bench.report import LEGEND, PARTS, sections
-    from thresher.bench.tables import markdown_table
+    from thresher.bench.report import LEGEND
 
     parts = [
         "# Methods on labels that people got wrong",
         "Made by `python benchmarks/field.py table` from field.jsonl; do not edit. CIFAR-10N: the "
         "first 5,000 images, of which 500, with labels as wrong as the others, choose an epoch; "
-        "5,000 test images with true labels; the small network, default settings. " + LEGEND,
+        "5,000 test images with true labels; the small network, default settings. Seconds were "
+        "taken beside other work. " + LEGEND,
     ]
     for case, (labels, epochs, _) in CASES.items():
         found = [
-            {**line, "noise": TITLES[case], "status": "done"}
+            {**line, "status": "done", "peak_mib": None}
             for line in lines
             if line["noise"] == labels and line["epochs"] == epochs
         ]
-        for section in sections(found):
-            seeds = sorted({line["seed"] for line in found})
-            parts.append(f"## {section.noise}")
-            parts.append(
-                f"`label_{labels}`, {100 * (section.realised or 0):.1f} % wrong, {epochs} epochs, "
-                f"seeds {', '.join(map(str, seeds))}. {section.verdict}"
-            )
-            for part in PARTS:
-                made = markdown_table(section.found, part.figures)
-                if made:
-                    parts += [f"### {part.title}", part.note, made.rstrip("\n")]
+        seeds = sorted({line["seed"] for line in found})
+        several = [name for name in names(found) if len(seeds_of(found, name)) == len(seeds)]
+        parts += part_of_page(case, [line for line in found if line["seed"] == 0])
+        if len(seeds) > 1:
+            parts += part_of_page(case, [line for line in found if line["method"] in several])
     path.write_text("\n\n".join(parts) + "\n")
 
 
