@@ -33,8 +33,8 @@ __all__ = ["Auto", "required_gap"]
 
 LOG_ZERO = -4.0  # what the reverse cross-entropy takes ln 0 for (Wang et al. 2019)
 RAMP_EPOCHS = 3
-# epochs' worth of steps it may go, at most, once it has fired; of the trainings that the other
-# settings were chosen on, none has more left
+# epochs' worth of steps it may go, at most, once it has fired: trainings of 40 epochs and less are
+# as they were without it
 REACH = 40
 LEFT = 0.3  # of the epochs, at least, for what it has learned by then to matter
 ENOUGH_HELD_OUT = 500
