@@ -99,8 +99,9 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
     """The training-mode forward pass of a layer over the rows of all processes."""
     here = inputs.numel() // inputs.shape[1] if len(inputs) else 0
     own = torch.zeros(1, 2 * inputs.shape[1] + 1, dtype=torch.float64, device=inputs.device)
+    precise = torch.promote_types(inputs.dtype, torch.float32)
     if here:
-        moments = torch.batch_norm_update_stats(inputs.detach().float(), None, None, 0.0)
+        moments = torch.batch_norm_update_stats(inputs.detach().to(precise), None, None, 0.0)
         # a count above 2^24 is not exact in float32
         own[0] = torch.cat([*moments, moments[0].new_zeros(1)]).double()
         own[0, -1] = here
@@ -116,8 +117,9 @@ def _normalised(layer: _BatchNorm, inputs: Tensor) -> Tensor:
         )
     mean, variance = joined_moments(means, variances, counts)
     _remember(layer, mean, variance * (count / (count - 1)))
+    mean, variance = mean.to(precise), variance.to(precise)
     return _OverAllProcesses.apply(  # type: ignore[no-any-return, no-untyped-call]
-        inputs, layer.weight, layer.bias, mean.float(), variance.float(), layer.eps, count
+        inputs, layer.weight, layer.bias, mean, variance, layer.eps, count
     )
 
 

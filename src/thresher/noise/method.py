@@ -128,10 +128,10 @@ class Step:
         return torch.ones_like(self.losses[0])
 
     def probabilities(self) -> Tensor:
-        """What is predicted, (G, k): the mean of several networks."""
+        """What is predicted, (G, k) float32 as columns are: the mean of several networks."""
         if len(self.scores) == 1:
-            return self.scores[0].softmax(1)
-        return self.scores.softmax(2).mean(0)
+            return self.scores[0].softmax(1).float()
+        return self.scores.softmax(2).mean(0).float()
 
     def stream_logits(self) -> Tensor:
         """Logits of the stream's rows of this process, (J, S, k) with graph."""

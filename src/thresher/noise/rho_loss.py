@@ -211,7 +211,8 @@ class RhoLoss(Method):
         criterion.observe(seen)
         taught = self.taught()[seen.index]
         if torch.is_grad_enabled():
-            self.history["other_half_loss"][seen.index[~taught]] = seen.losses[0][~taught]
+            unlearned = seen.losses[0][~taught].float()
+            self.history["other_half_loss"][seen.index[~taught]] = unlearned
         return criterion.weigh(seen, Decision(taught.to(losses.dtype)), losses)
 
     def taught(self) -> Tensor:
