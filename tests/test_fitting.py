@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import shipped
 import thresher
-import thresher.fitting
+import thresher.run_data
+import thresher.run_owner
 import thresher.training.checkpoint
 import thresher.training.loop
 from thresher.audit.run_report import report_of_run
@@ -289,7 +290,7 @@ def test_a_taken_folder_is_refused_before_the_data_are_read(monkeypatch):
     def read(*arguments, **options):
         raise AssertionError("data were read")
 
-    monkeypatch.setattr(thresher.fitting, "open_data", read)
+    monkeypatch.setattr(thresher.run_data, "open_data", read)
     with pytest.raises(RunError, match="exists and holds a run"):
         thresher.fit(arrays(), epochs=1, out="run")
 
@@ -300,7 +301,7 @@ def test_runs_that_begin_at_once_get_folders_of_their_own():
 
     def make():
         barrier.wait()
-        made.append(thresher.fitting.dated_folder("iris.csv").path.name)
+        made.append(thresher.run_owner.dated_folder("iris.csv").path.name)
 
     threads = [threading.Thread(target=make) for _ in range(6)]
     for each in threads:

@@ -22,6 +22,8 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
         (
             "settings",
             "fitting",
+            "run_data",
+            "run_owner",
             "planning",
             "classifier",
             "estimate",

@@ -10,46 +10,29 @@ processes the first makes and writes it; all read the same data and train.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import torch
-
 import thresher
-from thresher.auxiliary_data import check_auxiliary, read_auxiliary, taken_apart
-from thresher.data import open_data
-from thresher.data.cifar import find_cifar
-from thresher.data.files import as_path, existing
-from thresher.data.splits import training_and_test
-from thresher.decided import Applied, apply_decided, keep_decided, kept_decided, read_decided
+from thresher.auxiliary_data import check_auxiliary
+from thresher.decided import keep_decided, kept_decided, read_decided
 from thresher.decisions import Decided
-from thresher.errors import LabelError, ModelError, ParameterError, RunError
+from thresher.errors import ParameterError, RunError
 from thresher.estimate import estimate_job
 from thresher.finishing import FitResult
-from thresher.foreign_marks import (
-    Marks,
-    keep_marks,
-    kept_marks,
-    marked,
-    marks_of_column,
-    read_marks,
-)
+from thresher.foreign_marks import Marks, keep_marks, kept_marks, read_marks
 from thresher.job import Job, Listener
-from thresher.keyed_random import keyed_seed
 from thresher.noise import make_method
 from thresher.noise.method import Method
 from thresher.process_group import Together, joined
+from thresher.run_data import Sources, read, refuse_other_data
 from thresher.run_folder import RunFolder
+from thresher.run_owner import Owner, how_to_go_on, new_folder
 from thresher.running import run_job
-from thresher.settings import MARKED, FitSettings, no_word
+from thresher.settings import FitSettings, no_word
 from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
-from thresher.stratified import stratified_rows
 from thresher.trained_model import TrainedModel
 from thresher.training.checkpoint import load_last_checkpoint
 from thresher.training.tracking import require_trackers
@@ -363,47 +346,6 @@ def marks_before(folder: RunFolder, settings: FitSettings) -> Marks | None:
     return marks
 
 
-def refuse_other_data(found: Read, run: Mapping[str, Any]) -> None:
-    """Compare what was read with what the run was started with.
-
-    Raises:
-        RunError: they differ.
-    """
-    own, tested, auxiliary = found.fingerprints()
-    if own != run["fingerprint"]:
-        raise RunError(
-            f"The data in {found.samples.source} are not those that the run was started with.",
-            "Put the original data back, or start a new run.",
-        )
-    for words, here, name in (
-        ("test", tested, "test_fingerprint"),
-        ("auxiliary", auxiliary, "auxiliary_fingerprint"),
-    ):
-        if here != run.get(name):
-            raise RunError(
-                f"The {words} data are not those that the run was started with.",
-                f"Put the original {words} data back, or start a new run.",
-            )
-
-
-# ---------------------------------------------------------------------- reading
-@dataclass(frozen=True)
-class Sources:
-    """Where the data of a run come from: paths, arrays, or whatever `open_data` reads."""
-
-    data: Any = None
-    test: Any = None
-    auxiliary: Any = None
-
-    def or_else(self, settings: FitSettings) -> Sources:
-        """The settings' paths where nothing else is given."""
-        return Sources(
-            settings.data if self.data is None else self.data,
-            settings.test if self.test is None else self.test,
-            settings.auxiliary if self.auxiliary is None else self.auxiliary,
-        )
-
-
 def chosen_method(settings: FitSettings) -> Method:
     """The method that the settings name."""
     return make_method(settings.method, noise_rate=settings.noise_rate)
@@ -420,205 +362,3 @@ def planned(settings: FitSettings, found: Read, listener: Listener, *, audit: bo
         applied=found.applied,
         auxiliary=found.auxiliary,
     )
-
-
-def read(
-    settings: FitSettings,
-    sources: Sources,
-    listener: Listener,
-    scratch: Scratch,
-    decided: Mapping[str, Decided] | None = None,
-    marks: Marks | None = None,
-) -> Read:
-    """Read all data of a run; decisions are applied here, and `limit`'s sample is drawn.
-
-    Args:
-        settings: Which columns hold what.
-        sources: As `fit` takes them.
-        listener: Hears what must be said aloud.
-        scratch: Where copies of large inputs are made and found.
-        decided: What people said of the training data.
-        marks: Which of the training data are out of distribution.
-
-    Returns:
-        Training, test and further data, as far as there are any, and what the decisions came to.
-    """
-    data, test, said = training_and_test(sources.data, sources.test)
-    for sentence in said:
-        listener.note(sentence)
-    aside = settings.aside()
-    samples = open_data(
-        data,
-        **settings.reading(),
-        group=settings.group,
-        scratch=scratch.folder,
-        in_memory=scratch.in_memory,
-        progress=listener.reading,
-        aside=aside,
-    )
-    column = settings.out_of_distribution_column
-    if column is not None:
-        assert samples.aside is not None
-        chosen = marks_of_column(samples.aside[column], column)
-        marks = Marks(column, names=samples.sample_id.filter(pa.array(chosen)))
-    if marks is not None:
-        samples, sentence = marked(samples, marks)
-        listener.note(sentence)
-    auxiliary = None
-    if isinstance(sources.auxiliary, str) and sources.auxiliary == MARKED:
-        samples, auxiliary, sentence = taken_apart(samples)
-        listener.note(sentence)
-    applied: Applied | None = None
-    if decided is not None:
-        samples, applied = apply_decided(samples, decided)
-        listener.note(applied.sentence())
-    if settings.limit is not None and settings.limit < len(samples):
-        labels = torch.from_numpy(samples.labels)
-        rows = stratified_rows(labels, settings.limit, keyed_seed(settings.seed, "limit"))
-        samples = samples.take(rows.numpy())
-        if len(np.unique(samples.labels[samples.labels >= 0])) < len(samples.classes):
-            raise ParameterError(
-                f"A sample of {settings.limit} rows does not hold every class.",
-                f"Raise --limit; there are {len(samples.classes)} classes.",
-            )
-        listener.note(f"Taking {settings.limit:,} rows, every class by its share.")
-    for sentence in samples.notes:
-        listener.note(sentence)
-    options: dict[str, Any] = {
-        "scratch": scratch.folder,
-        "in_memory": scratch.in_memory,
-        "progress": listener.reading,
-        "aside": aside,
-    }
-    if auxiliary is None and sources.auxiliary is not None:
-        auxiliary = read_auxiliary(sources.auxiliary, samples, **options)
-        for sentence in auxiliary.notes:
-            listener.note(f"auxiliary data: {sentence}")
-    if test is None:
-        return Read(samples, None, auxiliary, applied)
-    tested = open_data(test, encoding=samples.encoding, classes=samples.classes, **options)
-    for sentence in tested.notes:
-        listener.note(f"test data: {sentence}")
-    if not (tested.labels >= 0).any():
-        raise LabelError(
-            f"The test data in {tested.source} hold no label.",
-            "Label them, or leave out --test.",
-        )
-    return Read(samples, tested, auxiliary, applied)
-
-
-# ---------------------------------------------------------------------- the folder
-def new_folder(settings: FitSettings, out: str | Path | None, *, overwrite: bool) -> RunFolder:
-    """Make the run folder, unless there is nothing to read."""
-    named = (settings.data, settings.test, settings.auxiliary, settings.out_of_distribution)
-    for path in named:
-        if path is None or path == MARKED:
-            continue
-        if find_cifar(as_path(path)) is None:  # a file in an archive is none
-            existing(Path(path))
-    return (
-        dated_folder(settings.data) if out is None else RunFolder.create(out, overwrite=overwrite)
-    )
-
-
-def dated_folder(named: str | Path | None) -> RunFolder:
-    """Make runs/<date>-<name of the data>, with a number if that is taken."""
-    name = Path(named).resolve().stem if named is not None else "arrays"
-    base = Path("runs") / f"{time.strftime('%Y%m%d')}-{name}"
-    number, path = 1, base
-    while True:
-        try:
-            return RunFolder.create(path)
-        except RunError:
-            if not path.exists():
-                raise  # for another reason than that the name is taken
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-
-
-def how_to_go_on(folder: RunFolder, settings: FitSettings) -> str:
-    """The command that finishes a run, or the call where the data are arrays in memory."""
-    if settings.data is None:
-        return f"thresher.resume({str(folder.path)!r}, data=…) and the same arrays"
-    return folder.command
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Who looks after a run folder: the first process; on the others all of this does nothing.
-
-    Args:
-        folder: The run.
-        listener: Hears how to go on.
-        command: How to go on.
-        owns: Whether this process is the first.
-    """
-
-    folder: RunFolder
-    listener: Listener
-    command: str
-    owns: bool
-
-    def occupied(self) -> AbstractContextManager[None]:
-        """`RunFolder.occupied`."""
-        return self.folder.occupied() if self.owns else nullcontext()
-
-    def removed(self) -> AbstractContextManager[None]:
-        """`removed`."""
-        return self._guarded(removed)
-
-    def kept(self) -> AbstractContextManager[None]:
-        """`kept`."""
-        return self._guarded(kept)
-
-    def kept_or_removed(self) -> AbstractContextManager[None]:
-        """`kept_or_removed`."""
-        return self._guarded(kept_or_removed)
-
-    def _guarded(
-        self, guard: Callable[[RunFolder, Listener, str], AbstractContextManager[None]]
-    ) -> AbstractContextManager[None]:
-        return guard(self.folder, self.listener, self.command) if self.owns else nullcontext()
-
-
-@contextmanager
-def removed(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
-    """Leave nothing of a run that did not come to train, except copies of large inputs."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if any(folder.state.iterdir()):
-            listener.note(f"Interrupted. What was read is kept. Go on with: {command}")
-        else:
-            folder.remove()
-        raise
-    except BaseException:
-        folder.remove()
-        raise
-
-
-@contextmanager
-def kept(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
-    """Say how to go on when a run is stopped that can be finished."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        listener.note(f"Interrupted. Go on with: {command}")
-        raise
-    except Exception as error:
-        if folder.resumable and not isinstance(error, ModelError):
-            listener.note(f"What was trained is kept. Go on with: {command}")
-        raise
-
-
-@contextmanager
-def kept_or_removed(folder: RunFolder, listener: Listener, command: str) -> Iterator[None]:
-    """After a new run's failure keep what can be finished, and nothing else."""
-    try:
-        with kept(folder, listener, command):
-            yield
-    except Exception as error:
-        # of a loss that is no number, the same would come again
-        if isinstance(error, ModelError) or not folder.resumable:
-            folder.remove()
-        raise

@@ -9,7 +9,7 @@ import pytest
 import shipped
 import thresher.auditing
 import thresher.epochs
-import thresher.fitting
+import thresher.run_data
 from thresher.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures("plain_signals")
@@ -226,7 +226,7 @@ def test_ctrl_c_before_anything_is_written_leaves_nothing(call, monkeypatch, iri
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(thresher.fitting, "open_data", stop)
+    monkeypatch.setattr(thresher.run_data, "open_data", stop)
     done = call("fit", *iris_csv, "--out", "run")
     assert done.code == 130
     assert "Interrupted" in done.err
