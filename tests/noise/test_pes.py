@@ -134,9 +134,21 @@ def test_confident_samples_are_learned_with_the_weight_of_their_class():
     criterion.method.class_weights = [1.0, 2.0, 3.0]
     labels = torch.tensor([0, 1, 2, 2])
     logits = 4.0 * torch.nn.functional.one_hot(torch.tensor([0, 1, 0, 2]), K)
+    criterion.history.observe(torch.arange(4), logits, labels)  # an epoch before
     losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     loss = criterion(torch.arange(4), logits, labels)
     torch.testing.assert_close(loss, (losses[0] + 2 * losses[1] + 3 * losses[3]) / 6)
+
+
+def test_who_was_confident_is_learned_from_though_taken_for_another_now():
+    """And who is taken for it only now is not: this step's predictions count in the next."""
+    criterion = last_phase()
+    labels = torch.tensor([0, 0])
+    criterion.history.observe(torch.arange(2), torch.tensor([[4.0, 0, 0], [0, 4.0, 0]]), labels)
+    logits = torch.tensor([[0, 4.0, 0], [4.0, 0, 0]], requires_grad=True)
+    criterion(torch.arange(2), logits, labels).backward()
+    assert logits.grad[0, 0] < -0.9
+    assert not logits.grad[1].any()
 
 
 def test_without_a_confident_sample_nothing_is_learned():

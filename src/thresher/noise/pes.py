@@ -3,7 +3,9 @@
 The network is trained until its front has learned; then the later blocks, which have begun to
 memorise by then, are set back to a fresh start and trained anew for a few epochs with the front
 fixed; then the last block alone. From there on all of it learns, from *confident* samples: those
-whose given label is what the network predicts, time after time.
+whose given label is what the network predicts, time after time. What it predicts in the step itself
+does not count: who is confident and now taken for something else is learned from, else a class that
+is lost once would stay lost.
 
     T1 epochs   all of the network, all samples
     T2 epochs   the middle and the last block from a fresh start, the front fixed
@@ -132,16 +134,15 @@ class PES(Method):
     Source: Bai, Yang, Han, Yang, Li, Mao, Niu, Liu, Understanding and Improving Early Stopping for
     Learning with Noisy Labels, NeurIPS 2021. Deviations: later blocks are trained by the run's
     optimiser, whose schedule begins anew (theirs: Adam with a small rate of its own); confident is
-    what the last predictions of the training agree on, each of another random view where the data
-    are augmented, and is looked up in every step (theirs: the mean of two views, predicted in a
-    pass of its own once an epoch); the weights of classes are limited; running averages of
+    what the predictions of the training before this step agree on, each of another random view
+    where the data are augmented (theirs: the mean of two views, predicted in a pass of its own once
+    an epoch); the weights of classes are limited; running averages of
     normalisation in the fixed front go on; a network of one layer has nothing to renew.
     """
 
     name = "pes"
     source = "Bai et al., NeurIPS 2021"
     family = "sample selection"
-    observe_first = True
     state: ClassVar[tuple[str, ...]] = ("class_weights",)
 
     def __init__(
