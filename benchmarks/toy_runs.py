@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from thresher.data.corruption import pair_transition, symmetric_transition
 from thresher.keyed_random import keyed_seed
 from thresher.models import Networks
-from thresher.noise import Backward, Forward, Method, make_method
+from thresher.noise import MORPH, Backward, Bootstrap, Forward, Method, make_method
 from thresher.noise.criterion import Criterion, no_stream
 from thresher.noise.method import Batch, Decision, Step
 from thresher.training.loop import Rows, Settings, Training
@@ -41,6 +41,7 @@ METHODS = (
     "standard",
     "label-smoothing",
     "bootstrap",
+    "bootstrap, soft",
     "mixup",
     "mae",
     "gce",
@@ -67,10 +68,16 @@ METHODS = (
     "prestopping-plus, estimated",
     "morph",
     "morph, estimated",
+    "morph, mixture",
     "dividemix",
     "pes",
     "auto",
 )
+#: Further settings of a method → how it is made.
+VARIANTS: dict[str, Callable[[], Method]] = {
+    "bootstrap, soft": lambda: Bootstrap(prediction="soft"),
+    "morph, mixture": lambda: MORPH(estimate="gaussian-mean"),
+}
 TOLD_MATRIX = {"forward": Forward, "backward": Backward}
 TOLD = (
     "co-teaching", "co-teaching-plus", "jocor", "selfie", "prestopping", "prestopping-plus",
@@ -105,6 +112,8 @@ def toy_method(name: str, rate: float, noise: str = "symmetric") -> Method:
     if name in TOLD_MATRIX:
         matrix = {"symmetric": symmetric_transition, "pair": pair_transition}[noise]
         return TOLD_MATRIX[name](matrix(toy.CLASSES, rate))
+    if name in VARIANTS:
+        return VARIANTS[name]()
     base = name.removesuffix(", estimated")
     return make_method(base, noise_rate=rate if name in TOLD else None)
 

@@ -79,6 +79,36 @@ def test_selfie_refurbishes_to_the_true_label():
     assert (refurbished >= 0).mean() >= 0.6  # precision must not be bought with silence
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["symmetric", "pair"])
+def test_refurbished_labels_say_how_many_are_wrong(noise):
+    """Card A5: precise as the warm-up ends, and at the end the rate within .05; as it was there.
+
+    Measured with the card's window of 10 over three seeds: .993 right of the 62 % that are
+    refurbished after the first epoch, .386 that contradict the given label at the end; pair noise
+    .365 at the end. That is once everything is refurbished: as the warm-up ends, pair noise gives
+    .12. The estimator that methods ask by default, `settled`, reads runs of five predictions and
+    is 7.8 points low there (`benchmarks/noise.py rates`), beyond .05: its own test allows ten.
+    """
+    data, seen = make_toy(noise, 0.4, 0), []
+    true, given = torch.from_numpy(data.true), torch.from_numpy(data.given)
+
+    def watch(criterion, _):
+        label = criterion.history["refurbished"].long()
+        known = label >= 0
+        if known.any():
+            seen.append(
+                [float(each[known].float().mean()) for each in (label == true, label != given)]
+            )
+
+    run = train_by_steps(SELFIE(0.4, window=10, warmup=15), data, 0, watch=watch)
+    assert seen[-1][1] == pytest.approx(0.4, abs=0.05)
+    if noise == "symmetric":
+        assert min(right for right, _ in seen[:3]) >= 0.98
+        assert run.last >= 0.94
+        assert toy_run("standard").last <= 0.80
+
+
 @pytest.mark.parametrize(("method", "recall"), [("morph", 0.96), ("prestopping", 0.90)])
 def test_what_is_safely_memorised_is_nearly_all_right_and_nearly_all_that_is_right(method, recall):
     """Label precision and recall in the last epoch; .99 and .96 to .98 were measured."""
@@ -258,6 +288,33 @@ def test_taufe_damps_what_foreign_samples_look_like_and_costs_no_accuracy():
     assert taufe["foreign_feature"] <= 0.1 * standard["foreign_feature"]
     assert taufe["foreign_confidence"] <= 0.35
     assert taufe["test_accuracy"] >= standard["test_accuracy"] - 0.003
+
+
+@pytest.mark.slow
+def test_taufe_damps_by_its_strength_and_its_reduction():
+    """The card's table of G-b: means of three seeds.
+
+    Of "mean" .1 the card has a φ² of .84, of "sum" .01 one of .075. With batches of 128, four
+    steps an epoch, ours are .94 and .158; with 64, eight steps, .86 and .046. How far features
+    fall goes by the number of steps, which the card does not tell.
+    """
+    rows = {}
+    for method in ("standard", "taufe, mean 0.1", "taufe, sum 0.01", "taufe, sum 0.1"):
+        found = [toy_cell({"method": method, "seed": seed})[0] for seed in (0, 1, 2)]
+        rows[method] = {name: np.mean([each[name] for each in found]) for name in found[0]}
+    features = [row["foreign_feature"] for row in rows.values()]
+    assert features[0] == pytest.approx(0.99, abs=0.05)
+    assert 0.80 <= features[1] / features[0] <= 0.97  # next to nothing happens
+    assert 0.04 <= features[2] <= 0.2
+    assert features[3] <= 0.01
+    confident = [row["foreign_confidence"] for row in rows.values()]
+    assert confident[0] == pytest.approx(0.70, abs=0.03)
+    assert confident[1] == pytest.approx(0.68, abs=0.03)
+    assert confident[2] == pytest.approx(0.41, abs=0.06)
+    assert confident[3] <= 0.35
+    for row in rows.values():
+        assert row["test_accuracy"] >= rows["standard"]["test_accuracy"] - 0.003
+        assert row["auroc"] >= 0.985
 
 
 # ---------------------------------------------------------------------- the recorder, on digits

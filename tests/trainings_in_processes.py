@@ -16,9 +16,12 @@ from thresher.errors import RunError
 from thresher.models import BatchNorm1d, BatchNorm2d, Networks, Preparation
 from thresher.noise import make_method
 from thresher.noise.co_teaching import CoTeaching
+from thresher.noise.co_teaching_plus import CoTeachingPlus
 from thresher.noise.dividemix import DivideMix
 from thresher.noise.morph import MORPH
 from thresher.noise.pes import PES
+from thresher.noise.prestopping import Prestopping
+from thresher.noise.prestopping_plus import PrestoppingPlus
 from thresher.noise.selfie import SELFIE
 from thresher.training import drift
 from thresher.training.augment import Augmentation
@@ -33,8 +36,12 @@ SAMPLES, CLASSES, EPOCHS, BATCH = 50, 3, 6, 12  # the last batch of an epoch hol
 CASES = {
     **{
         name: (lambda name=name: make_method(name), 1, "fp32", None)
-        for name in ("auto", "elr", "mixup", "prestopping", "standard", "taufe", "oat", "odnl")
+        for name in ("auto", "elr", "mixup", "standard", "taufe", "oat", "odnl")
     },
+    # fewer samples than an estimate of the noise rate takes: methods that go by one are told it
+    "prestopping": (lambda: Prestopping(0.3, stop="validation"), 1, "fp32", None),
+    "prestopping-plus": (lambda: PrestoppingPlus(0.3, stop="memorised"), 1, "fp32", None),
+    "co-teaching-plus": (lambda: CoTeachingPlus(0.3, ramp=1, warmup=1), 1, "fp32", None),
     "taufe, four batches a step": (lambda: make_method("taufe"), 4, "fp32", None),
     "odnl, recency-bias": (lambda: make_method("odnl"), 1, "fp32", "recency-bias"),
     "jocor": (lambda: make_method("jocor", noise_rate=0.3), 1, "fp32", None),

@@ -6,7 +6,8 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.noise import SELFIE
-from thresher.noise.selfie import one_dissent
+from thresher.noise.rate import RATE_COLUMNS
+from thresher.noise.selfie import one_dissent, refurbishing_columns
 from thresher.training.snapshots import Snapshots
 
 
@@ -21,12 +22,26 @@ def told(criterion, predictions, labels, logits=8.0):
 
 
 @pytest.mark.parametrize(
-    ("window", "classes", "expected"),
-    [(10, 10, 0.1412), (15, 10, 0.1064), (15, 100, 0.0532), (20, 200, 0.0375)],
+    ("window", "expected"),
+    [
+        (10, [0.1412, 0.0706, 0.0614]),
+        (15, [0.1064, 0.0532, 0.0462]),
+        (20, [0.0862, 0.0431, 0.0375]),
+    ],
 )
-def test_one_dissent_has_the_uncertainty_of_the_lemma(window, classes, expected):
-    """H₂(1/q) / ln k."""
-    assert one_dissent(window, classes) == pytest.approx(expected, abs=5e-5)
+def test_one_dissent_has_the_uncertainty_of_the_lemma(window, expected):
+    """H₂(1/q) / ln k, of 10, 100 and 200 classes."""
+    assert [one_dissent(window, classes) for classes in (10, 100, 200)] == pytest.approx(
+        expected, abs=5e-5
+    )
+
+
+@pytest.mark.parametrize(("window", "first"), [(10, 667), (15, 135), (20, 54)])
+def test_so_many_classes_allow_one_dissent(window, first):
+    """ε = .05 asks for unanimity below them, and the memory is chosen by it."""
+    assert one_dissent(window, first - 1) > 0.05 >= one_dissent(window, first)
+    assert refurbishing_columns(window, 0.05, first - 1) == RATE_COLUMNS
+    assert refurbishing_columns(window, 0.05, first) != RATE_COLUMNS
 
 
 def shown(seed=0, samples=50, epochs=40):
@@ -53,12 +68,14 @@ def losses_and_refurbished(method, predictions, labels):
     return found, "run_length" in criterion.history
 
 
-def test_the_two_forms_of_memory_take_the_same_decisions(monkeypatch):
-    """Ring and run length, where ε asks for unanimity."""
-    predictions, labels = shown()
-    by_run, runs = losses_and_refurbished(SELFIE(0.4, window=4, warmup=4), predictions, labels)
+@pytest.mark.parametrize(("window", "samples", "epochs"), [(4, 50, 40), (15, 500, 120)])
+def test_the_two_forms_of_memory_take_the_same_decisions(monkeypatch, window, samples, epochs):
+    """Ring and run length, where ε asks for unanimity; the published window over a long stream."""
+    predictions, labels = shown(samples=samples, epochs=epochs)
+    method = SELFIE(0.4, window=window, warmup=window)
+    by_run, runs = losses_and_refurbished(method, predictions, labels)
     monkeypatch.setattr("thresher.noise.selfie.one_dissent", lambda *_: 0.0)  # the general form
-    by_ring, ring = losses_and_refurbished(SELFIE(0.4, window=4, warmup=4), predictions, labels)
+    by_ring, ring = losses_and_refurbished(method, predictions, labels)
     assert (runs, ring) == (True, False)
     assert by_run == by_ring
     assert any(label >= 0 for label in by_run[-1][1])

@@ -71,6 +71,7 @@ def test_the_trainings_went_through_their_phases(found):
     """Else nothing was said of rollback, restart and evolution."""
     method = {case: each["method"] for case, each in found[0]["trained"].items()}
     assert method["prestopping"]["lowest_at"] < method["prestopping"]["stopped_at"] < EPOCHS
+    assert 0 < method["prestopping-plus"]["frozen_at"] < EPOCHS
     assert method["selfie, restarted"]["round_start"] == EPOCHS // 2
     assert 0 < method["morph, two views"]["switched_at"] < EPOCHS
     assert len(set(method["pes"]["class_weights"])) > 1  # of samples that were confident
