@@ -16,7 +16,7 @@ from cleanlab_workflow import SCORES
 from factors import factors_section
 from rates_table import rates_section
 from tables import Bar, Lines, Values, bars, difference, greatest, percent, plain, seeds, table
-from toy_card import card_section
+from toy_reference import reference_section
 
 __all__ = ["write_tables"]
 
@@ -151,7 +151,7 @@ def toy_section(lines: Lines) -> str:
         + "\n"
         + bars(checks)
         + ("\nWhere `auto` loses:\n\n" + "\n".join(lost) + "\n" if lost else "")
-        + card_section(lines)
+        + reference_section(lines)
     )
 
 

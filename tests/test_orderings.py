@@ -82,9 +82,9 @@ def test_selfie_refurbishes_to_the_true_label():
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", ["symmetric", "pair"])
 def test_refurbished_labels_say_how_many_are_wrong(noise):
-    """Card A5: precise as the warm-up ends, and at the end the rate within .05; as it was there.
+    """Precise as the warm-up ends, and at the end the rate within .05; as it was there.
 
-    Measured with the card's window of 10 over three seeds: .993 right of the 62 % that are
+    Measured with the reference's window of 10 over three seeds: .993 right of the 62 % that are
     refurbished after the first epoch, .386 that contradict the given label at the end; pair noise
     .365 at the end. That is once everything is refurbished: as the warm-up ends, pair noise gives
     .12. The estimator that methods ask by default, `settled`, reads runs of five predictions and
@@ -292,11 +292,11 @@ def test_taufe_damps_what_foreign_samples_look_like_and_costs_no_accuracy():
 
 @pytest.mark.slow
 def test_taufe_damps_by_its_strength_and_its_reduction():
-    """The card's table of G-b: means of three seeds.
+    """TAUFE beside the reference's table: means of three seeds.
 
-    Of "mean" .1 the card has a φ² of .84, of "sum" .01 one of .075. With batches of 128, four
+    Of "mean" .1 the reference has a φ² of .84, of "sum" .01 one of .075. With batches of 128, four
     steps an epoch, ours are .94 and .158; with 64, eight steps, .86 and .046. How far features
-    fall goes by the number of steps, which the card does not tell.
+    fall goes by the number of steps, which the reference does not tell.
     """
     rows = {}
     for method in ("standard", "taufe, mean 0.1", "taufe, sum 0.01", "taufe, sum 0.1"):

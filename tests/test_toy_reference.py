@@ -1,4 +1,4 @@
-"""The reference toy beside the method card: each method within two points, or a reason."""
+"""The reference toy beside the reference figures: each method within two points, or a reason."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from cells import newest, read_lines
 from tables import Lines
-from toy_card import CARD, REASONS, SLACK, card_section, differences
+from toy_reference import REASONS, REFERENCE, SLACK, differences, reference_section
 from toy_runs import toy_method, train_by_steps
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "noise.jsonl"
@@ -27,20 +27,20 @@ def committed():
     return Lines(tuple(line for line in lines if line["task"] == "toy"))
 
 
-def test_committed_results_are_within_two_points_of_the_card_or_have_a_reason(committed):
+def test_committed_results_are_within_two_points_of_the_reference_or_have_a_reason(committed):
     """As many reasons as there are differences: one that is no longer needed goes."""
     found = differences(committed)
-    assert {method for method, _ in found} == set(CARD)
+    assert {method for method, _ in found} == set(REFERENCE)
     assert {place for place, off in found.items() if abs(off) > SLACK} == set(REASONS)
 
 
 def test_the_table_gives_the_reason_where_it_is_needed():
-    """Ours is far below the card's on one kind of noise, equal on the other."""
+    """Ours is far below the reference's on one kind of noise, equal on the other."""
     lines = [
         {"method": "elr", "noise": noise, "rate": 0.4, "schedule": "steps", "last": last}
         for noise, last in (("symmetric", 0.961), ("pair", 0.9))
     ]
-    text = card_section(Lines(tuple(lines)))
+    text = reference_section(Lines(tuple(lines)))
     assert "| elr | symmetric 40 % | 96.1 | 96.1 | +0.0 |  |" in text
     assert f"| elr | pair 40 % | 94.6 | 90.0 | -4.6 | {REASONS['elr', 'pair']} |" in text
 
@@ -57,20 +57,20 @@ def one_thread():
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", ["symmetric", "pair"])
 @pytest.mark.parametrize("method", ["standard", "gce", "forward", "jocor", "selfie", "morph"])
-def test_methods_trained_again_are_where_the_card_says(one_thread, method, noise):
+def test_methods_trained_again_are_where_the_reference_says(one_thread, method, noise):
     """Or there is a reason; half a point more, as a mean of two seeds is less sure."""
     lasts = [
         train_by_steps(toy_method(method, 0.4, noise), make_toy(noise, 0.4, seed), seed).last
         for seed in (0, 1)
     ]
-    off = 100 * np.mean(lasts) - CARD[method][noise == "pair"]
+    off = 100 * np.mean(lasts) - REFERENCE[method][noise == "pair"]
     assert abs(off) <= SLACK + 0.5 or (method, noise) in REASONS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("noise", "least"), [("symmetric", 0.95), ("pair", 0.88)])
 def test_prestopping_by_clean_validation_samples(one_thread, noise, least):
-    """500 of them: card C5 asks for 95 and 88 %, and a stop within nine epochs, below the window.
+    """500 of them: the reference has 95 and 88 %, and a stop within nine epochs, below the window.
 
     The stop is where training went back to; the samples come from the test set, whose others test.
     """
