@@ -88,7 +88,7 @@ def reference_section(lines: Lines) -> str:
         "\n### Beside another implementation\n\n"
         "Last accuracies of the *steps* schedule and those of the reference "
         "(benchmarks/toy_reference.py), which drew the same recipe with another generator and "
-        f"took the mean of two or three seeds. A reason where the two are more than {SLACK:g} points apart; "
-        "*not found* where none was.\n\n"
+        f"took the mean of two or three seeds. A reason where the two are more than {SLACK:g} "
+        "points apart; *not found* where none was.\n\n"
         + table(["method", "noise", "reference", "ours", "difference", "reason"], rows)
     )
