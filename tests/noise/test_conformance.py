@@ -8,7 +8,17 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.models import Networks
-from thresher.noise import METHODS, Batch, Change, Drawn, Method, make_method
+from thresher.noise import (
+    METHODS,
+    MORPH,
+    SELFIE,
+    Batch,
+    Change,
+    Drawn,
+    Method,
+    SelectiveBackprop,
+    make_method,
+)
 from thresher.noise.criterion import no_stream
 from thresher.training.snapshots import Snapshots
 
@@ -149,15 +159,42 @@ def test_held_out_samples_leave_no_gradient(name):
     assert criterion.history["visits"][:20].tolist() == [1] * 20
 
 
-@names
-def test_evaluation_leaves_no_trace_in_the_history(name):
-    """Under no_grad nothing is observed."""
-    criterion = make_method(name).start(N, K, epochs=4)
+#: Settings that make a method remember what it does not by default.
+REMEMBERING = {
+    "morph, patient": lambda: MORPH(0.9, misses=3),
+    "selfie, soft": lambda: SELFIE(threshold=0.9, soft=True, reuse=True, estimate="anchors"),
+    "selective-backprop, recent": lambda: SelectiveBackprop(against="recent", start=0, end=1),
+    "selfie, beta": lambda: SELFIE(estimate="beta-window"),
+}
+
+
+def remembered(criterion):
+    """All that a criterion holds, by name; tensors as lists of text, in which NaN equals NaN."""
+    state = criterion.state_dict()
+    history = {name: repr(values.tolist()) for name, values in state.pop("history").items()}
+    return {**history, **copy.deepcopy(state)}
+
+
+@pytest.mark.parametrize("name", [*sorted(METHODS), *REMEMBERING])
+def test_evaluation_leaves_no_trace(name):
+    """Under no_grad nothing is observed, and nothing that a method remembers moves."""
+    method = REMEMBERING[name]() if name in REMEMBERING else make_method(name)
+    criterion = method.start(N, K, epochs=EPOCHS)
     model = network(criterion.method)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    snapshots = Snapshots(model, optimizer, criterion)
     x, y = data()
-    with torch.no_grad():
-        loss_of(criterion, model, torch.arange(N), x, y)
-    assert int(criterion.history["visits"].sum()) == 0
+    for _ in range(EPOCHS):
+        for index in torch.arange(N).flip(0).split(20):
+            before = remembered(criterion)
+            with torch.no_grad():
+                loss_of(criterion, model, torch.arange(N), x, y)
+            assert before == remembered(criterion)
+            optimizer.zero_grad()
+            loss_of(criterion, model, index, x[index], y[index]).backward()
+            optimizer.step()
+        snapshots.apply(criterion.end_epoch())
+    assert criterion.history["visits"].tolist() == [EPOCHS] * N
 
 
 @names

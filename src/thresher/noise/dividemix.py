@@ -203,9 +203,8 @@ class DivideMix(Method):
 
     def decide(self, step: Step) -> Decision:
         """Remember the losses; after the warm-up say whose label is trusted, a network a row."""
-        if torch.is_grad_enabled():
-            losses = self.history["network_losses"].view(-1, 2, self.window)
-            losses[step.index, :, step.epoch % self.window] = step.losses.T.float()
+        losses = self.history["network_losses"].view(-1, 2, self.window)
+        losses[step.index, :, step.epoch % self.window] = step.losses.T.float()
         if self.warming_up():
             return Decision(penalty=negative_entropy(step.logits) if self.asymmetric else None)
         return Decision((self.trust(step.index) > self.threshold).to(step.losses.dtype))
