@@ -19,7 +19,7 @@ from thresher.noise import (
     SelectiveBackprop,
     make_method,
 )
-from thresher.noise.criterion import no_stream
+from thresher.noise.criterion import learned_labels, no_stream
 from thresher.training.snapshots import Snapshots
 
 N, D, K, EPOCHS = 60, 5, 3, 8
@@ -195,6 +195,40 @@ def test_evaluation_leaves_no_trace(name):
             optimizer.step()
         snapshots.apply(criterion.end_epoch())
     assert criterion.history["visits"].tolist() == [EPOCHS] * N
+
+
+@names
+def test_a_sample_of_no_class_is_learned_from_with_its_own_label_or_not_at_all(name):
+    """Whatever its neighbours get; and no other label is remembered for it."""
+    foreign = torch.arange(N) % 3 == 0
+    method = make_method(name)
+    criterion = method.start(N, K, epochs=EPOCHS, out_of_distribution=foreign)
+    model = network(criterion.method)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    snapshots = Snapshots(model, optimizer, criterion)
+    x, y = data()
+    y = torch.where(torch.arange(N) % 2 == 0, y, 0)
+    heard = []
+    criterion.listener = lambda step, decision: heard.append(relabelled(step, decision))
+    for epoch in range(EPOCHS):
+        order = torch.randperm(N, generator=torch.Generator().manual_seed(epoch))
+        for index in order.split(16):
+            optimizer.zero_grad()
+            loss_of(criterion, model, index, x[index], y[index]).backward()
+            optimizer.step()
+        snapshots.apply(criterion.end_epoch())
+    assert not foreign[torch.cat(heard)].any()
+    if "refurbished" in criterion.history:
+        assert (criterion.history["refurbished"][foreign] == -1).all()
+
+
+def relabelled(step, decision):
+    """The samples of a step that are learned from with another label than the given one."""
+    counted = step.ones() if decision.weights is None else decision.weights
+    counted = counted > 0 if counted.dim() == 1 else (counted > 0).any(0)
+    if step.eligible is not None:
+        counted = counted & step.eligible
+    return step.index[counted & (learned_labels(step, decision) != step.labels)]
 
 
 @names
