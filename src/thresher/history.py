@@ -503,6 +503,14 @@ class SampleHistory:
         self.flush()
         return dict(self._columns)
 
+    def columns_of_method(self) -> dict[str, Tensor]:
+        """Columns that `observe` does not fill, by name; nothing is flushed. Tensors are shared."""
+        return {
+            name: values
+            for name, values in self._columns.items()
+            if name not in DIGESTED and name not in PUSHED
+        }
+
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over the columns of `state_dict`, or of `running_state`.
 

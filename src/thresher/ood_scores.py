@@ -27,15 +27,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from thresher.errors import DataError, ParameterError
-from thresher.noise_rate import Integers, rows_per_block
+from thresher.noise_rate import rows_per_block
 
 __all__ = [
     "NEIGHBOURS",
     "SHRINKAGE",
     "ClassGaussians",
+    "as_array",
     "energy",
     "fit_gaussians",
     "mahalanobis",
@@ -52,7 +53,7 @@ NEIGHBOURS = 50
 SHRINKAGE = 1e-6
 
 
-def maximum_softmax(logits: Floats) -> Scores:
+def maximum_softmax(logits: ArrayLike) -> Scores:
     """The largest probability, negated.
 
     >>> maximum_softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
@@ -77,7 +78,7 @@ def maximum_softmax(logits: Floats) -> Scores:
     return scores
 
 
-def energy(logits: Floats, *, temperature: float = 1.0) -> Scores:
+def energy(logits: ArrayLike, *, temperature: float = 1.0) -> Scores:
     """The free energy of the logits: low where some class is strongly supported.
 
     >>> energy(np.array([[0.0, 0.0], [1000.0, 0.0]])).round(4).tolist()
@@ -119,7 +120,7 @@ class ClassGaussians:
 
 
 def fit_gaussians(
-    features: Floats, labels: Integers, *, shrinkage: float = SHRINKAGE
+    features: ArrayLike, labels: ArrayLike, *, shrinkage: float = SHRINKAGE
 ) -> ClassGaussians:
     """Means of the classes and their shared covariance.
 
@@ -138,15 +139,15 @@ def fit_gaussians(
 
     if not shrinkage > 0:
         raise ParameterError(f"shrinkage must be positive, got {shrinkage!r}.", "Use 1e-6.")
-    checked = _matrix("features", features)
-    if labels.shape != (len(checked),):
+    checked, given = _matrix("features", features), as_array("labels", labels)
+    if given.shape != (len(checked),):
         raise ParameterError(
-            f"labels must be ({len(checked)},), got {labels.shape}.", "Pass one for every row."
+            f"labels must be ({len(checked)},), got {given.shape}.", "Pass one for every row."
         )
-    known = np.flatnonzero(labels >= 0)
+    known = np.flatnonzero(given >= 0)
     if not len(known):
         raise DataError("No row has a label.", "Pass the labels of trusted samples.")
-    classes, member = np.unique(labels[known], return_inverse=True)
+    classes, member = np.unique(given[known], return_inverse=True)
     width = checked.shape[1]
     sums = np.zeros((len(classes), width))
     for here in _blocks(len(known), width):
@@ -167,7 +168,7 @@ def fit_gaussians(
     return ClassGaussians(means, cholesky(covariance, lower=True))
 
 
-def mahalanobis(features: Floats, fitted: ClassGaussians) -> Scores:
+def mahalanobis(features: ArrayLike, fitted: ClassGaussians) -> Scores:
     """Squared Mahalanobis distance to the nearest class mean.
 
     Args:
@@ -197,7 +198,7 @@ def mahalanobis(features: Floats, fitted: ClassGaussians) -> Scores:
 
 
 def nearest_neighbour(
-    features: Floats, trusted: Floats, *, neighbours: int = NEIGHBOURS, own: bool = False
+    features: ArrayLike, trusted: ArrayLike, *, neighbours: int = NEIGHBOURS, own: bool = False
 ) -> Scores:
     """Distance to the K-th nearest trusted sample, all rows brought to length 1.
 
@@ -226,7 +227,7 @@ def nearest_neighbour(
             "Pass the same array twice, or own=False.",
         )
     most = len(bank) - own
-    if not 1 <= neighbours <= most:
+    if not (isinstance(neighbours, int | np.integer) and 1 <= neighbours <= most):
         raise ParameterError(
             f"neighbours must be in 1 … {most}, the trusted rows, got {neighbours!r}.",
             "Pass more trusted samples, or ask fewer neighbours.",
@@ -260,8 +261,23 @@ def _blocks(rows: int, numbers: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def _matrix(name: str, values: Floats, width: int | None = None) -> Floats:
-    """Check shape and numbers; nothing is copied, for the array may lie in a file."""
+def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+    """The values as an array: lists are copied, arrays are not, for they may lie in a file.
+
+    Raises:
+        ParameterError: rows of different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ParameterError(
+            f"{name} is no array: {error}.", "Pass rows of the same length."
+        ) from error
+
+
+def _matrix(name: str, given: ArrayLike, width: int | None = None) -> Floats:
+    """Check shape and numbers."""
+    values = as_array(name, given)
     fits = values.ndim == 2 and values.shape[1] > 0 and values.dtype.kind in "fiu"
     if not fits or (width is not None and values.shape[1] != width):
         wanted = "(N, columns)" if width is None else f"(N, {width})"

@@ -8,8 +8,18 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.models import Networks
-from thresher.noise import METHODS, Batch, Change, Drawn, Method, make_method
-from thresher.noise.criterion import no_stream
+from thresher.noise import (
+    METHODS,
+    MORPH,
+    SELFIE,
+    Batch,
+    Change,
+    Drawn,
+    Method,
+    SelectiveBackprop,
+    make_method,
+)
+from thresher.noise.criterion import learned_labels, no_stream
 from thresher.training.snapshots import Snapshots
 
 N, D, K, EPOCHS = 60, 5, 3, 8
@@ -149,15 +159,76 @@ def test_held_out_samples_leave_no_gradient(name):
     assert criterion.history["visits"][:20].tolist() == [1] * 20
 
 
-@names
-def test_evaluation_leaves_no_trace_in_the_history(name):
-    """Under no_grad nothing is observed."""
-    criterion = make_method(name).start(N, K, epochs=4)
+#: Settings that make a method remember what it does not by default.
+REMEMBERING = {
+    "morph, patient": lambda: MORPH(0.9, misses=3),
+    "selfie, soft": lambda: SELFIE(threshold=0.9, soft=True, reuse=True, estimate="anchors"),
+    "selective-backprop, recent": lambda: SelectiveBackprop(against="recent", start=0, end=1),
+    "selfie, beta": lambda: SELFIE(estimate="beta-window"),
+}
+
+
+def remembered(criterion):
+    """All that a criterion holds, by name; tensors as lists of text, in which NaN equals NaN."""
+    state = criterion.state_dict()
+    history = {name: repr(values.tolist()) for name, values in state.pop("history").items()}
+    return {**history, **copy.deepcopy(state)}
+
+
+@pytest.mark.parametrize("name", [*sorted(METHODS), *REMEMBERING])
+def test_evaluation_leaves_no_trace(name):
+    """Under no_grad nothing is observed, and nothing that a method remembers moves."""
+    method = REMEMBERING[name]() if name in REMEMBERING else make_method(name)
+    criterion = method.start(N, K, epochs=EPOCHS)
     model = network(criterion.method)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    snapshots = Snapshots(model, optimizer, criterion)
     x, y = data()
-    with torch.no_grad():
-        loss_of(criterion, model, torch.arange(N), x, y)
-    assert int(criterion.history["visits"].sum()) == 0
+    for _ in range(EPOCHS):
+        for index in torch.arange(N).flip(0).split(20):
+            before = remembered(criterion)
+            with torch.no_grad():
+                loss_of(criterion, model, torch.arange(N), x, y)
+            assert before == remembered(criterion)
+            optimizer.zero_grad()
+            loss_of(criterion, model, index, x[index], y[index]).backward()
+            optimizer.step()
+        snapshots.apply(criterion.end_epoch())
+    assert criterion.history["visits"].tolist() == [EPOCHS] * N
+
+
+@names
+def test_a_sample_of_no_class_is_learned_from_with_its_own_label_or_not_at_all(name):
+    """Whatever its neighbours get; and no other label is remembered for it."""
+    foreign = torch.arange(N) % 3 == 0
+    method = make_method(name)
+    criterion = method.start(N, K, epochs=EPOCHS, out_of_distribution=foreign)
+    model = network(criterion.method)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    snapshots = Snapshots(model, optimizer, criterion)
+    x, y = data()
+    y = torch.where(torch.arange(N) % 2 == 0, y, 0)
+    heard = []
+    criterion.listener = lambda step, decision: heard.append(relabelled(step, decision))
+    for epoch in range(EPOCHS):
+        order = torch.randperm(N, generator=torch.Generator().manual_seed(epoch))
+        for index in order.split(16):
+            optimizer.zero_grad()
+            loss_of(criterion, model, index, x[index], y[index]).backward()
+            optimizer.step()
+        snapshots.apply(criterion.end_epoch())
+    assert not foreign[torch.cat(heard)].any()
+    if "refurbished" in criterion.history:
+        assert (criterion.history["refurbished"][foreign] == -1).all()
+
+
+def relabelled(step, decision):
+    """The samples of a step that are learned from with another label than the given one."""
+    counted = step.ones() if decision.weights is None else decision.weights
+    counted = counted > 0 if counted.dim() == 1 else (counted > 0).any(0)
+    if step.eligible is not None:
+        counted = counted & step.eligible
+    return step.index[counted & (learned_labels(step, decision) != step.labels)]
 
 
 @names

@@ -20,6 +20,7 @@ from thresher.training.augment import Augmentation
 from thresher.training.loop import Rows, Settings, Training
 
 N, D, K = 12, 4, 3
+ASIDE = ("held_out", "trusted", "out_of_distribution")
 CLEAN = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.95, 0.7], [0.1, 0.3]]).repeat(3, 1)  # (N, 2)
 
 
@@ -37,7 +38,7 @@ def data(views=1):
 
 def divided(epoch=2, clean=CLEAN, **options):
     """A criterion after its warm-up, of one epoch, with these clean probabilities."""
-    start = {name: options.pop(name) for name in ("held_out", "trusted") if name in options}
+    start = {name: options.pop(name) for name in ASIDE if name in options}
     method = DivideMix(warmup=1, ramp=4, **options)
     criterion = method.start(N, K, epochs=10, audit=False, **start)
     criterion.method.prior = [0.5, 0.25, 0.25]
@@ -190,6 +191,30 @@ def test_held_out_rows_are_in_no_mixture_and_no_mean():
         batch.inputs[held_out] = value
         losses.append(divided(held_out=held_out).step(network(), batch, no_stream).mean())
     torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize(
+    ("trust", "as_if"),
+    [
+        ((0.1, 0.1), "held_out"),
+        ((0.9, 0.1), "held_out"),
+        ((0.1, 0.9), "held_out"),
+        ((0.9, 0.9), "trusted"),
+    ],
+)
+def test_samples_of_no_class_get_no_guessed_label(trust, as_if):
+    """They are left out of all mixtures, or their label, trusted by both, counts unrefined."""
+    foreign = torch.arange(N) % 4 == 1
+    clean = torch.where(foreign[:, None], torch.tensor(trust), CLEAN)
+    model, twin = network(), network()
+    found = divided(clean=clean, out_of_distribution=foreign).step(model, data(), no_stream)
+    expected = divided(clean=clean, **{as_if: foreign}).step(twin, data(), no_stream)
+    torch.testing.assert_close(found.sums, expected.sums)
+    assert torch.equal(found.totals, expected.totals)
+    found.mean().backward()
+    expected.mean().backward()
+    for one, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_a_trusted_label_is_learned_in_full():

@@ -27,7 +27,7 @@ def tell(criterion, predictions, labels, rest=None):
 
 def after_the_switch(labels, predictions, **options):
     """Two epochs in which everything is memorised, so that it switches, then one of predictions."""
-    criterion = MORPH(0.0, **options).start(len(labels), 3, epochs=40, repeats=True)
+    criterion = MORPH(0.05, **options).start(len(labels), 3, epochs=40, repeats=True)
     rest = torch.zeros(len(labels), 3) if options.get("consistency") else None
     for _ in range(2):
         tell(criterion, labels, labels, rest)
@@ -66,6 +66,12 @@ def test_half_of_the_run_forces_the_switch():
     """Where some labels are known to be wrong; without any, training stays as it is."""
     assert seed_until_switched(MORPH(0.2), [0.5] * 25) == 20
     assert seed_until_switched(MORPH(0.0), [0.5] * 25) == -1
+
+
+def test_a_rate_of_nothing_never_switches():
+    """Given or estimated, whatever is memorised: the rest would be left out for nothing."""
+    assert seed_until_switched(MORPH(0.0), [0.95] * 25) == -1
+    assert seed_until_switched(MORPH(), [1.0] * 25) == -1
 
 
 def test_the_noise_rate_is_read_from_the_mixture_of_the_mean_losses():

@@ -101,3 +101,25 @@ def test_bad_input_is_refused():
         Detector("energy").fit(known, safe=np.zeros(N, dtype=bool))
     with pytest.raises(ParameterError, match="neighbours must be in 1 … 9"):
         Detector().fit(known[:10])
+
+
+@pytest.mark.parametrize("neighbours", [2.5, 0, -1, float("nan"), "3"])
+def test_neighbours_that_cannot_be_counted_are_refused(neighbours):
+    """When the detector is made, not when it is fitted."""
+    with pytest.raises(ParameterError, match="neighbours must be a whole number of at least 1"):
+        Detector(neighbours=neighbours)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_lists_are_as_good_as_arrays(score):
+    """Of values, labels and the safe set."""
+    random = np.random.default_rng(0)
+    values, labels = random.normal(size=(60, 4)), np.arange(60) % 3
+    safe = np.arange(60) % 7 > 0
+    arrays = Detector(score, neighbours=3).fit(values, labels, safe=safe)
+    lists = Detector(score, neighbours=3)
+    lists.fit(values.tolist(), labels.tolist(), safe=safe.tolist())
+    assert arrays.threshold_ == lists.threshold_
+    assert arrays.score(values).tolist() == lists.score(values.tolist()).tolist()
+    with pytest.raises(ParameterError, match="values is no array"):
+        lists.fit([[1.0, 2.0], [3.0]])

@@ -54,3 +54,32 @@ def test_bad_input_is_refused():
         three_way(w, w, w, 1.0, uncertainty=0)
     with pytest.raises(ParameterError, match=r"probabilities must be \(N, k\)"):
         normalised_entropy(np.ones((3, 1)))
+
+
+def test_a_threshold_that_is_no_number_is_refused():
+    """It would call everything foreign that is not clean."""
+    with pytest.raises(ParameterError, match="threshold must be a number, got nan"):
+        three_way([0.1], [0.0], [0.0], np.nan)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 1.0], [5.0, 5.0], [0.0, 0.0], [1.5, -0.5]])
+def test_rows_that_are_no_distribution_have_no_entropy(row):
+    """The first of them is named."""
+    with pytest.raises(ParameterError, match="Row 1 of probabilities"):
+        normalised_entropy([[0.5, 0.5], row])
+
+
+def test_half_precision_sums_to_one_near_enough():
+    """Rounding is no mistake of the user's."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(200), size=20)
+    rounded = normalised_entropy(shares.astype(np.float16))
+    np.testing.assert_allclose(rounded, normalised_entropy(shares), atol=1e-3)
+
+
+def test_lists_are_as_good_as_arrays():
+    """Of all three numbers, and of probabilities."""
+    numbers = [0.9, 0.1, 0.1], [0.0, 0.0, 0.5], [9.0, 1.0, 1.0]
+    assert [CLEAN, MISLABELLED, FOREIGN] == three_way(*numbers, 2.0).tolist()
+    assert [1.0] == normalised_entropy([[0.5, 0.5]]).tolist()
+    with pytest.raises(ParameterError, match="probabilities is no array"):
+        normalised_entropy([[0.5, 0.5], [1.0]])

@@ -114,8 +114,7 @@ class ActiveBias(Method):
             smoothing = self.average if self.smoothing is None else self.smoothing
             weights = self.deviation(step.index) + smoothing
             decision = Decision(with_mean_one(weights, counted).to(step.losses.dtype))
-        if torch.is_grad_enabled():
-            add_visit(self.history, step.index, given(step.probabilities(), step.labels))
+        add_visit(self.history, step.index, given(step.probabilities(), step.labels))
         return decision
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:

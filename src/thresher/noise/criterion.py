@@ -329,10 +329,16 @@ class Criterion:
         self.history.observe(index, logits, labels)
 
     def decide(self, step: Step) -> Decision:
-        """Ask the method; what it remembers of rows that only fill up a batch is taken back."""
-        if step.first is None:
+        """Ask the method; what it writes of rows that do not count is taken back.
+
+        Those are the ones that only fill up a batch, and all of them while gradients are off.
+        """
+        rows = None if step.first is None else only_repeated(step.index, step.first)
+        if not torch.is_grad_enabled():
+            rows = step.index
+        if rows is None:
             return self.method.decide(step)
-        columns, rows = self.history.columns(), only_repeated(step.index, step.first)
+        columns = self.history.columns_of_method()
         before = {name: values[rows] for name, values in columns.items()}
         decision = self.method.decide(step)
         for name, values in before.items():

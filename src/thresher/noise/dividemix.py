@@ -14,6 +14,7 @@ guessed are learned together by MixMatch (mixmatch.py), so nothing is thrown awa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -26,7 +27,17 @@ from thresher.errors import ParameterError
 from thresher.history import Column
 from thresher.mixture import fit_gaussian_mixture
 from thresher.noise.criterion import Criterion
-from thresher.noise.method import Batch, Change, Decision, Draw, Method, Parts, Plan, Step
+from thresher.noise.method import (
+    OUT_OF_DISTRIBUTION,
+    Batch,
+    Change,
+    Decision,
+    Draw,
+    Method,
+    Parts,
+    Plan,
+    Step,
+)
 from thresher.noise.mixmatch import given_shares, learn_from_mixtures, linear_ramp, sharpen
 from thresher.noise.mixup import check_mixable
 from thresher.noise.rate import MIXTURE_ROWS
@@ -188,6 +199,7 @@ class DivideMix(Method):
         chosen = criterion.decide(seen).weights
         assert chosen is not None  # of a step after the warm-up
         labelled = chosen > 0
+        seen = self.without_doubted_foreign(seen, labelled)
         ramped = linear_ramp(seen.epoch - self.warmup_epochs, self.ramp_epochs)
         return learn_from_mixtures(
             criterion,
@@ -203,12 +215,25 @@ class DivideMix(Method):
 
     def decide(self, step: Step) -> Decision:
         """Remember the losses; after the warm-up say whose label is trusted, a network a row."""
-        if torch.is_grad_enabled():
-            losses = self.history["network_losses"].view(-1, 2, self.window)
-            losses[step.index, :, step.epoch % self.window] = step.losses.T.float()
+        losses = self.history["network_losses"].view(-1, 2, self.window)
+        losses[step.index, :, step.epoch % self.window] = step.losses.T.float()
         if self.warming_up():
             return Decision(penalty=negative_entropy(step.logits) if self.asymmetric else None)
         return Decision((self.trust(step.index) > self.threshold).to(step.losses.dtype))
+
+    def without_doubted_foreign(self, seen: Step, labelled: Tensor) -> Step:
+        """The step without samples of no class whose label is not trusted: none is guessed.
+
+        Both networks learn from the same mixtures, so that both must trust it.
+
+        Args:
+            seen: The step.
+            labelled: (2, G) bool.
+        """
+        if OUT_OF_DISTRIBUTION.name not in self.history:
+            return seen
+        kept = self.may_relabel(seen.index) | labelled.all(0)
+        return replace(seen, eligible=kept if seen.eligible is None else kept & seen.eligible)
 
     def trust(self, index: Tensor) -> Tensor:
         """w of the labels of these samples, for the network that learns: the other's; (2, B)."""
@@ -227,7 +252,9 @@ class DivideMix(Method):
         predicted = seen.logits.softmax(-1)
         if seen.rest is not None:
             predicted = (predicted + seen.rest.softmax(-1)) / 2
-        trust = self.trust(seen.index[seen.here])[..., None]  # (2, B, 1)
+        index = seen.index[seen.here]
+        # what is of no class keeps its label unrefined
+        trust = torch.where(self.may_relabel(index), self.trust(index), 1.0)[..., None]  # (2, B, 1)
         given = F.one_hot(seen.labels[seen.here], predicted.shape[-1]).to(predicted.dtype)
         refined = trust * given + (1 - trust) * predicted
         guessed = predicted.mean(0).expand_as(predicted)

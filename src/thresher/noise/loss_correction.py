@@ -105,7 +105,7 @@ class LossCorrection(Method):
 
     def decide(self, step: Step) -> Decision:
         """Every sample counts; in the warm-up, add up what is predicted of it."""
-        if self._matrix is None and torch.is_grad_enabled():
+        if self._matrix is None:
             index, predicted = step.index, step.probabilities()
             if step.first is not None:
                 index, predicted = index[step.first], predicted[step.first]

@@ -243,7 +243,10 @@ class Method:
         return flat.view(targets.shape)
 
     def decide(self, step: Step) -> Decision:
-        """Say what each sample of the step is worth, and its target."""
+        """Say what each sample of the step is worth, and its target.
+
+        What it writes into the rows of the step is taken back while gradients are off.
+        """
         return Decision()
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:

@@ -5,7 +5,7 @@ the memorised samples of every batch. As the network gets cleaner, right samples
 wrong ones leave it. All that has to be known of the labels is how often they are wrong, and that
 can be estimated.
 
-    switch  when |M| ≥ (1 - τ - δ) N         M = memorised samples (memorised.py)
+    switch  when |M| ≥ (1 - τ - δ) N         M = memorised samples (memorised.py); never if τ = 0
     loss    = (1 / |S|) Σ_S CE(x, given) + (w(t) / b) Σ ‖p(x) - p(x')‖²
     S       = M in the batch,  w(t) = w_max exp(-5 (1 - u)²),  u = min(1, (t - t_switch) / ramp)
 """
@@ -75,8 +75,10 @@ class MORPH(Method):
     predict yet are lost.
     Source: Song, Kim, Park, Shin, Lee, Robust Learning by Self-Transition for Handling Noisy
     Labels, KDD 2021. Deviations: the estimate of τ; histories count as soon as they hold a
-    prediction; the margin; the cap, which is Prestopping's; patience with misses; if some labels
-    are known to be wrong, half of the run forces the switch; the length of the ramp is our choice.
+    prediction; the margin; the cap, which is Prestopping's; patience with misses; half of the
+    run forces the switch where training stands, and goes back to no epoch that came nearer to the
+    crossing: |M| seldom shrinks while all samples are learned from, so that this is mostly the last
+    one, and the others would cost a copy of the network; the length of the ramp is our choice.
     """
 
     name = "morph"
@@ -150,9 +152,11 @@ class MORPH(Method):
         if self.switched_at >= 0 or done < FIRST_SWITCH:
             return None
         self.rate = self.estimator.after_epoch(self.history, self.rate)
+        if self.rate == 0:  # nothing is known to be wrong, so that there is nothing to leave out
+            return None
         half = math.inf if self.plan.epochs is None else SEEDING_SHARE * self.plan.epochs
         crossed = memorised_share(self.history, self.window) >= 1 - self.rate - self.margin
-        if crossed or (done >= half and self.rate > 0):
+        if crossed or done >= half:
             self.switched_at = done
             if self.misses > 1:  # the set that is memorised now is the first safe set
                 self.history["misses"][memorised_rows(self.history, self.window)[0]] = 0

@@ -130,7 +130,7 @@ class PrestoppingPlus(Prestopping):
         history = self.history
         certain, label = refurbishable(history, step.index, self.refurbish_epochs, self.threshold)
         safe = history["safe"][step.index]
-        relabelled = certain & ~safe
+        relabelled = certain & ~safe & self.may_relabel(step.index)
         before = history["refurbished"][step.index]
         history["refurbished"][step.index] = torch.where(relabelled, label, before.long()).to(
             before.dtype

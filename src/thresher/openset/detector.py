@@ -6,15 +6,15 @@ score  samples → a number each, higher = farther out
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from thresher.errors import DataError, ParameterError, RecordError, nearest
-from thresher.noise_rate import Integers
 from thresher.ood_scores import (
     NEIGHBOURS,
+    as_array,
     energy,
     fit_gaussians,
     mahalanobis,
@@ -32,8 +32,6 @@ SCORES: tuple[DetectorScore, ...] = (
     "mahalanobis",
     "nearest-neighbour",
 )
-
-Floats = NDArray[np.floating[Any]]
 
 
 class Detector:
@@ -75,7 +73,11 @@ class Detector:
     ) -> None:
         if score not in SCORES:
             raise ParameterError(f'score "{score}" is unknown.', nearest(str(score), SCORES))
-        check_positive("neighbours", neighbours)
+        if not (isinstance(neighbours, int | np.integer) and neighbours >= 1):
+            raise ParameterError(
+                f"neighbours must be a whole number of at least 1, got {neighbours!r}.",
+                f"Leave it out for {NEIGHBOURS}.",
+            )
         check_positive("temperature", temperature)
         check_positive("quantile", quantile, below=1)
         self.kind: DetectorScore = score
@@ -83,10 +85,10 @@ class Detector:
 
     def fit(
         self,
-        values: Floats,
-        labels: Integers | None = None,
+        values: ArrayLike,
+        labels: ArrayLike | None = None,
         *,
-        safe: NDArray[np.bool_] | None = None,
+        safe: ArrayLike | None = None,
     ) -> Self:
         """Take the statistics of the trusted samples, and the threshold from their own scores.
 
@@ -99,20 +101,28 @@ class Detector:
             DataError: nobody is trusted, or values that are not finite.
             ParameterError: shapes that do not fit, or labels are missing.
         """
-        if safe is not None and (safe.shape != (len(values),) or safe.dtype != np.bool_):
-            raise ParameterError(
-                f"safe must be ({len(values)},) bool, got {safe.shape} {safe.dtype}.",
-                "Pass one True or False for every row.",
-            )
-        trusted = values if safe is None else values[safe]
-        if not len(trusted):
+        trusted = as_array("values", values)
+        given = None if labels is None else as_array("labels", labels)
+        if safe is not None:
+            rows = as_array("safe", safe)
+            if rows.shape != trusted.shape[:1] or rows.dtype != np.bool_:
+                raise ParameterError(
+                    f"safe must be ({len(trusted)},) bool, got {rows.shape} {rows.dtype}.",
+                    "Pass one True or False for every row.",
+                )
+            if given is not None and given.shape != rows.shape:
+                raise ParameterError(
+                    f"labels must be {rows.shape}, got {given.shape}.", "Pass one for every row."
+                )
+            trusted, given = trusted[rows], None if given is None else given[rows]
+        if not trusted.size:
             raise DataError("No sample is trusted.", "Pass a safe set with some samples.")
         if self.kind == "mahalanobis":
-            if labels is None:
+            if given is None:
                 raise ParameterError(
                     'The score "mahalanobis" needs labels.', "Pass the given labels of the rows."
                 )
-            self._gaussians = fit_gaussians(trusted, labels if safe is None else labels[safe])
+            self._gaussians = fit_gaussians(trusted, given)
         self._trusted = trusted if self.kind == "nearest-neighbour" else None
         own = (
             nearest_neighbour(trusted, trusted, neighbours=self.neighbours, own=True)
@@ -122,7 +132,7 @@ class Detector:
         self.threshold_ = float(np.quantile(own, self.quantile))
         return self
 
-    def score(self, values: Floats) -> NDArray[np.float64]:
+    def score(self, values: ArrayLike) -> NDArray[np.float64]:
         """How far out each sample lies, (M,); higher = farther.
 
         Args:
@@ -135,12 +145,12 @@ class Detector:
             raise RecordError("The detector has no statistics yet.", "Call fit first.")
         return self._scored(values)
 
-    def is_foreign(self, values: Floats) -> NDArray[np.bool_]:
+    def is_foreign(self, values: ArrayLike) -> NDArray[np.bool_]:
         """Which samples score above the threshold, (M,) bool."""
         foreign: NDArray[np.bool_] = self.score(values) > self.threshold_
         return foreign
 
-    def _scored(self, values: Floats) -> NDArray[np.float64]:
+    def _scored(self, values: ArrayLike) -> NDArray[np.float64]:
         if self.kind == "maximum-softmax":
             return maximum_softmax(values)
         if self.kind == "energy":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from thresher.errors import DataError, ParameterError
+from thresher.ood_scores import as_array
 
 __all__ = ["Figures", "figures"]
 
@@ -32,7 +32,7 @@ class Figures:
     fpr_at_95: float
 
 
-def figures(known: NDArray[np.floating[Any]], foreign: NDArray[np.floating[Any]]) -> Figures:
+def figures(known: ArrayLike, foreign: ArrayLike) -> Figures:
     """Compare the scores of known and of foreign samples; higher = farther out.
 
     >>> figures(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
@@ -48,7 +48,8 @@ def figures(known: NDArray[np.floating[Any]], foreign: NDArray[np.floating[Any]]
     """
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-    for name, scores in (("known", known), ("foreign", foreign)):
+    inside, outside = as_array("known", known), as_array("foreign", foreign)
+    for name, scores in (("known", inside), ("foreign", outside)):
         if scores.ndim != 1:
             raise ParameterError(
                 f"{name} must have one dimension, got {scores.shape}.", "Pass one score a sample."
@@ -58,8 +59,8 @@ def figures(known: NDArray[np.floating[Any]], foreign: NDArray[np.floating[Any]]
                 f"The scores of the {name} samples are none, or not all of them are finite.",
                 "Pass one finite score for each sample.",
             )
-    scores = np.concatenate([known, foreign]).astype(np.float64)
-    is_foreign = np.repeat([False, True], [len(known), len(foreign)])
+    scores = np.concatenate([inside, outside]).astype(np.float64)
+    is_foreign = np.repeat([False, True], [len(inside), len(outside)])
     # who passes are the known samples: they are the positives of the third figure
     wrongly, rightly, _ = roc_curve(~is_foreign, -scores, drop_intermediate=False)
     # a hair below, as so many of N is rounded
