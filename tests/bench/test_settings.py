@@ -62,7 +62,8 @@ def test_a_seed_is_compared_as_a_whole_before_the_next():
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"told": "tru"}, "auto, true or a number"),
+        ({"told": "tru"}, 'Did you mean "true"'),
+        ({"told": "gausian-mean"}, 'Did you mean "gaussian-mean"'),
         ({"told": 1.5}, "noise_rate must be in"),
         ({"validation": 0.6}, "validation must be in"),
         ({"epochs": 0}, "epochs must be at least 1"),

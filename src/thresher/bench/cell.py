@@ -72,10 +72,10 @@ def opened(settings: BenchSettings, scratch: Path | None) -> Source:
 def figures_of_method(settings: BenchSettings, cell: Cell, posed: Posed) -> dict[str, Any]:
     """Train a method, and compare all that it says with the truth."""
     problem = posed.problem
-    told = takes_rate(cell.method) and settings.told is not None
-    rate = float(problem.bad.mean()) if told and settings.told == "true" else None
-    if told and isinstance(settings.told, float):
-        rate = settings.told
+    takes = takes_rate(cell.method)
+    rate = settings.told if takes else None
+    if rate == "true":
+        rate = float(problem.bad.mean())
     run = train(
         settings.fit(cell.method, cell.seed, rate),
         problem.samples,
@@ -86,7 +86,7 @@ def figures_of_method(settings: BenchSettings, cell: Cell, posed: Posed) -> dict
     peak = peak_mib()  # before the audit takes memory of its own
     criterion = run.job.training.criterion
     estimated = None
-    if takes_rate(cell.method) and not told:
+    if takes and (rate is None or isinstance(rate, str)):
         estimated = getattr(criterion.method, "rate", None)
     verdicts = judge(run.job.record())
     return {

@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from thresher.bench.noise_spec import NoiseSpec, parse_noise
 from thresher.errors import ParameterError, nearest
-from thresher.noise import METHODS, method_class
+from thresher.noise import ESTIMATORS, METHODS, check_noise_rate, method_class
 from thresher.settings import FitSettings
 
 __all__ = [
@@ -44,8 +44,9 @@ class BenchSettings:
             None = the labels of the data are the true ones.
         test: Test data, whose labels are true; None = a split that lies beside the data, else a
             quarter of the rows, drawn anew by every seed.
-        told: The noise rate for methods that take one: None has them estimate it, "true" tells
-            them that of the training rows, a number is that number.
+        told: The noise rate for methods that take one, and for no others: None has them estimate
+            it, "true" tells them that of the training rows, a number in [0, 1) is that number, a
+            key of `thresher.noise.ESTIMATORS` is what they estimate it by.
         validation: Share of the rows that no method trains on, with labels as wrong as the others,
             by which an epoch is chosen; in [0, 0.5].
         group_report: Column whose groups are compared; it is never learned from.
@@ -61,7 +62,7 @@ class BenchSettings:
     labels: str | None = None
     test: str | None = None
     limit: int | None = None
-    told: float | Literal["true"] | None = None
+    told: float | str | None = None
     validation: float = 0.1
     group_report: str | None = None
     model: str = "auto"
@@ -74,11 +75,7 @@ class BenchSettings:
 
     def __post_init__(self) -> None:
         self.fit(BASELINE, 0, None)
-        if isinstance(self.told, str) and self.told != "true":
-            raise ParameterError(
-                f'noise_rate must be auto, true or a number in [0, 1), got "{self.told}".',
-                "Leave it out to have it estimated.",
-            )
+        self._check_rate()
         if not 0 <= self.validation <= 0.5:
             raise ParameterError(
                 f"validation must be in [0, 0.5], got {self.validation:g}.",
@@ -90,8 +87,24 @@ class BenchSettings:
                 "Name data of your own with --data.",
             )
 
-    def fit(self, method: str, seed: int, noise_rate: float | None) -> FitSettings:
-        """Settings of the training of a cell; rows by which an epoch is chosen are taken before."""
+    def _check_rate(self) -> None:
+        if not isinstance(self.told, str):
+            check_noise_rate(self.told)
+        elif self.told not in ("true", *ESTIMATORS):
+            raise ParameterError(
+                "noise_rate must be a number in [0, 1), auto, true, or one of "
+                f'{", ".join(ESTIMATORS)}, got "{self.told}".',
+                nearest(self.told, ("auto", "true", *ESTIMATORS)),
+            )
+
+    def fit(self, method: str, seed: int, noise_rate: float | str | None) -> FitSettings:
+        """Settings of the training of a cell; rows by which an epoch is chosen are taken before.
+
+        Args:
+            method: Of the cell.
+            seed: Of the cell.
+            noise_rate: What this method is told, for methods that take one.
+        """
         return FitSettings(
             label=self.label,
             image=self.image,
@@ -100,7 +113,7 @@ class BenchSettings:
             encoder=self.encoder,
             limit=self.limit,
             method=method,
-            noise_rate=self.told if isinstance(self.told, float) else noise_rate,
+            noise_rate=noise_rate,
             model=self.model,
             epochs=self.epochs,
             seed=seed,

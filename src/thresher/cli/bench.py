@@ -78,7 +78,7 @@ def noise(
         str | None,
         typer.Option(
             help="For methods that take one: auto has them estimate it, true tells them, or a "
-            "number. Default: auto."
+            "number, or what estimates it: settled, gaussian-mean, beta-mean, … Default: auto."
         ),
     ] = None,
     group_report: Annotated[
@@ -114,7 +114,7 @@ def noise(
         "true": true,
         "test": test,
         "validation": validation,
-        "told": told(noise_rate),
+        "told": None if noise_rate is None else parsed_rate(noise_rate),
         "group_report": group_report,
         "image": image,
         "longest_side": longest_side,
@@ -148,13 +148,6 @@ def noise(
         print_summary(summary)
     if summary["failed"]:
         raise typer.Exit(1)
-
-
-def told(written: str | None) -> float | str | None:
-    """The noise rate that methods are told, as written on the command line; None = estimated."""
-    if written is None or written == "true":
-        return written
-    return parsed_rate(written)
 
 
 def compared(
