@@ -69,6 +69,10 @@ def test_a_seed_is_compared_as_a_whole_before_the_next():
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"true": "gold"}, "digits of scikit-learn"),
         ({"augment": "spin"}, "augment must be"),
+        ({"data": "d", "true": "a", "group_report": "a"}, "as true and as group_report"),
+        ({"data": "d", "label": "a", "true": "a"}, "as label and as true"),
+        ({"data": "d", "group_report": "a", "image": "a"}, "as group_report and as image"),
+        ({"data": "d", "true": "a", "text": ("b", "a")}, "as true and as text"),
     ],
 )
 def test_slips_are_refused(given, match):

@@ -76,6 +76,7 @@ class BenchSettings:
     def __post_init__(self) -> None:
         self.fit(BASELINE, 0, None)
         self._check_rate()
+        self._check_columns()
         if not 0 <= self.validation <= 0.5:
             raise ParameterError(
                 f"validation must be in [0, 0.5], got {self.validation:g}.",
@@ -96,6 +97,25 @@ class BenchSettings:
                 f'{", ".join(ESTIMATORS)}, got "{self.told}".',
                 nearest(self.told, ("auto", "true", *ESTIMATORS)),
             )
+
+    def _check_columns(self) -> None:
+        named = [
+            ("label", self.label),
+            ("true", self.true),
+            ("group_report", self.group_report),
+            ("image", self.image),
+            *(("text", each) for each in self.text),
+        ]
+        roles: dict[str, str] = {}
+        for role, column in named:
+            if column is None:
+                continue
+            if column in roles:
+                raise ParameterError(
+                    f'The column "{column}" is named twice, as {roles[column]} and as {role}.',
+                    "Name a column of its own for each, or leave one of them out.",
+                )
+            roles[column] = role
 
     def fit(self, method: str, seed: int, noise_rate: float | str | None) -> FitSettings:
         """Settings of the training of a cell; rows by which an epoch is chosen are taken before.
