@@ -153,6 +153,17 @@ def test_an_estimator_is_named_to_the_methods_that_ask_one():
     assert row["rate_estimate"] is not None
 
 
+def test_further_data_reach_the_methods_that_learn_from_them_alone(tmp_path):
+    """taufe needs them to train at all; standard training is the one without them."""
+    further = tmp_path / "noise.npy"
+    np.save(further, np.random.default_rng(0).uniform(0, 16, size=(60, 64)).astype(np.float32))
+    settings = BenchSettings(epochs=2, limit=200, auxiliary=str(further))
+    assert measure(settings, Cell("taufe", parse_noise("none"), 0))["last"] > 0
+    standard = Cell("standard", parse_noise("none"), 0)
+    plain = measure(BenchSettings(epochs=2, limit=200), standard)
+    assert measure(settings, standard)["test_accuracies"] == plain["test_accuracies"]
+
+
 def test_learned_hears_weights_and_labels_of_the_last_visit():
     """The mean over networks; held-out rows count nothing."""
 

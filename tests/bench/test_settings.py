@@ -68,6 +68,7 @@ def test_a_seed_is_compared_as_a_whole_before_the_next():
         ({"validation": 0.6}, "validation must be in"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"true": "gold"}, "digits of scikit-learn"),
+        ({"auxiliary": "out-of-distribution"}, "no marks"),
         ({"augment": "spin"}, "augment must be"),
         ({"data": "d", "true": "a", "group_report": "a"}, "as true and as group_report"),
         ({"data": "d", "label": "a", "true": "a"}, "as label and as true"),

@@ -109,7 +109,7 @@ def parse_noise(text: str) -> NoiseSpec:
 
 
 def _pairs(written: str, text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for part in written.split(";") if written else ():
         true, arrow, mistaken = part.partition(">")
         if not arrow or not true or not mistaken:

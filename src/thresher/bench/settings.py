@@ -13,8 +13,8 @@ from typing import Any
 
 from thresher.bench.noise_spec import NoiseSpec, parse_noise
 from thresher.errors import ParameterError, nearest
-from thresher.noise import ESTIMATORS, METHODS, check_noise_rate, method_class
-from thresher.settings import FitSettings
+from thresher.noise import ESTIMATORS, METHODS, check_noise_rate, make_method, method_class
+from thresher.settings import MARKED, FitSettings
 
 __all__ = [
     "BASELINE",
@@ -25,13 +25,14 @@ __all__ = [
     "chosen_methods",
     "chosen_noises",
     "grid",
+    "learns_from_more",
 ]
 
 DIGITS = "digits"  # scikit-learn's, which are there wherever thresher is
 BASELINE = "standard"
 PEER = "cleanlab"
 LEFT_OUT = ("batch selection", "open set")  # families that are no answer to wrong labels alone
-PATHS = ("data", "labels", "test")
+PATHS = ("data", "labels", "test", "auxiliary")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class BenchSettings:
             None = the labels of the data are the true ones.
         test: Test data, whose labels are true; None = a split that lies beside the data, else a
             quarter of the rows, drawn anew by every seed.
+        auxiliary: Further data of none of the classes, as `thresher fit` takes a file of them, for
+            the methods that learn from them; no other method sees them.
         told: The noise rate for methods that take one, and for no others: None has them estimate
             it, "true" tells them that of the training rows, a number in [0, 1) is that number, a
             key of `thresher.noise.ESTIMATORS` is what they estimate it by.
@@ -62,6 +65,7 @@ class BenchSettings:
     labels: str | None = None
     test: str | None = None
     limit: int | None = None
+    auxiliary: str | None = None
     told: float | str | None = None
     validation: float = 0.1
     group_report: str | None = None
@@ -77,6 +81,12 @@ class BenchSettings:
         self.fit(BASELINE, 0, None)
         self._check_rate()
         self._check_columns()
+        if self.auxiliary == MARKED:
+            raise ParameterError(
+                f'auxiliary "{MARKED}" takes the samples that are marked so, and a benchmark has '
+                "no marks.",
+                "Name a file or a folder with the further data.",
+            )
         if not 0 <= self.validation <= 0.5:
             raise ParameterError(
                 f"validation must be in [0, 0.5], got {self.validation:g}.",
@@ -184,11 +194,18 @@ class Cell:
         return f"{self.method}, {self.noise}, seed {self.seed}"
 
 
-def chosen_methods(text: str | None) -> tuple[str, ...]:
+def learns_from_more(method: str) -> bool:
+    """Whether a method learns from further data as well, which lie beside the training data."""
+    return method != PEER and bool(make_method(method).streams())
+
+
+def chosen_methods(text: str | None, *, auxiliary: bool = False) -> tuple[str, ...]:
     """The methods to compare: those named, the baseline first and cleanlab's workflow last.
 
     Args:
-        text: Names joined by commas; None = all of the families that are against wrong labels.
+        text: Names joined by commas; None = all of the families that are against wrong labels, and
+            with auxiliary data those that learn from them.
+        auxiliary: Whether there are auxiliary data.
 
     Raises:
         ParameterError: an unknown name.
@@ -197,7 +214,9 @@ def chosen_methods(text: str | None) -> tuple[str, ...]:
         from thresher import noise
 
         names = [
-            name for name, kind in METHODS.items() if getattr(noise, kind).family not in LEFT_OUT
+            name
+            for name, kind in METHODS.items()
+            if getattr(noise, kind).family not in LEFT_OUT or (auxiliary and learns_from_more(name))
         ]
     else:
         names = [each.strip() for each in text.split(",") if each.strip()]

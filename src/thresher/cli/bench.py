@@ -70,6 +70,13 @@ def noise(
         str | None,
         typer.Option(help="Test data, with true labels. Default: a quarter, drawn by the seed."),
     ] = None,
+    auxiliary: Annotated[
+        str | None,
+        typer.Option(
+            help="Further data of none of the classes, for the methods that learn from them: "
+            "taufe, oat, odnl."
+        ),
+    ] = None,
     validation: Annotated[
         float | None,
         typer.Option(help="Share of the rows by which an epoch is chosen. Default: 0.1."),
@@ -113,6 +120,7 @@ def noise(
         "label": label,
         "true": true,
         "test": test,
+        "auxiliary": auxiliary,
         "validation": validation,
         "told": None if noise_rate is None else parsed_rate(noise_rate),
         "group_report": group_report,
@@ -170,7 +178,7 @@ def compared(
     if settings is None:
         settings, grid = resumed_grid(out)
     else:
-        grid = Grid.of(methods, noise, 3 if seeds is None else seeds, settings.true)
+        grid = Grid.of(methods, noise, 3 if seeds is None else seeds, settings)
     return compare(out, settings, grid, jobs=jobs, watcher=narrator)
 
 
