@@ -134,6 +134,36 @@ def test_a_method_is_told_the_rate_on_demand(curious, told, expected):
     assert row["rate_estimate"] is None
 
 
+@pytest.mark.parametrize("told", [0.4, "true", "gaussian-mean"])
+@pytest.mark.parametrize("method", ["standard", "cleanlab"])
+def test_a_method_without_a_noise_rate_is_told_none(method, told):
+    """It trains as it does where nothing is told."""
+    cell = Cell(method, parse_noise("pair:0.2"), 0)
+    rows = [
+        measure(BenchSettings(epochs=1, limit=200, told=each), cell)["test_accuracies"]
+        for each in (None, told)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_an_estimator_is_named_to_the_methods_that_ask_one():
+    """The estimate is theirs, and stands in the row."""
+    settings = BenchSettings(epochs=2, limit=200, told="gaussian-mean")
+    row = measure(settings, Cell("co-teaching", parse_noise("pair:0.2"), 0))
+    assert row["rate_estimate"] is not None
+
+
+def test_further_data_reach_the_methods_that_learn_from_them_alone(tmp_path):
+    """taufe needs them to train at all; standard training is the one without them."""
+    further = tmp_path / "noise.npy"
+    np.save(further, np.random.default_rng(0).uniform(0, 16, size=(60, 64)).astype(np.float32))
+    settings = BenchSettings(epochs=2, limit=200, auxiliary=str(further))
+    assert measure(settings, Cell("taufe", parse_noise("none"), 0))["last"] > 0
+    standard = Cell("standard", parse_noise("none"), 0)
+    plain = measure(BenchSettings(epochs=2, limit=200), standard)
+    assert measure(settings, standard)["test_accuracies"] == plain["test_accuracies"]
+
+
 def test_learned_hears_weights_and_labels_of_the_last_visit():
     """The mean over networks; held-out rows count nothing."""
 

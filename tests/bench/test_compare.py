@@ -1,8 +1,10 @@
 """A grid is gone on with, widened, and not stopped by a cell that fails."""
 
 import json
+from dataclasses import replace
 from multiprocessing import active_children
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,6 +12,7 @@ from thresher.bench import compare as comparing
 from thresher.bench.compare import Grid, compare, resumed_grid
 from thresher.bench.folder import BenchFolder
 from thresher.bench.processes import TimeLeft, ending
+from thresher.bench.reading import open_source
 from thresher.bench.settings import BenchSettings, Cell
 from thresher.errors import MissingPackageError, ParameterError, RunError
 
@@ -48,7 +51,7 @@ def no_cleanlab(monkeypatch):
 def run(out, methods, noise="none", seeds=1, settings=SETTINGS, jobs=2):
     """The summary, and who heard how it went."""
     watcher = Watched()
-    grid = Grid.of(methods, noise, seeds, settings.true)
+    grid = Grid.of(methods, noise, seeds, settings)
     return compare(out, settings, grid, jobs=jobs, watcher=watcher), watcher
 
 
@@ -106,7 +109,7 @@ def test_a_cell_that_is_killed_is_reported_and_the_rest_goes_on(tmp_path):
                 child.kill()
 
     watcher = Killing()
-    grid = Grid.of("gce", "none", 1, None)
+    grid = Grid.of("gce", "none", 1, SETTINGS)
     summary = compare(tmp_path / "bench", SETTINGS, grid, jobs=1, watcher=watcher)
     assert (summary["done"], summary["failed"]) == (1, 1)
     (failure,) = summary["failures"]
@@ -120,7 +123,7 @@ def test_other_settings_or_data_are_refused_and_leave_all_as_it_is(tmp_path):
     folder = BenchFolder(out)
     folder.make()
     source = comparing.open_source(SETTINGS)
-    comparing.begin(folder, SETTINGS, Grid.of("elr", "none", 1, None), source)
+    comparing.begin(folder, SETTINGS, Grid.of("elr", "none", 1, SETTINGS), source)
     before = folder.settings.read_bytes()
     with pytest.raises(RunError, match="measured with epochs 1, now it is 5"):
         run(out, "elr", settings=BenchSettings(epochs=5, limit=200))
@@ -158,7 +161,7 @@ def test_a_folder_without_a_benchmark_cannot_be_gone_on_with(tmp_path):
 
 def test_time_left_is_that_of_the_methods_to_come():
     """Two of 3 s, one of 9 s that has run for 4 s, in two processes."""
-    grid = Grid.of("elr", "none", 2, None)
+    grid = Grid.of("elr", "none", 2, SETTINGS)
     cells = {(each.method, each.seed): each for each in grid.cells()}
     times = TimeLeft({"standard": [2.0, 4.0], "cleanlab": [9.0]})
     waiting = [cells["standard", 0], cells["standard", 1]]
@@ -177,10 +180,36 @@ def test_how_a_process_ended_is_said():
 def test_the_command_of_a_report_makes_the_same_grid(tmp_path):
     """Every option that is not left at its default."""
     settings = BenchSettings(data="a b.csv", label="y", told="true", text=("t",), epochs=4)
-    grid = Grid.of("elr", "pair:0.4", 2, None)
+    grid = Grid.of("elr", "pair:0.4", 2, SETTINGS)
     written = comparing.command(tmp_path / "out", settings, grid)
     assert written == (
         "thresher bench noise --data 'a b.csv' --label y --epochs 4 --noise-rate true --text t "
         f"--methods standard,elr,cleanlab --noise pair:0.4 --seeds 2 --out {tmp_path}/out"
     )
     assert Cell("elr", grid.noises[0], 1) in grid.cells()
+
+
+def further_data(folder):
+    """Noise of the shape of the digits."""
+    path = folder / "noise.npy"
+    np.save(path, np.random.default_rng(0).uniform(0, 16, size=(60, 64)).astype(np.float32))
+    return str(path)
+
+
+def test_methods_with_a_second_stream_are_refused_without_one(tmp_path):
+    """Before a folder is made."""
+    with pytest.raises(ParameterError, match=r"taufe, odnl\. .*with --auxiliary"):
+        run(tmp_path / "bench", "taufe,gce,odnl")
+    assert not (tmp_path / "bench").exists()
+
+
+def test_further_data_bring_their_methods_into_the_comparison(tmp_path):
+    """And nothing else; they are part of what the cells were measured on."""
+    settings = replace(SETTINGS, auxiliary=further_data(tmp_path))
+    with_them = Grid.of(None, None, 1, settings).methods
+    assert set(with_them) - set(Grid.of(None, None, 1, SETTINGS).methods) == {
+        "taufe",
+        "oat",
+        "odnl",
+    }
+    assert open_source(settings).fingerprint != open_source(SETTINGS).fingerprint

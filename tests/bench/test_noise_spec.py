@@ -20,11 +20,13 @@ INPUTS = np.random.default_rng(0).normal(size=(100, 3))
 
 
 @given(
-    st.sampled_from([each for each in KINDS if each not in ("none", "given")]), st.integers(0, 99)
+    st.sampled_from([each for each in KINDS if each not in ("none", "given")]),
+    st.integers(0, 99).map(lambda percent: percent / 100)
+    | st.floats(0, 1, exclude_max=True, allow_subnormal=False),
 )
-def test_what_is_written_is_what_is_read(kind, percent):
-    """A kind and its rate survive being written."""
-    spec = NoiseSpec(kind, percent / 100)
+def test_what_is_written_is_what_is_read(kind, rate):
+    """A kind and its rate survive being written, to the last digit."""
+    spec = NoiseSpec(kind, rate)
     assert parse_noise(str(spec)) == spec
 
 
@@ -46,6 +48,8 @@ def test_some_kinds_have_no_rate(kind):
         ("pair:nan", "no rate"),
         ("pair:0.4:a>b", "more than a rate"),
         ("asymmetric:0.4:a", "no pair of classes"),
+        ("asymmetric:0.4:a>b;a>c", 'the class "a" twice'),
+        ("asymmetric:0.4:a>b; a >b", 'the class "a" twice'),
     ],
 )
 def test_slips_are_refused(text, match):

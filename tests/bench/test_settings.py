@@ -62,12 +62,18 @@ def test_a_seed_is_compared_as_a_whole_before_the_next():
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"told": "tru"}, "auto, true or a number"),
+        ({"told": "tru"}, 'Did you mean "true"'),
+        ({"told": "gausian-mean"}, 'Did you mean "gaussian-mean"'),
         ({"told": 1.5}, "noise_rate must be in"),
         ({"validation": 0.6}, "validation must be in"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"true": "gold"}, "digits of scikit-learn"),
+        ({"auxiliary": "out-of-distribution"}, "no marks"),
         ({"augment": "spin"}, "augment must be"),
+        ({"data": "d", "true": "a", "group_report": "a"}, "as true and as group_report"),
+        ({"data": "d", "label": "a", "true": "a"}, "as label and as true"),
+        ({"data": "d", "group_report": "a", "image": "a"}, "as group_report and as image"),
+        ({"data": "d", "true": "a", "text": ("b", "a")}, "as true and as text"),
     ],
 )
 def test_slips_are_refused(given, match):

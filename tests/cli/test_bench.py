@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from thresher.noise import ESTIMATORS
+
 WITHOUT_CLEANLAB = """
 import sys
 import thresher.bench.compare as compare
@@ -46,8 +48,9 @@ def waited(condition, seconds=60):
         (("--jobs", "0"), "jobs must be at least 1, got 0.", "One a core is usual."),
         (
             ("--noise-rate", "much"),
-            'noise_rate must be auto, true or a number in [0, 1), got "much".',
-            "Leave it out to have it estimated.",
+            "noise_rate must be a number in [0, 1), auto, true, or one of "
+            f'{", ".join(ESTIMATORS)}, got "much".',
+            f"Allowed: {', '.join(sorted(('auto', 'true', *ESTIMATORS)))}.",
         ),
     ],
 )

@@ -19,8 +19,9 @@ from thresher.bench.evaluation import curve_figures, ranking, share_right, trust
 from thresher.bench.problem import Problem
 from thresher.bench.prune_and_retrain import prune_and_retrain
 from thresher.bench.reading import Posed, Source, make_problem, open_source
-from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell
+from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell, learns_from_more
 from thresher.bench.trained import Trained, train
+from thresher.data import Samples
 from thresher.group_report import fairness, numbered, selection_by_group
 from thresher.memory import peak_mib
 from thresher.noise import method_class
@@ -60,7 +61,8 @@ def measure(settings: BenchSettings, cell: Cell, scratch: Path | None = None) ->
     }
     if cell.method == PEER:
         return row | figures_of_peer(settings, cell, posed)
-    return row | figures_of_method(settings, cell, posed)
+    auxiliary = source.auxiliary if learns_from_more(cell.method) else None
+    return row | figures_of_method(settings, cell, posed, auxiliary)
 
 
 @cache
@@ -69,24 +71,27 @@ def opened(settings: BenchSettings, scratch: Path | None) -> Source:
     return open_source(settings, scratch)
 
 
-def figures_of_method(settings: BenchSettings, cell: Cell, posed: Posed) -> dict[str, Any]:
+def figures_of_method(
+    settings: BenchSettings, cell: Cell, posed: Posed, auxiliary: Samples | None
+) -> dict[str, Any]:
     """Train a method, and compare all that it says with the truth."""
     problem = posed.problem
-    told = takes_rate(cell.method) and settings.told is not None
-    rate = float(problem.bad.mean()) if told and settings.told == "true" else None
-    if told and isinstance(settings.told, float):
-        rate = settings.told
+    takes = takes_rate(cell.method)
+    rate = settings.told if takes else None
+    if rate == "true":
+        rate = float(problem.bad.mean())
     run = train(
         settings.fit(cell.method, cell.seed, rate),
         problem.samples,
         problem.truth.test,
         posed.validation,
         audit=True,
+        auxiliary=auxiliary,
     )
     peak = peak_mib()  # before the audit takes memory of its own
     criterion = run.job.training.criterion
     estimated = None
-    if takes_rate(cell.method) and not told:
+    if takes and (rate is None or isinstance(rate, str)):
         estimated = getattr(criterion.method, "rate", None)
     verdicts = judge(run.job.record())
     return {

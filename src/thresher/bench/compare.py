@@ -31,9 +31,11 @@ from thresher.bench.settings import (
     chosen_methods,
     chosen_noises,
     grid,
+    learns_from_more,
 )
 from thresher.bench.tables import entries
 from thresher.errors import MissingPackageError, ParameterError, RunError
+from thresher.noise import METHODS
 
 __all__ = ["Grid", "Watcher", "compare", "resumed_grid"]
 
@@ -71,13 +73,16 @@ class Grid:
     seeds: int
 
     @classmethod
-    def of(cls, methods: str | None, noise: str | None, seeds: int, true: str | None) -> Grid:
-        """As it is written on the command line.
+    def of(
+        cls, methods: str | None, noise: str | None, seeds: int, settings: BenchSettings
+    ) -> Grid:
+        """As it is written on the command line; what is left out depends on the settings.
 
         Raises:
             ParameterError: an unknown name, or fewer than one seed.
         """
-        made = cls(chosen_methods(methods), chosen_noises(noise, true), seeds)
+        chosen = chosen_methods(methods, auxiliary=settings.auxiliary is not None)
+        made = cls(chosen, chosen_noises(noise, settings.true), seeds)
         made.cells()
         return made
 
@@ -132,6 +137,11 @@ def compare(
     """
     if jobs < 1:
         raise ParameterError(f"jobs must be at least 1, got {jobs}.", "One a core is usual.")
+    takers = [name for name in grid.methods if learns_from_more(name)]
+    if settings.auxiliary is None:
+        refuse_without_auxiliary(takers)
+    elif not takers:
+        watcher.note("No method that is compared learns from the auxiliary data.")
     started = time.perf_counter()
     folder = BenchFolder(out)
     folder.refuse_other()
@@ -157,6 +167,20 @@ def compare(
         if summary["done"] + summary["skipped"] == summary["cells"]:
             folder.finish()
     return {**summary, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def refuse_without_auxiliary(takers: Sequence[str]) -> None:
+    """Refuse methods that learn from auxiliary data where there are none.
+
+    Raises:
+        ParameterError: names the methods.
+    """
+    if takers:
+        raise ParameterError(
+            "Further data of none of the classes are lacking, from which these methods learn as "
+            f"well: {', '.join(takers)}.",
+            "Name the data with --auxiliary, or leave these methods out.",
+        )
 
 
 def refuse_noises(source: Source, noises: Sequence[NoiseSpec]) -> None:
@@ -309,8 +333,6 @@ def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     >>> [row["method"] for row in in_order(rows)]
     ['standard', 'cleanlab']
     """
-    from thresher.noise import METHODS
-
     places = {name: place for place, name in enumerate((BASELINE, *METHODS, PEER))}
     places[BASELINE] = -1
     return sorted(

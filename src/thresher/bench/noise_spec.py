@@ -61,10 +61,20 @@ class NoiseSpec:
     def __str__(self) -> str:
         if self.kind in WITHOUT_RATE:
             return self.kind
-        words = f"{self.kind}:{self.rate:g}"
+        words = f"{self.kind}:{exact(self.rate)}"
         if self.pairs:
             words += ":" + ";".join(f"{true}>{mistaken}" for true, mistaken in self.pairs)
         return words
+
+
+def exact(rate: float) -> str:
+    """A rate that is read back as the same number: rates that differ never share a name.
+
+    >>> exact(0.4), exact(0.0), exact(0.123456789)
+    ('0.4', '0', '0.123456789')
+    """
+    short = f"{rate:g}"
+    return short if float(short) == rate else repr(rate)
 
 
 def parse_noise(text: str) -> NoiseSpec:
@@ -74,7 +84,8 @@ def parse_noise(text: str) -> NoiseSpec:
     (NoiseSpec(kind='pair', rate=0.4, pairs=()), 'asymmetric:0.2:7>1;2>7')
 
     Raises:
-        ParameterError: an unknown kind, a rate that is missing or out of range, or no pairs.
+        ParameterError: an unknown kind, a rate that is missing or out of range, no pairs, or a
+            class that is to be mistaken for two others.
     """
     kind, _, rest = text.strip().partition(":")
     if kind not in KINDS:
@@ -98,13 +109,18 @@ def parse_noise(text: str) -> NoiseSpec:
 
 
 def _pairs(written: str, text: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for part in written.split(";") if written else ():
         true, arrow, mistaken = part.partition(">")
         if not arrow or not true or not mistaken:
             raise ParameterError(
                 f'"{part}" of the noise "{text}" is no pair of classes.',
                 'Example: "asymmetric:0.4:cat>dog;dog>cat".',
+            )
+        if true.strip() in (each for each, _ in pairs):
+            raise ParameterError(
+                f'The noise "{text}" names the class "{true.strip()}" twice as the true one.',
+                "A class is mistaken for one other: leave the second pair out.",
             )
         pairs.append((true.strip(), mistaken.strip()))
     return tuple(pairs)

@@ -1,6 +1,7 @@
 """Reading: the data of a benchmark, and the problem that a kind of noise makes of them.
 
-    open_source   data → samples with true labels, test samples, given labels where they differ
+    open_source   data → samples with true labels, test samples, given labels where they differ,
+                  auxiliary samples
     make_problem  a seed's split and noise → what is trained on, by which an epoch is chosen, truth
 
 The true labels leave this module within a `Truth` alone.
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from thresher.auxiliary_data import read_auxiliary
 from thresher.bench.noise_spec import NoiseSpec, given_labels
 from thresher.bench.problem import Problem, Truth
 from thresher.bench.settings import DIGITS, BenchSettings
@@ -41,12 +43,14 @@ class Source:
         given: (N,) int64 the labels that the data came with; None where they are the true ones.
         tested: Test samples with true labels; None = each seed draws them from the others.
         notes: What must be said aloud.
+        auxiliary: Samples of none of the classes, for methods that learn from them; None = none.
     """
 
     samples: Samples
     given: NDArray[np.int64] | None
     tested: Samples | None
     notes: tuple[str, ...]
+    auxiliary: Samples | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -56,6 +60,8 @@ class Source:
             parts.append(replace(self.samples, labels=self.given).fingerprint)
         if self.tested is not None:
             parts.append(self.tested.fingerprint)
+        if self.auxiliary is not None:
+            parts.append(self.auxiliary.fingerprint)
         return "-".join(parts)
 
 
@@ -82,8 +88,16 @@ def open_source(settings: BenchSettings, scratch: Path | None = None) -> Source:
     Raises:
         ThresherError: they cannot be read, or there are no labels to compare with.
     """
-    if settings.data == DIGITS:
-        return sampled(Source(digits(), None, None, ()), settings.limit)
+    source = digits() if settings.data == DIGITS else read_source(settings, scratch)
+    if settings.auxiliary is not None:
+        auxiliary = read_auxiliary(settings.auxiliary, source.samples, scratch=scratch)
+        notes = source.notes + tuple(f"auxiliary data: {each}" for each in auxiliary.notes)
+        source = replace(source, auxiliary=auxiliary, notes=notes)
+    return sampled(source, settings.limit)
+
+
+def read_source(settings: BenchSettings, scratch: Path | None) -> Source:
+    """Read data of the user's own: all of them, and the test data that lie beside."""
     data, test, notes = training_and_test(settings.data, settings.test)
     aside = tuple(each for each in (settings.true, settings.group_report) if each is not None)
     samples = open_data(
@@ -115,7 +129,7 @@ def open_source(settings: BenchSettings, scratch: Path | None = None) -> Source:
         tested = tested.take(tested.labels >= 0)
         if not len(tested):
             raise LabelError("The test data hold no label.", "Name others with --test.")
-    return sampled(Source(samples, given, tested, notes), settings.limit)
+    return Source(samples, given, tested, notes)
 
 
 def open_test(
@@ -146,12 +160,13 @@ def sampled(source: Source, limit: int | None) -> Source:
     return replace(source, samples=source.samples.take(rows), given=given)
 
 
-def digits() -> Samples:
+def digits() -> Source:
     """Scikit-learn's handwritten digits, 1,797 images of 8×8 as 64 numbers."""
     from sklearn.datasets import load_digits
 
     inputs, labels = load_digits(return_X_y=True)
-    return replace(open_data((inputs.astype(np.float32), labels)), source=DIGITS)
+    samples = replace(open_data((inputs.astype(np.float32), labels)), source=DIGITS)
+    return Source(samples, None, None, ())
 
 
 def true_labels(samples: Samples, column: str) -> NDArray[np.int64]:

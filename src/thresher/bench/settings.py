@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from thresher.bench.noise_spec import NoiseSpec, parse_noise
 from thresher.errors import ParameterError, nearest
-from thresher.noise import METHODS, method_class
-from thresher.settings import FitSettings
+from thresher.noise import ESTIMATORS, METHODS, check_noise_rate, make_method, method_class
+from thresher.settings import MARKED, FitSettings
 
 __all__ = [
     "BASELINE",
@@ -25,13 +25,14 @@ __all__ = [
     "chosen_methods",
     "chosen_noises",
     "grid",
+    "learns_from_more",
 ]
 
 DIGITS = "digits"  # scikit-learn's, which are there wherever thresher is
 BASELINE = "standard"
 PEER = "cleanlab"
 LEFT_OUT = ("batch selection", "open set")  # families that are no answer to wrong labels alone
-PATHS = ("data", "labels", "test")
+PATHS = ("data", "labels", "test", "auxiliary")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ class BenchSettings:
             None = the labels of the data are the true ones.
         test: Test data, whose labels are true; None = a split that lies beside the data, else a
             quarter of the rows, drawn anew by every seed.
-        told: The noise rate for methods that take one: None has them estimate it, "true" tells
-            them that of the training rows, a number is that number.
+        auxiliary: Further data of none of the classes, as `thresher fit` takes a file of them, for
+            the methods that learn from them; no other method sees them.
+        told: The noise rate for methods that take one, and for no others: None has them estimate
+            it, "true" tells them that of the training rows, a number in [0, 1) is that number, a
+            key of `thresher.noise.ESTIMATORS` is what they estimate it by.
         validation: Share of the rows that no method trains on, with labels as wrong as the others,
             by which an epoch is chosen; in [0, 0.5].
         group_report: Column whose groups are compared; it is never learned from.
@@ -61,7 +65,8 @@ class BenchSettings:
     labels: str | None = None
     test: str | None = None
     limit: int | None = None
-    told: float | Literal["true"] | None = None
+    auxiliary: str | None = None
+    told: float | str | None = None
     validation: float = 0.1
     group_report: str | None = None
     model: str = "auto"
@@ -74,10 +79,13 @@ class BenchSettings:
 
     def __post_init__(self) -> None:
         self.fit(BASELINE, 0, None)
-        if isinstance(self.told, str) and self.told != "true":
+        self._check_rate()
+        self._check_columns()
+        if self.auxiliary == MARKED:
             raise ParameterError(
-                f'noise_rate must be auto, true or a number in [0, 1), got "{self.told}".',
-                "Leave it out to have it estimated.",
+                f'auxiliary "{MARKED}" takes the samples that are marked so, and a benchmark has '
+                "no marks.",
+                "Name a file or a folder with the further data.",
             )
         if not 0 <= self.validation <= 0.5:
             raise ParameterError(
@@ -90,8 +98,43 @@ class BenchSettings:
                 "Name data of your own with --data.",
             )
 
-    def fit(self, method: str, seed: int, noise_rate: float | None) -> FitSettings:
-        """Settings of the training of a cell; rows by which an epoch is chosen are taken before."""
+    def _check_rate(self) -> None:
+        if not isinstance(self.told, str):
+            check_noise_rate(self.told)
+        elif self.told not in ("true", *ESTIMATORS):
+            raise ParameterError(
+                "noise_rate must be a number in [0, 1), auto, true, or one of "
+                f'{", ".join(ESTIMATORS)}, got "{self.told}".',
+                nearest(self.told, ("auto", "true", *ESTIMATORS)),
+            )
+
+    def _check_columns(self) -> None:
+        named = [
+            ("label", self.label),
+            ("true", self.true),
+            ("group_report", self.group_report),
+            ("image", self.image),
+            *(("text", each) for each in self.text),
+        ]
+        roles: dict[str, str] = {}
+        for role, column in named:
+            if column is None:
+                continue
+            if column in roles:
+                raise ParameterError(
+                    f'The column "{column}" is named twice, as {roles[column]} and as {role}.',
+                    "Name a column of its own for each, or leave one of them out.",
+                )
+            roles[column] = role
+
+    def fit(self, method: str, seed: int, noise_rate: float | str | None) -> FitSettings:
+        """Settings of the training of a cell; rows by which an epoch is chosen are taken before.
+
+        Args:
+            method: Of the cell.
+            seed: Of the cell.
+            noise_rate: What this method is told, for methods that take one.
+        """
         return FitSettings(
             label=self.label,
             image=self.image,
@@ -100,7 +143,7 @@ class BenchSettings:
             encoder=self.encoder,
             limit=self.limit,
             method=method,
-            noise_rate=self.told if isinstance(self.told, float) else noise_rate,
+            noise_rate=noise_rate,
             model=self.model,
             epochs=self.epochs,
             seed=seed,
@@ -151,11 +194,18 @@ class Cell:
         return f"{self.method}, {self.noise}, seed {self.seed}"
 
 
-def chosen_methods(text: str | None) -> tuple[str, ...]:
+def learns_from_more(method: str) -> bool:
+    """Whether a method learns from further data as well, which lie beside the training data."""
+    return method != PEER and bool(make_method(method).streams())
+
+
+def chosen_methods(text: str | None, *, auxiliary: bool = False) -> tuple[str, ...]:
     """The methods to compare: those named, the baseline first and cleanlab's workflow last.
 
     Args:
-        text: Names joined by commas; None = all of the families that are against wrong labels.
+        text: Names joined by commas; None = all of the families that are against wrong labels, and
+            with auxiliary data those that learn from them.
+        auxiliary: Whether there are auxiliary data.
 
     Raises:
         ParameterError: an unknown name.
@@ -164,7 +214,9 @@ def chosen_methods(text: str | None) -> tuple[str, ...]:
         from thresher import noise
 
         names = [
-            name for name, kind in METHODS.items() if getattr(noise, kind).family not in LEFT_OUT
+            name
+            for name, kind in METHODS.items()
+            if getattr(noise, kind).family not in LEFT_OUT or (auxiliary and learns_from_more(name))
         ]
     else:
         names = [each.strip() for each in text.split(",") if each.strip()]

@@ -48,6 +48,7 @@ def train(
     validation: Samples | None,
     *,
     audit: bool,
+    auxiliary: Samples | None = None,
 ) -> Trained:
     """Train as `thresher fit` does, and look at accuracies after every epoch.
 
@@ -57,11 +58,12 @@ def train(
         tested: With true labels.
         validation: With given labels; nothing is trained on them.
         audit: Record what the audit reads.
+        auxiliary: Further data, for a method that learns from them.
     """
     clock = Clock()
     with clock.running():
         # test samples are given to keep methods that need no held-out rows from having some
-        job = Job.plan(settings, samples, tested, Silence(), audit=audit)
+        job = Job.plan(settings, samples, tested, Silence(), audit=audit, auxiliary=auxiliary)
         learned = Learned(job.training.criterion)
         epochs = job.training.run()
     accuracies: list[float] = []

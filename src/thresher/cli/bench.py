@@ -70,6 +70,13 @@ def noise(
         str | None,
         typer.Option(help="Test data, with true labels. Default: a quarter, drawn by the seed."),
     ] = None,
+    auxiliary: Annotated[
+        str | None,
+        typer.Option(
+            help="Further data of none of the classes, for the methods that learn from them: "
+            "taufe, oat, odnl."
+        ),
+    ] = None,
     validation: Annotated[
         float | None,
         typer.Option(help="Share of the rows by which an epoch is chosen. Default: 0.1."),
@@ -78,7 +85,7 @@ def noise(
         str | None,
         typer.Option(
             help="For methods that take one: auto has them estimate it, true tells them, or a "
-            "number. Default: auto."
+            "number, or what estimates it: settled, gaussian-mean, beta-mean, … Default: auto."
         ),
     ] = None,
     group_report: Annotated[
@@ -113,8 +120,9 @@ def noise(
         "label": label,
         "true": true,
         "test": test,
+        "auxiliary": auxiliary,
         "validation": validation,
-        "told": told(noise_rate),
+        "told": None if noise_rate is None else parsed_rate(noise_rate),
         "group_report": group_report,
         "image": image,
         "longest_side": longest_side,
@@ -150,13 +158,6 @@ def noise(
         raise typer.Exit(1)
 
 
-def told(written: str | None) -> float | str | None:
-    """The noise rate that methods are told, as written on the command line; None = estimated."""
-    if written is None or written == "true":
-        return written
-    return parsed_rate(written)
-
-
 def compared(
     out: Path,
     given: dict[str, Any],
@@ -177,7 +178,7 @@ def compared(
     if settings is None:
         settings, grid = resumed_grid(out)
     else:
-        grid = Grid.of(methods, noise, 3 if seeds is None else seeds, settings.true)
+        grid = Grid.of(methods, noise, 3 if seeds is None else seeds, settings)
     return compare(out, settings, grid, jobs=jobs, watcher=narrator)
 
 
