@@ -78,6 +78,8 @@ class Backward(LossCorrection):
 
     name = "backward"
     source = "Patrini et al., CVPR 2017"
+    sample_bytes = "4k+4"
+    sample_bytes_told = "0"
     properties = "+++---"
 
     def __init__(
