@@ -16,7 +16,17 @@ def test_json_lists_every_method_with_what_it_needs(call):
     assert found["schema"] == 1
     assert list(METHODS) == [each["name"] for each in found["methods"]]
     for each in found["methods"]:
-        assert ["name", "family", "needs", "networks", "summary", "source"] == list(each)
+        assert [
+            "name",
+            "family",
+            "needs",
+            "networks",
+            "properties",
+            "sample_bytes",
+            "sample_bytes_told",
+            "summary",
+            "source",
+        ] == list(each)
         assert all(isinstance(need, str) for need in each["needs"])
         assert each["networks"] in (1, 2)
         assert each["family"]
@@ -25,10 +35,16 @@ def test_json_lists_every_method_with_what_it_needs(call):
 
 
 def test_people_read_a_line_for_every_method(call):
-    """The names of the issue are all there."""
+    """Properties, needs, memory and reference among it; within the width of a terminal."""
     lines = call("methods").out.splitlines()
-    assert ["method", "family", "needs", "networks", "what"] == lines[0].split()[:5]
-    assert list(METHODS) == [each.split()[0] for each in lines[1:]]
+    titles = ["method", "family", "P1–P6", "needs", "nets", "bytes", "reference"]
+    assert titles == lines[0].split()
+    rows = [each for each in lines[1:] if each.split()[:1] and each.split()[0] in METHODS]
+    assert list(METHODS) == [each.split()[0] for each in rows]
+    assert max(map(len, lines)) <= 120
+    found = {each.split()[0]: " ".join(each.split()) for each in rows}
+    assert found["selfie"] == "selfie hybrid +++-+~ noise rate 1 6 Song, Kim & Lee, ICML 2019"
+    assert "further data" in found["taufe"]
     assert {"auto", "standard", "gce", "sce", "elr", "co-teaching", "selfie"} <= set(METHODS)
 
 
@@ -54,6 +70,7 @@ def test_people_read_the_card_of_a_method(call):
         "family",
         "in the survey (TNNLS 2022)",
         "needs",
+        "bytes a sample",
         "cost",
         "hurts when",
         "source",

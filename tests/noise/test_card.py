@@ -6,6 +6,7 @@ import json
 import pytest
 
 from thresher import noise
+from thresher.data.corruption import symmetric_transition
 from thresher.noise.card import ANSWERS, card_of, read_args, read_class, read_module
 from thresher.noise.families import FAMILIES, PROPERTIES
 
@@ -54,6 +55,49 @@ def test_a_card_is_json(method):
     """Every default among it."""
     card = card_of(method)
     assert json.loads(json.dumps(card.to_json()))["name"] == card.name
+
+
+def remembered(criterion):
+    """Bytes a sample of all columns but the label and whether it is trained, which all keep."""
+    columns = criterion.history.columns()
+    return sum(
+        values.element_size() * values.numel() / criterion.plan.samples
+        for name, values in columns.items()
+        if name not in ("given", "eligible")
+    )
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(("classes", "window"), [(10, None), (7, None), (10, 5)])
+@pytest.mark.parametrize("method", CLASSES, ids=list(noise.METHODS))
+def test_the_bytes_of_a_card_are_those_that_a_training_holds(method, classes, window, told):
+    """By default, and with another window; with rate or matrix estimated and told."""
+    arguments = inspect.signature(method).parameters
+    options = {}
+    if told and "noise_rate" in arguments:
+        options["noise_rate"] = 0.3
+    if told and "transition" in arguments:
+        options["transition"] = symmetric_transition(classes, 0.3)
+    card = card_of(method)
+    formula = card.sample_bytes_told if told else card.sample_bytes
+    if window is not None and "q" in formula:
+        options["window"] = window
+    q = arguments["window"].default if window is None and "window" in arguments else window
+    criterion = method(**options).start(50, classes, epochs=100, audit=False)
+    terms = (each.partition(letter) for each, letter in map(with_letter, formula.split("+")))
+    value = {"k": classes, "q": q, "": 1}
+    assert remembered(criterion) == sum(int(number) * value[letter] for number, letter, _ in terms)
+
+
+def with_letter(term):
+    """A term, and the letter it holds, or one that it does not."""
+    return term, "q" if "q" in term else "k"
+
+
+def test_data_that_are_drawn_beside_the_batches_are_needs():
+    """Without them there is no training."""
+    assert card_of(noise.TAUFE).needs == ("auxiliary",)
+    assert card_of(noise.Standard).needs == ()
 
 
 def test_the_signs_of_the_survey_become_words():

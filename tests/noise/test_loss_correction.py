@@ -14,6 +14,7 @@ from thresher.noise import Backward, Forward, Standard
 from thresher.noise.backward import backward_cross_entropy
 from thresher.noise.forward import forward_cross_entropy
 from thresher.training.snapshots import Snapshots
+from toy import ToyNet, accuracy, make_toy
 
 K = 4
 LOGITS = torch.randn(1, 6, K, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -275,3 +276,32 @@ def test_a_given_matrix_costs_no_memory():
     expected = forward_cross_entropy(LOGITS, LABELS, TRANSITION).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert criterion.end_epoch() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["symmetric", "pair"])
+def test_a_floor_under_every_probability_costs_what_the_page_says(noise):
+    """The toy told T: with -ln max(p, 1e-7) in place of the exact logarithm it memorises more."""
+    matrix = {"symmetric": symmetric_transition, "pair": pair_transition}[noise]
+    inverse = torch.from_numpy(np.linalg.inv(matrix(10, 0.4))).float()
+    last = {}
+    for floor in (0.0, 1e-7):
+        data, net = make_toy(noise, 0.4, 0), ToyNet(0)
+        inputs, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.given)
+        generator = torch.Generator().manual_seed(0)
+        optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 45], gamma=0.2)
+        for _ in range(60):
+            for index in torch.randperm(len(labels), generator=generator).split(128):
+                logits = net(inputs[index])
+                logs = logits.log_softmax(1)
+                if floor:
+                    logs = logits.softmax(1).clamp(min=floor).log()
+                optimizer.zero_grad()
+                (inverse[labels[index]] * -logs).sum(1).mean().backward()
+                optimizer.step()
+            schedule.step()
+        test = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test)
+        last[floor] = accuracy(net, *test)
+    # measured: 89.9 and 77.0 under symmetric noise, 83.1 and 73.0 under pair noise
+    assert last[0.0] > last[1e-7] + 0.05

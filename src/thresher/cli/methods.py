@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["methods"]
 
+#: What a method may need, as the list says it.
+NEEDS = {"noise_rate": "noise rate", "held_out": "held out", "auxiliary": "further data"}
+
+REFERENCE_WIDTH = 34  # keeps the list within 120 columns
+
+SIGNS = {"yes": "+", "in part": "~", "no": "-"}
+
 
 def methods(
     name: Annotated[
@@ -37,14 +44,32 @@ def methods(
         print_json({"schema": 1, "methods": [in_short(card) for card in cards]})
         return
     from rich.table import Table
+    from rich.text import Text
+
+    from thresher.noise.families import PROPERTIES
 
     table = Table(box=None, pad_edge=False)
-    for title in ("method", "family", "needs", "networks", "what it does"):
-        table.add_column(title, no_wrap=title != "what it does")
+    for title in ("method", "family", "P1–P6", "needs", "nets", "bytes", "reference"):
+        wraps = title == "reference"
+        table.add_column(title, no_wrap=not wraps, max_width=REFERENCE_WIDTH if wraps else None)
     for card in cards:
-        needs = ", ".join(card.needs).replace("_", " ")
-        table.add_row(card.name, card.family, needs, str(card.networks), card.summary)
-    console(stderr=False).print(table, soft_wrap=False)
+        signs = "".join(SIGNS[answer] for answer in (card.properties or {}).values())
+        needs = ", ".join(NEEDS[each] for each in card.needs)
+        table.add_row(
+            card.name, card.family, signs, needs, str(card.networks), card.sample_bytes, card.source
+        )
+    out = console(stderr=False)
+    out.print(table, soft_wrap=False)
+    out.print()
+    questions = [f"P{place} {each}" for place, each in enumerate(PROPERTIES, 1)]
+    for line in (
+        ", ".join(questions[:4]),
+        ", ".join(questions[4:]),
+        "in the survey (TNNLS 2022): + yes, ~ in part, - no; empty where it has no such row.",
+        "bytes: remembered of a sample, of k classes and q predictions, where a rate is estimated.",
+        "thresher methods NAME: idea, formula, settings and limits of one.",
+    ):
+        out.print(Text(line), soft_wrap=False)
 
 
 def in_short(card: Card) -> dict[str, Any]:
@@ -54,6 +79,9 @@ def in_short(card: Card) -> dict[str, Any]:
         "family": card.family,
         "needs": list(card.needs),
         "networks": card.networks,
+        "properties": card.properties,
+        "sample_bytes": card.sample_bytes,
+        "sample_bytes_told": card.sample_bytes_told,
         "summary": card.summary,
         "source": card.source,
     }
@@ -94,8 +122,13 @@ def print_card(card: Card) -> None:
         "in the survey (TNNLS 2022)",
         *(f"{question}: {answer}" for question, answer in answers.items()),
     )
-    needs = ", ".join(card.needs).replace("_", " ") or "nothing"
+    needs = ", ".join(NEEDS.get(each, each) for each in card.needs) or "nothing"
     section("needs", f"{needs}; {card.networks} network{'s' if card.networks > 1 else ''}")
+    told = card.sample_bytes_told
+    section(
+        "bytes a sample",
+        card.sample_bytes + (f"; {told} where it is told" if told != card.sample_bytes else ""),
+    )
     section("cost", card.cost)
     section("hurts when", card.hurts_when)
     section("source", card.reference)

@@ -84,6 +84,7 @@ class ActiveBias(Method):
 
     name = "active-bias"
     source = "Chang et al., NeurIPS 2017"
+    sample_bytes = "12"
     family = "reweighting"
     properties = "++++-~"
     state: ClassVar[tuple[str, ...]] = ("average",)

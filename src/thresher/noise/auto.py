@@ -67,8 +67,8 @@ class Auto(Method):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: k floats a sample once it has fired; a tenth of the rows (at most 2000) teach nothing
-    until then. Hurts when: rows are so few that a tenth of them is missed.
+    Cost: 4 k + 2 bytes a sample, 4 k of them written once it has fired; a tenth of the rows (at
+    most 2000) teach nothing until then. Hurts when: rows are so few that a tenth of them is missed.
     Source: the trigger is thresher's own; the regularisation is ELR, Liu et al., NeurIPS 2020; the
     reverse cross-entropy is that of SCE, Wang et al., ICCV 2019;
     going back is early stopping by the accuracy on noisy held-out labels, as Prestopping does
@@ -77,6 +77,7 @@ class Auto(Method):
 
     name = "auto"
     source = "thresher; with ELR, Liu et al., NeurIPS 2020, and SCE, Wang et al., ICCV 2019"
+    sample_bytes = "4k+2"
     family = "hybrid"
     needs = ("held_out",)
     state = ("exceeded", "fired_at", "best")

@@ -73,11 +73,15 @@ class Backward(LossCorrection):
     estimated too early trainings diverge; bounded, it memorises nearly as the cross-entropy does.
     `forward` with the same T ends above it. It is here for comparison.
     Source: Patrini, Rozza, Menon, Nock, Qu, Making Deep Neural Networks Robust to Label Noise: a
-    Loss Correction Approach, CVPR 2017. Deviations: as in `forward`; the bound.
+    Loss Correction Approach, CVPR 2017. Deviations: as in `forward`; the bound; logarithms of
+    probabilities are exact, where code that takes -ln max(p, 1e-7) stops learning from a sample as
+    soon as its p is below, and ends 10 to 13 points lower on the toy.
     """
 
     name = "backward"
     source = "Patrini et al., CVPR 2017"
+    sample_bytes = "4k+4"
+    sample_bytes_told = "0"
     properties = "+++---"
 
     def __init__(

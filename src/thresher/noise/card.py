@@ -62,8 +62,11 @@ class Card:
         family: A key of `families.FAMILIES`.
         family_means: What its members have in common.
         properties: Question of the survey → yes, in part or no; None where it has no such row.
-        needs: What has to be known or held out.
+        needs: What has to be known, held out, or drawn beside the batches.
         networks: How many are trained.
+        sample_bytes: Bytes a sample, a sum of numbers, k classes and q remembered predictions,
+            where what could be told is estimated.
+        sample_bytes_told: The same where it is told.
         cost: Of memory and time.
         hurts_when: The known failure.
         source: In short.
@@ -82,6 +85,8 @@ class Card:
     properties: dict[str, str] | None
     needs: tuple[str, ...]
     networks: int
+    sample_bytes: str
+    sample_bytes_told: str
     cost: str
     hurts_when: str
     source: str
@@ -118,14 +123,24 @@ def card_of(method: type[Method]) -> Card:
         }
         if signs
         else None,
-        needs=tuple(method.needs),
+        needs=(*method.needs, *streams_of(method)),
         networks=method.networks,
+        sample_bytes=method.sample_bytes,
+        sample_bytes_told=method.sample_bytes_told or method.sample_bytes,
         cost=parts["Cost"],
         hurts_when=parts["Hurts when"],
         source=method.source,
         reference=parts["Source"] or method.source,
         deviations=parts["Deviations"],
     )
+
+
+def streams_of(method: type[Method]) -> tuple[str, ...]:
+    """Names of the data that it draws beside the batches; of one with its settings at default."""
+    arguments = inspect.signature(method).parameters.values()
+    if any(each.default is inspect.Parameter.empty for each in arguments):
+        return ()
+    return method().streams()
 
 
 def plain(default: object) -> Any:

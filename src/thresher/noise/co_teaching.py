@@ -33,13 +33,16 @@ class CoTeaching(Method):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: two networks. Hurts when: τ is far off, or hard samples are dropped with the wrong ones.
+    Cost: two networks; 4 bytes a sample where τ is estimated. Hurts when: τ is far off, or hard
+    samples are dropped with the wrong ones.
     Source: Han et al., Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy
     Labels, NeurIPS 2018. Deviations: the ramp's exponent is 1, the kept count is rounded up.
     """
 
     name = "co-teaching"
     source = "Han et al., NeurIPS 2018"
+    sample_bytes = "4"
+    sample_bytes_told = "0"
     family = "sample selection"
     properties = "++--+~"
     needs: tuple[str, ...] = ("noise_rate",)

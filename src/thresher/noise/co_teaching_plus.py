@@ -40,8 +40,8 @@ class CoTeachingPlus(CoTeaching):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: two networks. Hurts when: the networks agree, which ends the learning; where few samples
-    are disputed, most of those are wrong or hard.
+    Cost: two networks; 4 bytes a sample where τ is estimated. Hurts when: the networks agree,
+    which ends the learning; where few samples are disputed, most of those are wrong or hard.
     Source: Yu, Han, Yao, Niu, Tsang, Sugiyama, How does Disagreement Help Generalization against
     Label Corruption?, ICML 2019. Deviations: as in Co-teaching, whose schedule it shares; a batch
     without disagreement is skipped, where the authors' code learns from all of it.
@@ -49,6 +49,8 @@ class CoTeachingPlus(CoTeaching):
 
     name = "co-teaching-plus"
     source = "Yu et al., ICML 2019"
+    sample_bytes = "4"
+    sample_bytes_told = "0"
     properties = "++--+~"
 
     def __init__(

@@ -127,6 +127,7 @@ class DivideMix(Method):
 
     name = "dividemix"
     source = "Li, Socher & Hoi, ICLR 2020"
+    sample_bytes = "20"
     family = "hybrid"
     properties = "+++++~"
     networks = 2

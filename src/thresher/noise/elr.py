@@ -46,7 +46,7 @@ class ELR(Method):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: k floats a sample. Hurts when: the training is short, and early beliefs are poor; or it
+    Cost: 4 k bytes a sample. Hurts when: the training is short, and early beliefs are poor; or it
     has hundreds of epochs at a high learning rate, which keep what was predicted by accident too.
     Source: Liu, Niles-Weed, Razavian, Fernandez-Granda, Early-Learning Regularization Prevents
     Memorization of Noisy Labels, NeurIPS 2020.
@@ -54,6 +54,7 @@ class ELR(Method):
 
     name = "elr"
     source = "Liu et al., NeurIPS 2020"
+    sample_bytes = "4k"
     family = "regularisation"
 
     def __init__(self, *, beta: float = 0.7, strength: float = 3.0) -> None:

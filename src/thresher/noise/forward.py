@@ -65,6 +65,8 @@ class Forward(LossCorrection):
 
     name = "forward"
     source = "Patrini et al., CVPR 2017"
+    sample_bytes = "4k+4"
+    sample_bytes_told = "0"
     properties = "+++---"
 
     def kernel(self, transition: NDArray[np.float64]) -> NDArray[np.float64]:

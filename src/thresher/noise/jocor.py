@@ -49,9 +49,9 @@ class JoCoR(CoTeaching):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: two networks; k floats a sample while τ is estimated. Hurts when: τ is far off, or classes
-    are many and the training short: at λ = 0.9 labels count a tenth, which Adam makes up for and
-    plain gradient descent does not. A smaller agreement helps there.
+    Cost: two networks; 4 k + 8 bytes a sample where τ is estimated. Hurts when: τ is far off,
+    or classes are many and the training short: at λ = 0.9 labels count a tenth, which Adam makes up
+    for and plain gradient descent does not. A smaller agreement helps there.
     Source: Wei, Feng, Chen, An, Combating Noisy Labels by Agreement: A Joint Training Method with
     Co-Regularization, CVPR 2020. Deviations: as in Co-teaching, whose schedule it shares; an
     unknown τ is the share of labels that averaged predictions contradict with confidence, because
@@ -60,6 +60,8 @@ class JoCoR(CoTeaching):
 
     name = "jocor"
     source = "Wei et al., CVPR 2020"
+    sample_bytes = "4k+8"
+    sample_bytes_told = "0"
     family = "sample selection"
     properties = ""
     state = ("rate", "ramp_start")

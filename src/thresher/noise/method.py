@@ -219,6 +219,12 @@ class Method:
     #: supervision, heavy noise, instance-dependent noise; "" where the survey has no such row.
     properties: ClassVar[str] = ""
     networks: ClassVar[int] = 1
+    #: Bytes a sample that it remembers by default while nothing is told that could be estimated: a
+    #: sum of numbers, of k, the classes, and of q, the predictions remembered. A class takes two,
+    #: four of more than 32,768.
+    sample_bytes: ClassVar[str] = "0"
+    #: The same with the noise rate or the matrix told; "" where that makes no difference.
+    sample_bytes_told: ClassVar[str] = ""
     views: int = 1  # random views of a sample in each step: the second one's outputs are Step.rest
     wants_features: bool = (
         False  # the network ends in a linear layer, whose inputs are Step.features

@@ -70,9 +70,9 @@ class MORPH(Method):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: 2 q + 8 bytes a sample, one more where r > 1; with consistency a second forward and
-    backward pass. Hurts when: the network has hardly learned when it switches: classes it does not
-    predict yet are lost.
+    Cost: 2 q + 4 bytes a sample, 4 more where τ is estimated, one more where r > 1; with
+    consistency a second forward and backward pass. Hurts when: the network has hardly learned when
+    it switches: classes it does not predict yet are lost.
     Source: Song, Kim, Park, Shin, Lee, Robust Learning by Self-Transition for Handling Noisy
     Labels, KDD 2021. Deviations: the estimate of τ; histories count as soon as they hold a
     prediction; the margin; the cap, which is Prestopping's; patience with misses; half of the
@@ -83,6 +83,8 @@ class MORPH(Method):
 
     name = "morph"
     source = "Song et al., KDD 2021"
+    sample_bytes = "2q+8"
+    sample_bytes_told = "2q+4"
     family = "sample selection"
     properties = "++-++~"
     needs: tuple[str, ...] = ("noise_rate",)

@@ -142,6 +142,7 @@ class PES(Method):
 
     name = "pes"
     source = "Bai et al., NeurIPS 2021"
+    sample_bytes = "2q+4"
     family = "sample selection"
     state: ClassVar[tuple[str, ...]] = ("class_weights",)
 

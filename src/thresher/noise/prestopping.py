@@ -96,8 +96,9 @@ class Prestopping(Method):
         ParameterError: a value out of range; or, after the first epochs, a stop by validation
             where no row is held out.
 
-    Cost: 2 q + 4 bytes a sample, a copy of the network, the patience. Hurts when: hard right
-    samples are never memorised early; a tenth of the rows (at most 2000) teach nothing.
+    Cost: 2 q + 6 bytes a sample, 4 more where τ is estimated, a copy of the network,
+    the patience. Hurts when: hard right samples are never memorised early; a tenth of the rows (at
+    most 2000) teach nothing.
     Source: Song, Kim, Park, Lee, How Does Early Stopping Help Generalization against Label Noise?,
     ICML 2020 workshop. Deviations: held-out labels may be as wrong as the others; phase I ends by
     patience instead of being trained to the end and thrown away; equally firm samples are kept by
@@ -106,6 +107,8 @@ class Prestopping(Method):
 
     name = "prestopping"
     source = "Song et al., ICML 2020 workshop"
+    sample_bytes = "2q+10"
+    sample_bytes_told = "2q+6"
     family = "sample selection"
     needs: tuple[str, ...] = ("held_out", "noise_rate")
     observe_first = True

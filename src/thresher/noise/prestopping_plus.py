@@ -54,8 +54,8 @@ class PrestoppingPlus(Prestopping):
     Raises:
         ParameterError: a value out of range, or fewer epochs than rounds.
 
-    Cost: that of Prestopping, and 11 bytes a sample. Hurts when: classes are many (the authors
-    report a loss on FOOD-101N), or half of the epochs are too few for a training.
+    Cost: that of Prestopping with an estimated τ, and 7 bytes a sample. Hurts when: classes are
+    many (the authors report a loss on FOOD-101N), or half of the epochs are too few for a training.
     Source: Song, Kim, Park, Lee, How Does Early Stopping Help Generalization against Label Noise?,
     ICML 2020 workshop. Deviations: as of Prestopping and SELFIE; the frozen set is capped as a
     whole; the prediction of the step itself counts as in phase II; phase III is trained once, the
@@ -64,6 +64,8 @@ class PrestoppingPlus(Prestopping):
 
     name = "prestopping-plus"
     source = "Song et al., ICML 2020 workshop"
+    sample_bytes = "2q+17"
+    sample_bytes_told = "2q+17"
     family = "hybrid"
     state = (*Prestopping.state, "frozen_at")
 

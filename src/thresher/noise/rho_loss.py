@@ -151,6 +151,7 @@ class RhoLoss(Method):
 
     name = "rho-loss"
     source = "Mindermann et al., ICML 2022"
+    sample_bytes = "8"
     family = "batch selection"
     state: ClassVar[tuple[str, ...]] = ("lowest",)
 

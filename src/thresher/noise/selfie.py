@@ -112,7 +112,8 @@ class SELFIE(Method):
     Raises:
         ParameterError: a value out of range, or a warm-up shorter than the window.
 
-    Cost: 4 bytes a sample when ε asks for unanimity, else 2 (q + 2). Hurts when: τ is far off.
+    Cost: 6 bytes a sample where ε asks for unanimity, else 2 q + 6, 4 more where τ is estimated.
+    Hurts when: τ is far off.
     Source: Song, Kim, Lee, SELFIE: Refurbishing Unclean Samples for Robust Deep Learning,
     ICML 2019. Deviations from the authors' code: a history counts only when it is full (zeros of
     an unfilled one look unanimous for class 0); after a restart the warm-up uses refurbished
@@ -122,6 +123,7 @@ class SELFIE(Method):
 
     name = "selfie"
     source = "Song, Kim & Lee, ICML 2019"
+    sample_bytes = "6"
     family = "hybrid"
     properties = "+++-+~"
     needs: tuple[str, ...] = ("noise_rate",)
