@@ -34,6 +34,7 @@ def row(method="standard", noise="symmetric:0.4", seed=0, last=0.8, **others):
         "suggestion_accuracy": 0.7,
         "cpu_seconds": 2.0,
         "wall_seconds": 2.5,
+        "held_mib": 380.0,
         "peak_mib": 400.0,
         "test_accuracies": [0.5, 0.6, 0.7, last],
         "validation_accuracies": [0.3, 0.4, 0.4, 0.4],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thresher.memory import available_memory, peak_mib
+from thresher.memory import available_memory, forget_peak, held_mib, peak_mib
 
 
 def files(monkeypatch, contents):
@@ -59,3 +59,13 @@ def test_the_peak_is_that_of_this_process_alone():
 def test_without_the_file_of_the_system_its_resource_usage_counts(monkeypatch):
     files(monkeypatch, {})
     assert peak_mib() > 10
+
+
+def test_what_is_held_is_never_more_than_the_peak():
+    """Also when the peak starts again; 64 MiB that are written to are seen in it."""
+    forget_peak()
+    before = held_mib()
+    block = np.ones(64 << 17)
+    assert peak_mib() >= before + 60
+    assert peak_mib() >= held_mib() > 0
+    assert block[-1] == 1

@@ -42,6 +42,7 @@ def test_a_row_has_the_columns_of_the_table(method):
     assert 0 < row["audit_average_precision"] <= 1
     assert row["cpu_seconds"] > 0
     assert row["peak_mib"] > 0
+    assert row["held_mib"] > 0
     assert rows_table([row | {"status": "done"}]).num_rows == 1
 
 
@@ -49,7 +50,7 @@ def test_the_same_cell_gives_the_same_figures():
     """All that is not time or memory."""
     cell = Cell("elr", parse_noise("pair:0.2"), 1)
     first, second = (measure(SETTINGS, cell) for _ in range(2))
-    for name in ("cpu_seconds", "wall_seconds", "peak_mib"):
+    for name in ("cpu_seconds", "wall_seconds", "held_mib", "peak_mib"):
         first.pop(name)
         second.pop(name)
     assert first == second

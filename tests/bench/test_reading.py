@@ -140,3 +140,17 @@ def test_the_fingerprint_is_of_given_and_true_labels(table):
         changed.to_csv(table, index=False)
         found.add(open_source(BenchSettings(data=str(table), true="gold")).fingerprint)
     assert len(found) == 3
+
+
+def test_test_data_without_the_groups_are_said_aloud(table, tmp_path):
+    """The comparison of their groups is missing from the report, and not without a word."""
+    frame = pd.read_csv(table)
+    frame["town"] = np.where(frame.index % 2, "a", "b")
+    frame.to_csv(table, index=False)
+    frame.drop(columns="town").to_csv(tmp_path / "test.csv", index=False)
+    settings = BenchSettings(
+        data=str(table), true="gold", group_report="town", test=str(tmp_path / "test.csv")
+    )
+    assert any('no column "town"' in each for each in open_source(settings).notes)
+    frame.to_csv(tmp_path / "test.csv", index=False)
+    assert not any("town" in each for each in open_source(settings).notes)

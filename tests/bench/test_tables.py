@@ -17,7 +17,7 @@ ROWS = [
     row(seed=0, last=0.8, cpu_seconds=2.0),
     row(seed=1, last=0.7, cpu_seconds=4.0),
     row("elr", seed=0, last=0.9, cpu_seconds=3.0),
-    row("elr", seed=1, last=0.85, cpu_seconds=4.0, peak_mib=800.0),
+    row("elr", seed=1, last=0.85, cpu_seconds=4.0, peak_mib=420.0),
     {"status": "failed", "method": "elr", "noise": "none", "seed": 0, "reason": "no"},
 ]
 
@@ -33,10 +33,29 @@ def test_means_and_ranges_over_seeds():
 
 
 def test_costs_are_divided_within_each_seed():
-    """3 / 2 and 4 / 4 of the time, 1 and 2 of the memory."""
+    """3 / 2 and 4 / 4 of the time; 20 / 20 and 40 / 20 of the memory beyond the process."""
     _, elr = entries(ROWS)
     assert elr.figures["relative_seconds"] == Spread(1.25, 1.0, 1.5, 2)
     assert elr.figures["relative_memory"] == Spread(1.5, 1.0, 2.0, 2)
+
+
+def test_seconds_are_divided_as_they_were_measured():
+    """Not as they would be printed; memory of a few pages has no factor."""
+    rows = [
+        row(cpu_seconds=0.014, peak_mib=383.5),
+        row("elr", cpu_seconds=0.046, peak_mib=390.0),
+    ]
+    _, elr = entries(rows)
+    assert elr.figures["relative_seconds"].mean == pytest.approx(46 / 14)
+    assert "relative_memory" not in elr.figures
+    assert elr.figures["training_mib"].mean == 10.0
+
+
+def test_memory_without_what_the_process_held_is_not_compared():
+    """As in rows that do not say it."""
+    _, elr = entries([row(held_mib=None), row("elr", held_mib=None)])
+    assert "relative_memory" not in elr.figures
+    assert "peak_mib" in elr.figures
 
 
 def test_without_standard_training_there_is_no_factor():

@@ -23,7 +23,7 @@ from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell, learns_
 from thresher.bench.trained import Trained, train
 from thresher.data import Samples
 from thresher.group_report import fairness, numbered, selection_by_group
-from thresher.memory import peak_mib
+from thresher.memory import forget_peak, held_mib, peak_mib
 from thresher.noise import method_class
 
 __all__ = ["measure"]
@@ -59,6 +59,8 @@ def measure(settings: BenchSettings, cell: Cell, scratch: Path | None = None) ->
         "classes": len(posed.problem.samples.classes),
         "noise_rate": float(posed.problem.bad.mean()),
     }
+    forget_peak()  # reading the data may have taken more than the training will
+    row["held_mib"] = held_mib()
     if cell.method == PEER:
         return row | figures_of_peer(settings, cell, posed)
     auxiliary = source.auxiliary if learns_from_more(cell.method) else None

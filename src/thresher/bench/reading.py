@@ -129,6 +129,11 @@ def read_source(settings: BenchSettings, scratch: Path | None) -> Source:
         tested = tested.take(tested.labels >= 0)
         if not len(tested):
             raise LabelError("The test data hold no label.", "Name others with --test.")
+        if settings.group_report is not None and groups_of(tested, settings.group_report) is None:
+            notes += (
+                f'The test data have no column "{settings.group_report}": their groups are not '
+                "compared, only those of the training rows.",
+            )
     return Source(samples, given, tested, notes)
 
 

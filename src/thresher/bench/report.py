@@ -71,8 +71,9 @@ PARTS = (
     ),
     Part(
         "What it cost",
-        "Processor seconds of the training in one thread; the most memory of its process. The "
-        "factors are taken within each seed.",
+        "Processor seconds of the training in one thread; the most memory that it took beyond what "
+        "its process held before, with the data, and the most of the whole process. The factors "
+        "are taken within each seed, of memory beyond the process.",
         COSTS,
     ),
 )

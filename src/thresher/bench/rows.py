@@ -9,7 +9,8 @@ rate_estimate, rate_error   a method's own noise rate, and how far it is off
 audit_average_precision, audit_auroc, audit_rate_error, suggestion_accuracy   of its audit
 worst_group, worst_group_accuracy, demographic_parity_gap, equalised_odds_gap   of the test set
 groups                      what was trusted of every given class in every group
-cpu_seconds, wall_seconds   of the training   peak_mib         most memory of the process
+cpu_seconds, wall_seconds   of the training
+held_mib, peak_mib          memory of the process before the training, and the most during it
 test_accuracies, validation_accuracies        after every epoch
 """
 
@@ -51,6 +52,7 @@ SHARES = (
     "equalised_odds_gap",
     "cpu_seconds",
     "wall_seconds",
+    "held_mib",
     "peak_mib",
 )
 
