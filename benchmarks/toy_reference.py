@@ -41,8 +41,11 @@ REFERENCE = {
 REASONS: dict[tuple[str, str], str] = {
     ("label-smoothing", "pair"): NOT_FOUND,
     ("mae", "pair"): "not found; our three seeds lie nine points apart, the reference's among them",
-    ("backward", "symmetric"): NOT_FOUND,
-    ("backward", "pair"): NOT_FOUND,
+    (
+        "backward",
+        "symmetric",
+    ): "with a floor of 1e-7 under every probability ours ends at 77.0 (seed 0)",
+    ("backward", "pair"): "with a floor of 1e-7 under every probability ours ends at 73.0 (seed 0)",
     ("elr", "pair"): NOT_FOUND,
     (
         "decoupling",

@@ -27,8 +27,10 @@ def peak_mib() -> float:
 
 
 def held_mib() -> float:
-    """The memory this process holds now, in MiB, to one decimal; the most so far, where only that
-    is known."""
+    """The memory this process holds now, in MiB, to one decimal.
+
+    The most so far, where only that is known.
+    """
     now = _kilobytes("/proc/self/status", "VmRSS:")
     return peak_mib() if now is None else round(now * 1024 / MIB, 1)
 
