@@ -76,9 +76,8 @@ class MORPH(Method):
     Source: Song, Kim, Park, Shin, Lee, Robust Learning by Self-Transition for Handling Noisy
     Labels, KDD 2021. Deviations: the estimate of τ; histories count as soon as they hold a
     prediction; the margin; the cap, which is Prestopping's; patience with misses; half of the
-    run forces the switch where training stands, and goes back to no epoch that came nearer to the
-    crossing: what is memorised seldom shrinks while all samples are learned from: mostly the last
-    one, and the others would cost a copy of the network; the length of the ramp is our choice.
+    run forces the switch where training stands, as going back to the epoch nearest to the crossing
+    would cost a copy of the network; the length of the ramp is our choice.
     """
 
     name = "morph"
