@@ -24,7 +24,18 @@ Cell = dict[str, Any]
 Line = dict[str, Any]
 
 #: What a cell may say, in the order in which it is named; everything else in a line is a figure.
-NAMES = ("task", "data", "noise", "rate", "method", "schedule", "rows", "epochs", "seed")
+NAMES = (
+    "task",
+    "data",
+    "noise",
+    "rate",
+    "method",
+    "schedule",
+    "rows",
+    "epochs",
+    "geometry",
+    "seed",
+)
 
 
 def read_lines(path: Path) -> list[Line]:

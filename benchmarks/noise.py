@@ -1,14 +1,15 @@
 """Benchmark of the methods against wrong labels, and of the label audit.
 
-    python benchmarks/noise.py toy       reference toy: accuracy of every method
-    python benchmarks/noise.py rates     reference toy: estimators of the noise rate
-    python benchmarks/noise.py digits    the demo
-    python benchmarks/noise.py vectors   letter, Fashion-MNIST: methods, audit, cleanlab's workflow
-    python benchmarks/noise.py cifar     CIFAR-10N: the same (hours)
-    python benchmarks/noise.py compare   five more sets: every method, cleanlab's workflow (hours)
-    python benchmarks/noise.py gtsrb     traffic signs: recall of every class, `auto` and standard
-    python benchmarks/noise.py factors   time of every method over that of standard training
-    python benchmarks/noise.py table     results/noise.jsonl → noise.md, compare.md, audit.md
+    python benchmarks/noise.py toy         reference toy: accuracy of every method
+    python benchmarks/noise.py geometries  the same at 20 % too, and on five other geometries
+    python benchmarks/noise.py rates       reference toy: estimators of the noise rate
+    python benchmarks/noise.py digits      the demo
+    python benchmarks/noise.py vectors     letter, Fashion-MNIST: methods, audit, cleanlab
+    python benchmarks/noise.py cifar       CIFAR-10N: the same (hours)
+    python benchmarks/noise.py compare     five more sets: every method, cleanlab's workflow (hours)
+    python benchmarks/noise.py gtsrb       traffic signs: recall of every class, `auto` and standard
+    python benchmarks/noise.py factors     time of every method over that of standard training
+    python benchmarks/noise.py table       results/noise.jsonl → noise.md, compare.md, audit.md
 
 Finished cells are kept in results/noise.jsonl and skipped the next time. What is not shipped
 with scikit-learn is read from the folder in the variable THRESHER_DATA, or --data-folder.
@@ -58,6 +59,7 @@ COMPARED = {  # data → kinds of noise, epochs
     "sign": (("symmetric 30 %", "none"), 30),
 }
 GTSRB_EPOCHS = 20
+GEOMETRIES = (1, 2, 3, 4, 5)  # seeds of centres and layers, beside the toy's own
 
 
 def main() -> int:
@@ -147,6 +149,25 @@ def toy_grid(options: argparse.Namespace) -> Grid:
     return cells, toy_cell
 
 
+def geometries_grid(options: argparse.Namespace) -> Grid:
+    from toy_reference import REFERENCE
+
+    drawn = [
+        *((None, seed) for seed in options.seeds),  # None: the toy's own
+        *((geometry, 0) for geometry in GEOMETRIES),
+    ]
+    cells: list[Cell] = [
+        {"task": "geometries", "data": "toy", "noise": noise, "rate": rate, "method": method,
+         "schedule": "steps", "geometry": geometry, "seed": seed}
+        for geometry, seed in drawn
+        for rate, figures in REFERENCE.items()
+        for method in options.methods or figures
+        if method in figures and (geometry is not None or rate != 0.4)  # which is the task toy's
+        for noise in ("symmetric", "pair")
+    ]  # fmt: skip
+    return cells, geometries_cell
+
+
 def rates_grid(options: argparse.Namespace) -> Grid:
     noises = [
         ("none", 0.0),
@@ -231,6 +252,7 @@ def factors_grid(options: argparse.Namespace) -> Grid:
 
 TASKS: dict[str, Callable[[argparse.Namespace], Grid]] = {
     "toy": toy_grid,
+    "geometries": geometries_grid,
     "rates": rates_grid,
     "digits": digits_grid,
     "vectors": vectors_grid,
@@ -248,6 +270,14 @@ def toy_cell(cell: Cell) -> list[Line]:
     return [
         toy_figures(cell["method"], cell["noise"], cell["rate"], cell["schedule"], cell["seed"])
     ]
+
+
+def geometries_cell(cell: Cell) -> list[Line]:
+    from toy_runs import toy_figures
+
+    told = ("noise", "rate", "schedule", "seed", "geometry")
+    asked = {name: cell[name] for name in told if cell[name] is not None}
+    return [toy_figures(cell["method"], **asked)]
 
 
 def rates_cell(cell: Cell) -> list[Line]:

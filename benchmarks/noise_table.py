@@ -151,7 +151,6 @@ def toy_section(lines: Lines) -> str:
         + "\n"
         + bars(checks)
         + ("\nWhere `auto` loses:\n\n" + "\n".join(lost) + "\n" if lost else "")
-        + reference_section(lines)
     )
 
 
@@ -463,6 +462,9 @@ def write_tables(lines: list[Line], factors: list[Line], path: Path) -> None:
         part = everything.where(task=task)
         if part.lines:
             text.append(section(part))
+        if task == "toy":
+            beside = everything.where(task="geometries")
+            text.append(reference_section(Lines((*part.lines, *beside.lines))))
     if factors:
         text.append(factors_section(Lines(tuple(factors))))
     path.write_text("\n".join(text))

@@ -220,10 +220,15 @@ def toy_accuracy(net: nn.Module, data: toy.ToyData) -> float:
 
 
 def toy_figures(
-    name: str, noise: str, rate: float, schedule: str, seed: int
+    name: str,
+    noise: str,
+    rate: float,
+    schedule: str,
+    seed: int,
+    geometry: int = toy.GEOMETRY_SEED,
 ) -> dict[str, float | None]:
     """Best and last test accuracy of a method; precision and recall of what it learned from."""
-    data = toy.make_toy(None if noise == "none" else noise, rate, seed)
+    data = toy.make_toy(None if noise == "none" else noise, rate, seed, geometry)
     train = {"steps": train_by_steps, "cosine": train_by_cosine}[schedule]
     run = train(toy_method(name, rate, noise), data, seed)
     figures: dict[str, float | None] = {"best": run.best, "last": run.last, "rate_used": run.rate}

@@ -39,11 +39,16 @@ class ToyData:
     y_test: np.ndarray  # (4000,) int64, all right
 
 
-def make_toy(noise: Literal["symmetric", "pair"] | None, rate: float, seed: int) -> ToyData:
+def make_toy(
+    noise: Literal["symmetric", "pair"] | None,
+    rate: float,
+    seed: int,
+    geometry: int = GEOMETRY_SEED,
+) -> ToyData:
     """Draw a training set with exact counts of wrong labels, and a test set without any."""
     random = np.random.default_rng(seed)
-    x_train, true = _samples(TRAIN_PER_CLASS, random)
-    x_test, y_test = _samples(TEST_PER_CLASS, random)
+    x_train, true = _samples(TRAIN_PER_CLASS, geometry, random)
+    x_test, y_test = _samples(TEST_PER_CLASS, geometry, random)
     mean, std = x_train.mean(axis=0), x_train.std(axis=0)
     given = true
     if noise is not None:
@@ -58,11 +63,13 @@ def make_toy(noise: Literal["symmetric", "pair"] | None, rate: float, seed: int)
     )
 
 
-def _samples(per_class: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    geometry = np.random.default_rng(GEOMETRY_SEED)
-    centres = geometry.standard_normal((CLASSES, LATENT)) * 3 / (np.sqrt(2) * 1.6)
-    first = geometry.standard_normal((LATENT, HIDDEN)) / np.sqrt(LATENT)
-    second = geometry.standard_normal((HIDDEN, COLUMNS)) / np.sqrt(HIDDEN)
+def _samples(
+    per_class: int, geometry: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    drawn = np.random.default_rng(geometry)
+    centres = drawn.standard_normal((CLASSES, LATENT)) * 3 / (np.sqrt(2) * 1.6)
+    first = drawn.standard_normal((LATENT, HIDDEN)) / np.sqrt(LATENT)
+    second = drawn.standard_normal((HIDDEN, COLUMNS)) / np.sqrt(HIDDEN)
     labels = random.permutation(np.repeat(np.arange(CLASSES), per_class))
     latent = centres[labels] + random.standard_normal((len(labels), LATENT))
     noise = 0.1 * random.standard_normal((len(labels), COLUMNS))

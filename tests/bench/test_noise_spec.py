@@ -50,6 +50,7 @@ def test_some_kinds_have_no_rate(kind):
         ("asymmetric:0.4:a", "no pair of classes"),
         ("asymmetric:0.4:a>b;a>c", 'the class "a" twice'),
         ("asymmetric:0.4:a>b; a >b", 'the class "a" twice'),
+        ("asymmetric:0.4: a>a", 'mistakes the class "a" for itself'),
     ],
 )
 def test_slips_are_refused(text, match):

@@ -89,6 +89,16 @@ def test_the_bytes_of_a_card_are_those_that_a_training_holds(method, classes, wi
     assert remembered(criterion) == sum(int(number) * value[letter] for number, letter, _ in terms)
 
 
+@pytest.mark.parametrize("method", CLASSES, ids=list(noise.METHODS))
+def test_what_the_docstring_says_of_bytes_is_what_the_card_counts(method):
+    """Tied to what a training holds by the test above; rate or matrix estimated, or told."""
+    card = card_of(method)
+    text = card.cost.replace(" ", "").replace("window", "q")
+    counted = {card.sample_bytes, card.sample_bytes_told} - {"0"}
+    assert ("bytesasample" in text) == bool(counted)
+    assert not counted or any(f"{each}bytesasample" in text for each in counted)
+
+
 def with_letter(term):
     """A term, and the letter it holds, or one that it does not."""
     return term, "q" if "q" in term else "k"

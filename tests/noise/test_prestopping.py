@@ -168,8 +168,8 @@ def test_phase_two_learns_from_memorised_samples_and_no_more_than_are_clean():
     torch.testing.assert_close(outputs.grad, z.grad)
 
 
-def test_going_back_restores_weights_momentum_and_histories_bit_for_bit():
-    """The step after it is the one that followed the save."""
+def test_going_back_restores_weights_momentum_rate_and_histories_bit_for_bit():
+    """The step after it is the one that followed the save, though the rate was lowered since."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(40, 4, generator=generator), torch.randint(3, (40,), generator=generator)
     criterion = Prestopping().start(40, 3, epochs=20, labels=y)
@@ -186,7 +186,8 @@ def test_going_back_restores_weights_momentum_and_histories_bit_for_bit():
     def state():
         momenta = [each["momentum_buffer"] for each in optimizer.state.values()]
         columns = [criterion.history[name] for name in ("predictions", "pushes")]
-        return [each.clone() for each in (*model.parameters(), *momenta, *columns)]
+        rate = torch.tensor([group["lr"] for group in optimizer.param_groups])
+        return [each.clone() for each in (*model.parameters(), *momenta, *columns, rate)]
 
     epoch()
     criterion.end_epoch()
@@ -195,6 +196,8 @@ def test_going_back_restores_weights_momentum_and_histories_bit_for_bit():
     epoch()
     following = state()
     criterion.end_epoch()
+    for group in optimizer.param_groups:
+        group["lr"] *= 0.2
     snapshots.apply(RESTORE)
     criterion.applied(criterion._change)
     assert all(map(torch.equal, saved, state()))

@@ -85,7 +85,7 @@ def parse_noise(text: str) -> NoiseSpec:
 
     Raises:
         ParameterError: an unknown kind, a rate that is missing or out of range, no pairs, or a
-            class that is to be mistaken for two others.
+            class that is to be mistaken for itself or for two others.
     """
     kind, _, rest = text.strip().partition(":")
     if kind not in KINDS:
@@ -111,18 +111,23 @@ def parse_noise(text: str) -> NoiseSpec:
 def _pairs(written: str, text: str) -> tuple[tuple[str, str], ...]:
     pairs: list[tuple[str, str]] = []
     for part in written.split(";") if written else ():
-        true, arrow, mistaken = part.partition(">")
+        true, arrow, mistaken = (each.strip() for each in part.partition(">"))
         if not arrow or not true or not mistaken:
             raise ParameterError(
                 f'"{part}" of the noise "{text}" is no pair of classes.',
                 'Example: "asymmetric:0.4:cat>dog;dog>cat".',
             )
-        if true.strip() in (each for each, _ in pairs):
+        if true == mistaken:
             raise ParameterError(
-                f'The noise "{text}" names the class "{true.strip()}" twice as the true one.',
+                f'The noise "{text}" mistakes the class "{true}" for itself.',
+                "Name another class behind the arrow, or leave the pair out.",
+            )
+        if true in (each for each, _ in pairs):
+            raise ParameterError(
+                f'The noise "{text}" names the class "{true}" twice as the true one.',
                 "A class is mistaken for one other: leave the second pair out.",
             )
-        pairs.append((true.strip(), mistaken.strip()))
+        pairs.append((true, mistaken))
     return tuple(pairs)
 
 

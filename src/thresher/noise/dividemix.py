@@ -111,10 +111,10 @@ class DivideMix(Method):
     Raises:
         ParameterError: a value out of range; inputs that are no floating-point numbers.
 
-    Cost: two networks and a forward pass more a step, times the views; 8 (window + 1) + 4 bytes a
-    sample; with several processes the inputs of every batch are exchanged. Hurts when: the given
-    labels favour a class (the mean prediction is held to their shares), or the mean of two inputs
-    means nothing.
+    Cost: two networks and a forward pass more a step, times the views; 20 bytes a sample, 8 more
+    for every further epoch of the window; with several processes the inputs of every batch are
+    exchanged. Hurts when: the given labels favour a class (the mean prediction is held to their
+    shares), or the mean of two inputs means nothing.
     Source: Li, Socher, Hoi, DivideMix: Learning with Noisy Labels as Semi-supervised Learning,
     ICLR 2020. Deviations: losses are those of the training-mode forward pass in which targets are
     guessed, one epoch of changing weights, and not of a pass of their own in evaluation mode, and

@@ -54,8 +54,8 @@ class PrestoppingPlus(Prestopping):
     Raises:
         ParameterError: a value out of range, or fewer epochs than rounds.
 
-    Cost: that of Prestopping with an estimated τ, and 7 bytes a sample. Hurts when: classes are
-    many (the authors report a loss on FOOD-101N), or half of the epochs are too few for a training.
+    Cost: 2 q + 17 bytes a sample, a copy of the network, the patience. Hurts when: classes are many
+    (the authors report a loss on FOOD-101N), or half of the epochs are too few for a training.
     Source: Song, Kim, Park, Lee, How Does Early Stopping Help Generalization against Label Noise?,
     ICML 2020 workshop. Deviations: as of Prestopping and SELFIE; the frozen set is capped as a
     whole; the prediction of the step itself counts as in phase II; phase III is trained once, the
