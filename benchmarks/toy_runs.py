@@ -18,8 +18,9 @@ from thresher.data.corruption import pair_transition, symmetric_transition
 from thresher.keyed_random import keyed_seed
 from thresher.models import Networks
 from thresher.noise import MORPH, Backward, Bootstrap, Forward, Method, make_method
-from thresher.noise.criterion import Criterion, no_stream
+from thresher.noise.criterion import Criterion
 from thresher.noise.method import Batch, Decision, Step
+from thresher.noise.streams import no_stream
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.snapshots import Snapshots
 

@@ -12,8 +12,8 @@ from thresher.data import Samples, open_data
 from thresher.data.wording import counted, quoted
 from thresher.errors import DataError, ParameterError
 from thresher.noise import METHODS, make_method
-from thresher.noise.criterion import missing_stream
 from thresher.noise.method import Method
+from thresher.noise.streams import missing_stream
 
 __all__ = ["check_auxiliary", "read_auxiliary", "taken_apart"]
 

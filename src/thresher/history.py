@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thresher.batch_rows import argmax, check_batch, largest, occurrence, turns
 from thresher.boundary_distance import signed_deviation
-from thresher.errors import LabelError, ParameterError, RecordError
+from thresher.errors import ParameterError, RecordError
 from thresher.held_out_average import HeldOutAverage
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "TRACE",
     "Column",
     "SampleHistory",
-    "missing_index",
 ]
 
 TOP = 8  # classes a sample keeps in the compact form of its mean probability
@@ -306,7 +306,7 @@ class SampleHistory:
             return
         index, logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
         self._pending, self._pending_rows = [], 0
-        for rows in _turns(index):
+        for rows in turns(index):
             self._digest(index[rows], logits[rows], labels[rows])
 
     def _push_predictions(self) -> None:
@@ -316,12 +316,12 @@ class SampleHistory:
         waiting, self._unpushed = self._unpushed, []
         one = len(waiting) == 1
         index, logits = waiting[0] if one else map(torch.cat, zip(*waiting, strict=True))
-        prediction = _argmax(logits)
+        prediction = argmax(logits)
         once = one and not self.repeats
         if "predictions" in self._columns:
-            self._push(index, prediction, None if once else _occurrence(index))
+            self._push(index, prediction, None if once else occurrence(index))
         if "run_label" in self._columns:
-            for rows in (slice(None),) if once else _turns(index):
+            for rows in (slice(None),) if once else turns(index):
                 self._run_on(index[rows], prediction[rows])
 
     def _push(self, index: Tensor, prediction: Tensor, earlier: Tensor | None) -> None:
@@ -353,7 +353,7 @@ class SampleHistory:
         log_given = log_probability.gather(1, labels[:, None]).squeeze(1)  # (R,)
         probability = log_probability.exp()
         given = log_given.exp()
-        prediction = _argmax(logits)
+        prediction = argmax(logits)
         hit = prediction == labels
 
         def add(name: str, values: Tensor) -> None:
@@ -396,12 +396,12 @@ class SampleHistory:
         kept = classes[index].long()  # (R, m), -1 = free
         free = kept < 0
         kept_sum = sums[index] + probability.gather(1, kept.clamp(min=0)).masked_fill(free, 0)
-        fresh = _largest(probability, width)  # (R, m)
+        fresh = largest(probability, width)  # (R, m)
         fresh_sum = probability.gather(1, fresh)
         known = (fresh[:, :, None] == kept[:, None, :]).any(2)
         candidates = torch.cat([kept, fresh], 1)
         values = torch.cat([kept_sum.masked_fill(free, -1), fresh_sum.masked_fill(known, -1)], 1)
-        place = _largest(values, width)
+        place = largest(values, width)
         classes[index] = candidates.gather(1, place).to(classes.dtype)
         sums[index] = values.gather(1, place)
 
@@ -445,36 +445,7 @@ class SampleHistory:
                 sample.
             RecordError: an index of another kind or length, or outside 0 … N - 1.
         """
-        if not _whole_numbers(index):
-            raise missing_index(_described(index))
-        if not _whole_numbers(labels):
-            raise LabelError(
-                f"Labels must be a (B,) int64 tensor of class numbers, got {_described(labels)}.",
-                "Pass labels.long(); of one-hot labels, labels.argmax(1).",
-            )
-        if len(index) != len(labels):
-            raise RecordError(
-                f"A batch of {len(labels)} labels came with the index of {len(index)} rows.",
-                "Pass index and labels as the loader of thresher.data.Indexed(data) yields them.",
-            )
-        if not len(index):
-            return
-        low, high = torch.aminmax(index)
-        if not (0 <= int(low) and int(high) < self.samples):
-            bad = int(index[(index < 0) | (index >= self.samples)][0])
-            raise RecordError(
-                f"Sample index {bad} is outside 0 … {self.samples - 1}.",
-                "Start with the length of the whole data set, and pass its own row numbers.",
-            )
-        low, high = torch.aminmax(labels)
-        if not (0 <= int(low) and int(high) < self.classes):
-            wrong = (labels < 0) | (labels >= self.classes)
-            raise LabelError(
-                f"Sample {int(index[wrong][0])} has the label {int(labels[wrong][0])}, outside "
-                f"0 … {self.classes - 1}.",
-                "Number the classes from 0 and start with their count; leave rows without a "
-                "label out of the batches.",
-            )
+        check_batch(index, labels, samples=self.samples, classes=self.classes)
 
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Tensor]:
@@ -539,25 +510,6 @@ class SampleHistory:
             self._held_out.number()
 
 
-def missing_index(received: str) -> RecordError:
-    """The error of a batch without the numbers of its rows: what came instead, what to do."""
-    return RecordError(
-        f"The index of a batch must be a (B,) int64 tensor of row numbers, got {received}.",
-        "Wrap the data set: DataLoader(thresher.data.Indexed(data)) yields (index, x, y); then "
-        "criterion(index, model(x), y).",
-    )
-
-
-def _whole_numbers(value: object) -> bool:
-    return isinstance(value, Tensor) and value.dim() == 1 and value.dtype == torch.int64
-
-
-def _described(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {value.dtype}"
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros that cost no memory before they are written, so far as the device can do that.
 
@@ -567,57 +519,3 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
         return torch.zeros(shape, dtype=dtype, device=device)
     octets = np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
     return torch.from_numpy(octets).view(dtype).view(shape)
-
-
-def _argmax(values: Tensor) -> Tensor:
-    """The column of each row's largest number, the first of equals: (R, n) → (R,) int64.
-
-    Of 100 columns NumPy finds it four times as fast as torch on the CPU.
-    """
-    if values.device.type != "cpu":
-        return values.argmax(1)
-    return torch.from_numpy(values.numpy().argmax(1))
-
-
-def _largest(values: Tensor, count: int) -> Tensor:
-    """Columns of the `count` largest numbers of each row, in no order: (R, n) → (R, count) int64.
-
-    On the CPU many times as fast as topk, which is the larger part of digesting a block otherwise:
-    the bits of numbers >= 0 sort like integers, the column takes the place of their last bits, and
-    NumPy partitions the integers. Numbers that differ in those bits only may be taken for equal.
-    """
-    if values.device.type != "cpu":
-        return values.topk(count, 1).indices
-    columns = values.shape[1]
-    last = (1 << (columns - 1).bit_length()) - 1  # as many bits as a column's number has
-    packed = values.view(torch.int32) & ~last
-    packed |= torch.arange(columns, dtype=torch.int32)
-    packed.numpy().partition(columns - count, axis=1)  # in place
-    return (packed[:, columns - count :] & last).long()
-
-
-def _turns(index: Tensor) -> list[Tensor | slice]:
-    """Parts of a batch in which no sample stands twice, in the order of a sample's visits.
-
-    >>> [rows.tolist() for rows in _turns(torch.tensor([5, 3, 5, 5]))]
-    [[0, 1], [2], [3]]
-    """
-    occurrence = _occurrence(index)
-    turns = int(occurrence.max()) + 1 if len(index) else 0
-    if turns == 1:
-        return [slice(None)]
-    return [torch.nonzero(occurrence == turn).flatten() for turn in range(turns)]
-
-
-def _occurrence(index: Tensor) -> Tensor:
-    """For each entry, how many equal entries stand before it.
-
-    >>> _occurrence(torch.tensor([5, 3, 5, 5]))
-    tensor([0, 0, 1, 2])
-    """
-    ordered, order = index.sort(stable=True)
-    position = torch.arange(len(index), device=index.device)
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    start = torch.where(first, position, 0).cummax(0).values
-    return torch.empty_like(position).scatter_(0, order, position - start)

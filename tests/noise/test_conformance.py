@@ -19,7 +19,8 @@ from thresher.noise import (
     SelectiveBackprop,
     make_method,
 )
-from thresher.noise.criterion import learned_labels, no_stream
+from thresher.noise.streams import no_stream
+from thresher.noise.weighing import learned_labels
 from thresher.training.snapshots import Snapshots
 
 N, D, K, EPOCHS = 60, 5, 3, 8

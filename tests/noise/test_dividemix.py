@@ -12,10 +12,11 @@ from thresher.errors import ParameterError
 from thresher.mixture import fit_gaussian_mixture
 from thresher.models import Networks
 from thresher.noise import Batch, DivideMix
-from thresher.noise.criterion import learned_labels, no_stream
 from thresher.noise.dividemix import clean_probability, mean_normalised, negative_entropy
 from thresher.noise.mixmatch import sharpen
 from thresher.noise.mixup import draw_partners
+from thresher.noise.streams import no_stream
+from thresher.noise.weighing import learned_labels
 from thresher.training.augment import Augmentation
 from thresher.training.loop import Rows, Settings, Training
 

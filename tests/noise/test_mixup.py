@@ -8,8 +8,8 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.noise import Batch, Mixup, Standard
-from thresher.noise.criterion import no_stream
 from thresher.noise.mixup import draw_partners
+from thresher.noise.streams import no_stream
 
 N, D, K = 12, 4, 3
 

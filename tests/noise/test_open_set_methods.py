@@ -13,9 +13,9 @@ from torch import nn
 import small_training as small
 from thresher.errors import ModelError, ParameterError
 from thresher.noise import OAT, ODNL, TAUFE, Batch, Drawn, Standard
-from thresher.noise.criterion import no_stream
 from thresher.noise.oat import uniform_cross_entropy
 from thresher.noise.odnl import random_labels
+from thresher.noise.streams import no_stream
 from thresher.noise.taufe import feature_energy
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.stream import Stream

@@ -11,8 +11,8 @@ from torch import nn
 from thresher.data.corruption import corrupt, symmetric_transition
 from thresher.errors import ParameterError, RecordError
 from thresher.noise import Batch, Irreducible, RhoLoss, Standard
-from thresher.noise.criterion import no_stream
 from thresher.noise.rho_loss import kept_of, largest_reducible, one_half
+from thresher.noise.streams import no_stream
 from thresher.training.snapshots import Snapshots
 
 N, D, K = 40, 4, 3

@@ -11,8 +11,8 @@ from torch import nn
 
 from thresher.errors import ParameterError
 from thresher.noise import Batch, SelectiveBackprop, Standard
-from thresher.noise.criterion import no_stream
 from thresher.noise.selective_backprop import draw_by_rank, keep_probability, rank_weights
+from thresher.noise.streams import no_stream
 
 N, D, K = 24, 4, 3
 ALWAYS = {"start": 0.0, "end": 1.0, "interrupt": 0}

@@ -6,9 +6,9 @@ import torch
 from thresher.errors import ParameterError
 from thresher.noise import METHODS, Decision, make_method
 from thresher.noise.auto import Auto
-from thresher.noise.criterion import trusting
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Plan, Step
+from thresher.noise.weighing import trusting
 
 N, K = 24, 3
 #: They start from inputs, not from outputs.

@@ -6,8 +6,8 @@ import torch
 from small_training import K, N, assert_equal, data, network, weights
 from thresher.errors import ParameterError
 from thresher.noise import Standard, make_method
-from thresher.noise.criterion import learned_labels
 from thresher.noise.method import Batch, Decision, Method, Step
+from thresher.noise.weighing import learned_labels
 from thresher.sampling import SELECTORS
 from thresher.settings import FitSettings
 from thresher.training.checkpoint import load_checkpoint, save_checkpoint

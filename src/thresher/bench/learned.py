@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from thresher.noise.criterion import Criterion, learned_labels
+from thresher.noise.criterion import Criterion
 from thresher.noise.method import Decision, Step
+from thresher.noise.weighing import learned_labels
 
 __all__ = ["Learned"]
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from thresher.noise.selective_backprop import SelectiveBackprop
     from thresher.noise.selfie import SELFIE
     from thresher.noise.standard import Standard
+    from thresher.noise.streams import no_stream
     from thresher.noise.taufe import TAUFE
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "check_noise_rate",
     "make_method",
     "method_class",
+    "no_stream",
 ]
 
 #: Name on the command line → class, by family. Modules are imported when a method is made: torch is
@@ -172,6 +174,7 @@ _MODULES = {
     "TAUFE": "taufe",
     **dict.fromkeys(("Batch", "Change", "Decision", "Drawn"), "method"),
     **dict.fromkeys(("Method", "Parts", "Plan", "Step"), "method"),
+    "no_stream": "streams",
 }
 
 

@@ -23,12 +23,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thresher.distributed import gather_columns, processes, summed
+from thresher.batch_rows import missing_index
+from thresher.distributed import gather_columns, processes
 from thresher.errors import ParameterError, RecordError
-from thresher.history import AUDIT, TRACE, Column, SampleHistory, missing_index
+from thresher.history import AUDIT, TRACE, Column, SampleHistory
 from thresher.models.last_layer import features_seen, last_layer
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import (
@@ -37,7 +37,6 @@ from thresher.noise.method import (
     Change,
     Decision,
     Draw,
-    Drawn,
     Method,
     Parts,
     Plan,
@@ -45,8 +44,9 @@ from thresher.noise.method import (
 )
 from thresher.noise.outputs import method_outputs
 from thresher.noise.row_numbers import RowNumbers, only_repeated
+from thresher.noise.weighing import trusting, unrelabelled, weighted_parts
 
-__all__ = ["Criterion", "learned_labels", "missing_stream", "no_stream"]
+__all__ = ["Criterion"]
 
 WINDOW_SKIP = 0.2  # the audit averages from this share of the epochs on
 
@@ -367,37 +367,11 @@ class Criterion:
         if self.listener is not None and torch.is_grad_enabled():
             told = decision if learned is None else replace(decision, targets=learned)
             self.listener(step, told)
-        targets, weights, penalty = decision.targets, decision.weights, decision.penalty
+        targets = decision.targets
         if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
             losses = self.method.sample_loss(step.logits, targets[:, step.here])
-        if self._factors is not None:
-            losses = losses * self._factors
-            penalty = None if penalty is None else penalty * self._factors
-        if weights is None and step.eligible is None:  # nothing to mask, which would cost 5 %
-            sums = losses.sum(1)
-            totals = torch.full_like(sums, len(step.labels), requires_grad=False)
-        else:
-            weights = step.ones() if weights is None else weights
-            weights = weights.expand(len(losses), -1)  # (J, G)
-            if step.eligible is not None:
-                weights = weights * step.eligible
-            mine = weights[:, step.here]
-            # dropping is masking: 0 · inf would be NaN
-            sums = torch.where(mine > 0, mine * losses, 0).sum(1)
-            totals = weights.sum(1)
-        if penalty is not None:
-            if step.eligible is not None:
-                penalty = torch.where(step.eligible[step.here], penalty, 0)
-            sums = sums + penalty.expand(len(losses), -1).sum(1)
-        if decision.divisor == "batch":
-            count = len(step.labels) if step.eligible is None else int(step.eligible.sum())
-            totals = torch.full_like(totals, count)
-        if decision.further is not None:
-            further = decision.further.expand(len(losses), -1)  # (J, S)
-            rows = summed(totals.new_tensor(float(further.shape[1])))  # of all processes
-            sums = sums + totals * further.sum(1) / rows.clamp(min=1)
-        return Parts(sums, totals)
+        return weighted_parts(step, decision, losses, self._factors)
 
     # ------------------------------------------------------------------ an epoch
     def end_epoch(self, measured: Mapping[str, float] | None = None) -> Change | None:
@@ -469,71 +443,3 @@ class Criterion:
         self.numbers.load_state_dict(state["numbers"], self.history.device)
         self._change = None
         self._all_eligible = bool(self.history["eligible"].all())
-
-
-def learned_labels(step: Step, decision: Decision) -> Tensor:
-    """The labels that a step learns from, (G,): given or refurbished; of shares the largest."""
-    targets = decision.targets
-    if targets is None:
-        return step.labels
-    if targets.is_floating_point():
-        return targets.mean(0).argmax(-1)
-    return targets if targets.dim() == 1 else targets[0]
-
-
-def trusting(step: Step, decision: Decision, trusted: Tensor) -> Decision:
-    """Keep a method from doubting trusted samples: full weight, given label, no penalty.
-
-    Args:
-        step: The step.
-        decision: What the method answered.
-        trusted: (G,) bool.
-    """
-    targets, weights, penalty = decision.targets, decision.weights, decision.penalty
-    if targets is not None:
-        own = step.labels
-        if targets.is_floating_point():  # shares of the classes, (J, G, k)
-            own = F.one_hot(own, targets.shape[-1]).to(targets.dtype)
-            targets = torch.where(trusted[:, None], own, targets)
-        else:
-            targets = torch.where(trusted, own, targets)
-    if weights is not None:
-        weights = torch.where(trusted, 1.0, weights)
-    if penalty is not None:
-        penalty = torch.where(trusted[step.here], 0.0, penalty)
-    return replace(decision, targets=targets, weights=weights, penalty=penalty)
-
-
-def unrelabelled(step: Step, decision: Decision, foreign: Tensor) -> Decision:
-    """Keep a method from relabelling what is of no class: dropped where its target is another.
-
-    Of targets that are shares of the classes the largest is the target.
-
-    Args:
-        step: The step.
-        decision: What the method answered.
-        foreign: (G,) bool.
-    """
-    targets = decision.targets
-    if targets is None:
-        return decision
-    learned = targets.argmax(-1) if targets.is_floating_point() else targets
-    weights = step.ones() if decision.weights is None else decision.weights
-    return replace(decision, weights=torch.where(foreign & (learned != step.labels), 0.0, weights))
-
-
-def no_stream(name: str) -> Drawn:
-    """Refuse a further stream of data: what a loop without streams passes as `draw`."""
-    raise missing_stream("The method", name)
-
-
-def missing_stream(method: str, name: str) -> ParameterError:
-    """The error of a method that needs a stream of data and has none."""
-    return ParameterError(
-        f'{method} learns from the data stream "{name}" as well, and there is none.',
-        "Pass further data of none of the classes: --auxiliary FOLDER_OR_FILE, "
-        "thresher.fit(…, auxiliary=…), RobustClassifier(…).fit(X, y, auxiliary=…), or "
-        "Training(…, streams={"
-        f'"{name}": Stream(…)'
-        "}).",
-    )

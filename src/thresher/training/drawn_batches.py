@@ -17,8 +17,9 @@ from torch import Tensor
 
 from thresher.errors import ParameterError
 from thresher.history import Column, SampleHistory
-from thresher.noise.criterion import Criterion, learned_labels
+from thresher.noise.criterion import Criterion
 from thresher.noise.method import Decision, Step
+from thresher.noise.weighing import learned_labels
 from thresher.sampling import make_selector
 from thresher.sampling.batch_sampler import AdaptiveBatchSampler
 from thresher.sampling.selector import Observed, Planned, Scored

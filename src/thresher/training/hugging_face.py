@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from thresher.batch_rows import missing_index
 from thresher.data.indexed import KEY
 from thresher.errors import MissingPackageError
-from thresher.history import missing_index
 from thresher.noise.criterion import Criterion
 from thresher.training.attached import AttachedCriterion
 from thresher.training.checkpoint import load_tensors, save_tensors

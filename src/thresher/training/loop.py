@@ -30,8 +30,9 @@ from thresher.errors import ModelError, ParameterError
 from thresher.history import SampleHistory
 from thresher.keyed_random import keyed_seed
 from thresher.models.precision import Precision, in_precision
-from thresher.noise.criterion import Criterion, missing_stream, no_stream
+from thresher.noise.criterion import Criterion
 from thresher.noise.method import Batch, Change, Draw, Drawn
+from thresher.noise.streams import missing_stream, no_stream
 from thresher.sampling.shuffled import ShuffledBatches
 from thresher.training.accumulation import Accumulation
 from thresher.training.drift import STEPS, refuse_drift
