@@ -74,6 +74,7 @@ ORDER = {
         "selfie",
         "selfie, estimated",
         "jocor",
+        "jocor, agreement .9",
         "jocor, estimated",
         "morph",
         "morph, estimated",
@@ -143,7 +144,7 @@ def toy_section(lines: Lines) -> str:
         "## Reference toy: test accuracy\n\n"
         "`python benchmarks/noise.py toy`: 4 000 samples, ten classes, 40 % wrong labels, 60 "
         "epochs (tests/toy.py). *steps*: the toy's own schedule in a user's loop; *cosine*: the "
-        "library's loop. `co-teaching` and `selfie` are told the true noise rate, `forward` and "
+        "library's loop. Methods that take a noise rate are told the true one, `forward` and "
         f"`backward` the true matrix, unless they estimate it. In per cent, {seeds(lines)}.\n\n"
         + table(head, rows)
         + "\nOn clean labels, last:\n\n"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from thresher.data.corruption import pair_transition, symmetric_transition
 from thresher.keyed_random import keyed_seed
 from thresher.models import Networks
-from thresher.noise import MORPH, Backward, Bootstrap, Forward, Method, make_method
+from thresher.noise import MORPH, Backward, Bootstrap, Forward, JoCoR, Method, make_method
 from thresher.noise.criterion import Criterion
 from thresher.noise.method import Batch, Decision, Step
 from thresher.noise.streams import no_stream
@@ -60,6 +60,7 @@ METHODS = (
     "co-teaching-plus",
     "co-teaching-plus, estimated",
     "jocor",
+    "jocor, agreement .9",
     "jocor, estimated",
     "selfie",
     "selfie, estimated",
@@ -74,15 +75,16 @@ METHODS = (
     "pes",
     "auto",
 )
-#: Further settings of a method → how it is made.
-VARIANTS: dict[str, Callable[[], Method]] = {
-    "bootstrap, soft": lambda: Bootstrap(prediction="soft"),
-    "morph, mixture": lambda: MORPH(estimate="gaussian-mean"),
+#: Further settings of a method → how it is made, told the noise rate.
+VARIANTS: dict[str, Callable[[float], Method]] = {
+    "bootstrap, soft": lambda rate: Bootstrap(prediction="soft"),
+    "jocor, agreement .9": lambda rate: JoCoR(rate, agreement=0.9),  # as published
+    "morph, mixture": lambda rate: MORPH(estimate="gaussian-mean"),
 }
 TOLD_MATRIX = {"forward": Forward, "backward": Backward}
 TOLD = (
-    "co-teaching", "co-teaching-plus", "jocor", "selfie", "prestopping", "prestopping-plus",
-    "morph", *TOLD_MATRIX,
+    "co-teaching", "co-teaching-plus", "jocor", "jocor, agreement .9", "selfie", "prestopping",
+    "prestopping-plus", "morph", *TOLD_MATRIX,
 )  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def toy_method(name: str, rate: float, noise: str = "symmetric") -> Method:
         matrix = {"symmetric": symmetric_transition, "pair": pair_transition}[noise]
         return TOLD_MATRIX[name](matrix(toy.CLASSES, rate))
     if name in VARIANTS:
-        return VARIANTS[name]()
+        return VARIANTS[name](rate)
     base = name.removesuffix(", estimated")
     return make_method(base, noise_rate=rate if name in TOLD else None)
 

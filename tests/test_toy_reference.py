@@ -87,7 +87,7 @@ def one_thread():
     ("method", "noise"),
     [
         (method, noise)
-        for method in ("standard", "gce", "forward", "jocor", "selfie", "morph")
+        for method in ("standard", "gce", "forward", "jocor, agreement .9", "selfie", "morph")
         for noise in ("symmetric", "pair")
         if (method, 0.4, noise) not in REASONS
     ],
