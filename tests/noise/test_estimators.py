@@ -12,7 +12,7 @@ from thresher.history import SampleHistory
 from thresher.noise import ESTIMATORS, METHODS, SELFIE, Prestopping, make_method
 from thresher.noise.estimators import MAKERS, choose_estimator
 from thresher.noise.method import Plan
-from thresher.noise.rate import mixture_rate
+from thresher.noise.rate import SETTLED, mixture_rate
 
 TAKERS = [name for name in METHODS if "noise_rate" in make_method(name).needs]
 
@@ -167,6 +167,8 @@ def test_anchors_give_the_rate_of_predictions_that_know_how_labels_are_confused(
     history.observe(torch.arange(rows), transition[true].clamp(min=1e-30).log(), given)
     history.flush()
     history["targets"][:rows] = 0.3 * transition[true]  # a moving average that has begun
+    assert estimator.after_epoch(history, 0.1) == 0.1  # nothing has settled
+    history["run_length"][: rows // 2] = SETTLED
     assert after(estimator, history) == pytest.approx(rate, abs=1e-6)
     empty, nothing = started("anchors", 5, classes)
     assert empty.after_epoch(nothing, 0.25) == 0.25

@@ -168,8 +168,8 @@ def test_phase_two_learns_from_memorised_samples_and_no_more_than_are_clean():
     torch.testing.assert_close(outputs.grad, z.grad)
 
 
-def test_going_back_restores_weights_momentum_rate_and_histories_bit_for_bit():
-    """The step after it is the one that followed the save, though the rate was lowered since."""
+def test_going_back_restores_weights_momentum_and_histories_bit_for_bit():
+    """The step after it is the one that followed the save."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(40, 4, generator=generator), torch.randint(3, (40,), generator=generator)
     criterion = Prestopping().start(40, 3, epochs=20, labels=y)
@@ -186,8 +186,7 @@ def test_going_back_restores_weights_momentum_rate_and_histories_bit_for_bit():
     def state():
         momenta = [each["momentum_buffer"] for each in optimizer.state.values()]
         columns = [criterion.history[name] for name in ("predictions", "pushes")]
-        rate = torch.tensor([group["lr"] for group in optimizer.param_groups])
-        return [each.clone() for each in (*model.parameters(), *momenta, *columns, rate)]
+        return [each.clone() for each in (*model.parameters(), *momenta, *columns)]
 
     epoch()
     criterion.end_epoch()
@@ -196,10 +195,29 @@ def test_going_back_restores_weights_momentum_rate_and_histories_bit_for_bit():
     epoch()
     following = state()
     criterion.end_epoch()
-    for group in optimizer.param_groups:
-        group["lr"] *= 0.2
     snapshots.apply(RESTORE)
     criterion.applied(criterion._change)
     assert all(map(torch.equal, saved, state()))
     epoch()
     assert all(map(torch.equal, following, state()))
+
+
+def test_the_schedule_goes_on_where_weights_go_back():
+    """Two decays, the first between saving and going back: the rates are those without either."""
+    rates = []
+    for goes_back in (False, True):
+        criterion = Prestopping().start(4, 3, epochs=20)
+        model = nn.Linear(2, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 7], gamma=0.1)
+        snapshots = Snapshots(model, optimizer, criterion)
+        seen = []
+        for epoch in range(10):
+            optimizer.step()
+            schedule.step()
+            if goes_back and epoch in (1, 5):
+                snapshots.apply(SAVE if epoch == 1 else RESTORE)
+            seen.append(optimizer.param_groups[0]["lr"])
+        rates.append(seen)
+    assert rates[0] == rates[1]
+    assert rates[0][-1] == pytest.approx(1e-3)

@@ -142,8 +142,10 @@ def test_a_fresh_network_is_given_by_whoever_owns_it():
 
 def test_lengths_left_open_shrink_with_a_round():
     """Half of the epochs: a quarter of that for patience and warm-up, the window within it."""
-    short = PrestoppingPlus().start(50, 3, epochs=32).method
-    assert (short.patience_epochs, short.warmup_epochs, short.refurbish_epochs) == (4, 4, 4)
+    short = PrestoppingPlus().start(50, 3, epochs=48).method
+    assert (short.patience_epochs, short.warmup_epochs, short.refurbish_epochs) == (6, 6, 6)
+    tiny = PrestoppingPlus().start(50, 3, epochs=8).method
+    assert (tiny.patience_epochs, tiny.warmup_epochs, tiny.refurbish_epochs) == (1, 5, 5)
     long = PrestoppingPlus().start(50, 3, epochs=400).method
     assert (long.patience_epochs, long.warmup_epochs, long.refurbish_epochs) == (10, 25, 15)
 

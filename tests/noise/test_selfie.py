@@ -128,10 +128,17 @@ def test_without_noise_and_settled_samples_a_step_is_plain_training():
 
 def test_lengths_left_open_shrink_with_the_run():
     """Warm-up a quarter of the run, window within it; the paper's when there is room."""
-    short = SELFIE(0.2).start(5, 10, epochs=16).method
-    assert (short.warmup_epochs, short.window_epochs) == (4, 4)
+    short = SELFIE(0.2).start(5, 10, epochs=24).method
+    assert (short.warmup_epochs, short.window_epochs) == (6, 6)
     long = SELFIE(0.2).start(5, 10, epochs=200).method
     assert (long.warmup_epochs, long.window_epochs) == (25, 15)
+
+
+@pytest.mark.parametrize(("window", "epochs"), [(None, 4), (None, 16), (30, 200), (30, None)])
+def test_a_warmup_that_nobody_wrote_fills_the_history(window, epochs):
+    """Five predictions at least, or the window as written, however short the run."""
+    method = SELFIE(0.2, window=window).start(5, 10, epochs=epochs).method
+    assert method.warmup_epochs == method.window_epochs == (window or 5)
 
 
 def test_a_window_beyond_the_warmup_is_refused():

@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from thresher.batch_rows import turns
 from thresher.history import Column, SampleHistory
 from thresher.noise.method import Change, Decision, Method, Plan, Step, given
 from thresher.phases import quarter, shortened
@@ -43,12 +44,14 @@ def add_visit(history: SampleHistory, index: Tensor, probability: Tensor) -> Non
         index: (G,) int64.
         probability: (G,) float, p(given label).
     """
-    visits = history["spread_visits"][index] + 1
-    before = history["spread_mean"][index]
-    mean = before + (probability - before) / visits
-    history["spread_visits"][index] = visits
-    history["spread_mean"][index] = mean
-    history["spread_squares"][index] += (probability - before) * (probability - mean)
+    for rows in turns(index) if history.repeats else (slice(None),):
+        here, seen = index[rows], probability[rows]
+        visits = history["spread_visits"][here] + 1
+        before = history["spread_mean"][here]
+        mean = before + (seen - before) / visits
+        history["spread_visits"][here] = visits
+        history["spread_mean"][here] = mean
+        history["spread_squares"][here] += (seen - before) * (seen - mean)
 
 
 def with_mean_one(weights: Tensor, counted: Tensor) -> Tensor:

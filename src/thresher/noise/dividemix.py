@@ -50,6 +50,8 @@ __all__ = ["DivideMix", "clean_probability", "mean_normalised", "negative_entrop
 def negative_entropy(logits: Tensor) -> Tensor:
     """Σ p ln p, which grows as a network gets sure: (J, B, k) with graph; (J, B), <= 0."""
     log_probability = torch.log_softmax(logits, -1)
+    # 0 ln 0 = 0, where a logit is -inf
+    log_probability = log_probability.clamp(min=torch.finfo(logits.dtype).min)
     return (log_probability.exp() * log_probability).sum(-1)
 
 
@@ -220,7 +222,7 @@ class DivideMix(Method):
         losses[step.index, :, step.epoch % self.window] = step.losses.T.float()
         if self.warming_up():
             return Decision(penalty=negative_entropy(step.logits) if self.asymmetric else None)
-        return Decision((self.trust(step.index) > self.threshold).to(step.losses.dtype))
+        return Decision((self.trust(step.index) >= self.threshold).to(step.losses.dtype))
 
     def without_doubted_foreign(self, seen: Step, labelled: Tensor) -> Step:
         """The step without samples of no class whose label is not trusted: none is guessed.

@@ -40,14 +40,13 @@ from thresher.noise.method import Plan, Step
 from thresher.noise.rate import (
     MOST,
     RATE_COLUMNS,
-    SETTLED,
     anchor_rate,
     confident_rate,
     estimate_rate,
     mixture_rate,
+    mostly_settled,
 )
 from thresher.noise_rate import noise_rate_from_agreement
-from thresher.phases import shortened
 from thresher.ranges import check_rate
 
 __all__ = ["MAKERS", "Estimator", "choose_estimator"]
@@ -61,13 +60,8 @@ class Estimator:
 
     needs: ClassVar[tuple[str, ...]] = ()  # as of a method: "held_out", or nothing
 
-    def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
-        """The columns it reads.
-
-        Args:
-            plan: The run.
-            within: Epochs in which it has to come to an answer; None = there is time.
-        """
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """The columns it reads."""
         return ()
 
     def observe(self, history: SampleHistory, step: Step) -> None:
@@ -96,41 +90,52 @@ class Constant(Estimator):
 class Settled(Estimator):
     """Share of the settled samples whose prediction contradicts the label, the largest so far."""
 
-    def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
         """The length of the run of equal predictions."""
-        self.settled_after = shortened(None, SETTLED, within)
         return RATE_COLUMNS
 
     def after_epoch(self, history: SampleHistory, before: float) -> float:
         """At least as much as before: memorising hides disagreement."""
-        return estimate_rate(history, before, settled_after=self.settled_after)
+        return estimate_rate(history, before)
 
 
 class AveragedPredictions(Estimator):
-    """Base of those that read a moving average of every sample's predictions: k floats a sample."""
+    """Base of those that read a moving average of every sample's predictions: k floats a sample.
 
-    def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
-        """The moving average, which is ELR's; and visits, as given labels come with them."""
-        return TARGETS, Column("visits", torch.int32)
+    They are not asked before half of the samples have settled: what a network believes that has
+    learned nothing yet contradicts most labels, and a method that leaves so many out never learns.
+    """
+
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
+        """The moving average, which is ELR's; visits, as given labels come with them; runs."""
+        return TARGETS, Column("visits", torch.int32), *RATE_COLUMNS
 
     def observe(self, history: SampleHistory, step: Step) -> None:
         """Move it by the predictions of the step."""
         move_targets(history, step, MEMORY)
 
+    def after_epoch(self, history: SampleHistory, before: float) -> float:
+        """Anew each time, once enough has settled."""
+        return self.rate_of(history, before) if mostly_settled(history) else before
+
+    def rate_of(self, history: SampleHistory, before: float) -> float:
+        """τ̂ by the averages."""
+        raise NotImplementedError
+
 
 class Confident(AveragedPredictions):
     """Share of the labels that averaged predictions contradict with confidence."""
 
-    def after_epoch(self, history: SampleHistory, before: float) -> float:
-        """Anew each time."""
+    def rate_of(self, history: SampleHistory, before: float) -> float:
+        """By the counts of confident learning."""
         return confident_rate(history, history["targets"])
 
 
 class Anchors(AveragedPredictions):
     """Off-diagonal part of the transition matrix that anchor samples give."""
 
-    def after_epoch(self, history: SampleHistory, before: float) -> float:
-        """Anew each time; as before where no sample was seen."""
+    def rate_of(self, history: SampleHistory, before: float) -> float:
+        """As before where no sample was seen."""
         return anchor_rate(history, history["targets"], before)
 
 
@@ -147,7 +152,7 @@ class LossMixture(Estimator):
     ) -> None:
         self.kind, self.losses = kind, losses
 
-    def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
         """Losses of every sample."""
         if self.losses == "mean":
             return Column("loss_sum"), Column("visits", torch.int32)
@@ -182,7 +187,7 @@ class CrossValidation(Estimator):
     def __init__(self, noise: Literal["symmetric", "pair"]) -> None:
         self.noise = noise
 
-    def begin(self, plan: Plan, within: int | None = None) -> tuple[Column, ...]:
+    def begin(self, plan: Plan) -> tuple[Column, ...]:
         """The last prediction of every sample."""
         return (Column("last_prediction", "class", fill=-1),)
 

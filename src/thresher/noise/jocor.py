@@ -19,18 +19,17 @@ from thresher.history import Column
 from thresher.noise.co_teaching import CoTeaching
 from thresher.noise.estimators import Constant
 from thresher.noise.method import Change, Decision, Plan, Step
-from thresher.noise.rate import RATE_COLUMNS, settled
+from thresher.noise.rate import RATE_COLUMNS, mostly_settled
 from thresher.noise.small_loss import small_loss
 from thresher.ranges import check_positive
 
 __all__ = ["JoCoR", "divergence_from_peer"]
 
-ENOUGH_SETTLED = 0.5  # of the samples, before which τ is not estimated
-
 
 def divergence_from_peer(logits: Tensor) -> Tensor:
     """KL(p₁‖p₂) in row 0 and KL(p₂‖p₁) in row 1, for logits (2, B, k); returns (2, B), >= 0."""
-    log_probability = torch.log_softmax(logits, -1)
+    # of a class that is impossible to both, with a logit of -inf, nothing is left: not -inf + inf
+    log_probability = torch.log_softmax(logits, -1).clamp(min=torch.finfo(logits.dtype).min)
     return (log_probability.exp() * (log_probability - log_probability.flip(0))).sum(-1)
 
 
@@ -107,7 +106,7 @@ class JoCoR(CoTeaching):
         history = self.history
         if isinstance(self.estimator, Constant):
             return None
-        if int(settled(history).sum()) >= ENOUGH_SETTLED * int(history["eligible"].sum()):
+        if mostly_settled(history):
             if self.ramp_start < 0:
                 self.ramp_start = history.epoch + 1
             self.rate = self.estimator.after_epoch(history, self.rate)

@@ -79,8 +79,21 @@ class LossCorrection(Method):
         if self._matrix is not None:
             check_transition(self._matrix, plan.classes)
             return ()
+        if self.warmup is not None and plan.epochs is not None:
+            self._refuse_longer(self.warmup, plan.epochs)
+        if self.warmup_epochs == plan.epochs:  # a run of one epoch: none left to train anew
+            self.anew = False
         # given labels are noted with what is observed, were it the visits alone
         return PREDICTED, Column("visits", torch.int32)
+
+    def _refuse_longer(self, warmup: int, epochs: int) -> None:
+        """A warm-up without an end estimates nothing; one that ends the run trains nothing anew."""
+        if warmup > epochs or (self.anew and warmup == epochs):
+            raise ParameterError(
+                f"The warm-up takes {warmup} epochs of {epochs}, and none is left in which the "
+                "loss is corrected.",
+                "Raise --epochs or shorten the warm-up; with anew=False it may take them all.",
+            )
 
     def prepared(self, like: Tensor) -> Tensor:
         """What the loss multiplies by, (k, k), with dtype and device of the logits."""

@@ -345,6 +345,10 @@ class Method:
         """Trainings from a fresh network within the run; the learning-rate schedule spans one."""
         return 1
 
+    def may_reset(self) -> Names:
+        """Module name prefixes of what a `Change` may reset: all where a training begins anew."""
+        return ("",) if self.rounds() > 1 else ()
+
 
 def given(values: Tensor, targets: Tensor) -> Tensor:
     """Pick each sample's value at its target: (J, B, k) at (J, B) or, averaged, at (J, B, k)."""

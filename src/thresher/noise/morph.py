@@ -127,7 +127,7 @@ class MORPH(Method):
         left = Column("misses", torch.uint8, fill=self.misses)
         return (
             *label_history(self.window),
-            *self.estimator.begin(plan, within=quarter(plan.epochs)),
+            *self.estimator.begin(plan),
             *((left,) if self.misses > 1 else ()),
         )
 
@@ -144,7 +144,10 @@ class MORPH(Method):
         weight = self.consistency * ramp_up((step.epoch - self.switched_at) / self.ramp_epochs)
         # divided by |S| with the rest of the loss, and meant to be by the batch
         trained = step.ones() if step.eligible is None else step.eligible
-        scale = weight * float(weights.sum() / trained.sum().clamp(min=1))
+        learned = safe
+        if "trusted" in self.history:  # which count whatever is decided
+            learned = safe | (self.history["trusted"][step.index] & trained.bool())
+        scale = weight * float(learned.sum() / trained.sum().clamp(min=1))
         return Decision(weights, penalty=scale * squared_distance(step.logits, step.rest))
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:

@@ -27,7 +27,7 @@ from thresher.errors import ModelError, ParameterError
 from thresher.history import Column, SampleHistory
 from thresher.models.blocks import later_blocks, parameters_outside, under
 from thresher.noise.memorised import BLOCK_COUNTS, label_history, memorised
-from thresher.noise.method import Change, Decision, Method, Plan, Step
+from thresher.noise.method import Change, Decision, Method, Names, Plan, Step
 from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive
 
@@ -204,11 +204,17 @@ class PES(Method):
         done = self.history.epoch + 1
         if done >= self.ends[2] and self.balance:
             self.class_weights = balancing_weights(self.confident_counts()).tolist()
+        if done == self.plan.epochs:  # a block that begins anew now would never learn
+            return None
         if done == self.ends[0]:
             return Change(reset=self.middle, freeze=Front(self.middle))
         if done == self.ends[1]:
             return Change(reset=self.last, freeze=Front(self.last))
         return Change(thaw=("",)) if done == self.ends[2] else None
+
+    def may_reset(self) -> Names:
+        """The later blocks."""
+        return self.middle
 
     def confident_counts(self) -> Tensor:
         """Confident samples of every class, (k,) int64, among those that may be trained."""

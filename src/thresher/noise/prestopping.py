@@ -25,6 +25,7 @@ from thresher.history import Column
 from thresher.noise.estimators import choose_estimator
 from thresher.noise.memorised import label_history, memorised_share, safe_set
 from thresher.noise.method import Change, Decision, Method, Plan, Step
+from thresher.noise.rate import SETTLED
 from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive
 
@@ -180,7 +181,9 @@ class Prestopping(Method):
         if todo == "save":
             self.lowest, self.lowest_at = 1 - validation, done
             return Change(save="stop")
-        if todo == "stop":
+        # no sample settles sooner, and phase II would go by a rate of 0
+        too_soon = done < SETTLED and self.noise_rate is None and self.patience is None
+        if todo == "stop" and not too_soon:
             self.stopped_at = done
             return Change(restore="stop") if self.lowest < 1 else None
         return None

@@ -26,8 +26,8 @@ from thresher.noise.memorised import memorised_rows, safest
 from thresher.noise.method import Change, Decision, Plan, Step
 from thresher.noise.prestopping import Prestopping
 from thresher.noise.rate import RATE_COLUMNS
-from thresher.noise.selfie import refurbishable, refurbishing_columns
-from thresher.phases import quarter, shortened
+from thresher.noise.selfie import filling_warmup, refurbishable, refurbishing_columns
+from thresher.phases import shortened
 from thresher.ranges import check_positive
 
 __all__ = ["PrestoppingPlus"]
@@ -109,11 +109,9 @@ class PrestoppingPlus(Prestopping):
             )
         self.round_epochs = plan.epochs // self.rounds()
         first = super().begin(replace(plan, epochs=self.round_epochs))
-        self.estimator.begin(plan, within=quarter(self.round_epochs))  # phase I may be over soon
-        limit = quarter(plan.epochs - self.round_epochs)
-        if self.refurbish_window is not None:
-            limit = max(self.refurbish_window, limit or 1)
-        self.warmup_epochs = shortened(self.warmup, 25, limit)
+        self.warmup_epochs = self.warmup or filling_warmup(
+            self.refurbish_window, plan.epochs - self.round_epochs
+        )
         self.refurbish_epochs = shortened(self.refurbish_window, 15, self.warmup_epochs)
         return (
             *first,

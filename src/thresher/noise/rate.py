@@ -39,30 +39,36 @@ __all__ = [
     "confident_rate",
     "estimate_rate",
     "mixture_rate",
+    "mostly_settled",
     "settled",
 ]
 
 RATE_COLUMNS = (Column("run_label", "class", fill=-1), Column("run_length", torch.int16))
 MIXTURE_ROWS = 50_000  # a mixture of more losses is fitted to so many of their quantiles
 SETTLED = 5  # equal predictions in a row
+MOSTLY = 0.5  # of the samples have settled, before which averaged predictions are not believed
 ENOUGH = 50  # settled samples, below which the estimate is not moved
 MOST = 0.9
 
 
-def settled(history: SampleHistory, after: int = SETTLED) -> Tensor:
-    """Which trained samples were predicted alike so many times in a row, (N,) bool."""
-    return history["eligible"] & (history["run_length"] >= after)
+def settled(history: SampleHistory) -> Tensor:
+    """Which trained samples were predicted alike five times in a row, (N,) bool."""
+    return history["eligible"] & (history["run_length"] >= SETTLED)
 
 
-def estimate_rate(history: SampleHistory, before: float, *, settled_after: int = SETTLED) -> float:
+def mostly_settled(history: SampleHistory) -> bool:
+    """Whether half of the samples that are trained have settled."""
+    return int(settled(history).sum()) >= MOSTLY * int(history["eligible"].sum())
+
+
+def estimate_rate(history: SampleHistory, before: float) -> float:
     """The estimate after this epoch, at least the one before; both in [0, 0.9].
 
     Args:
         history: With RATE_COLUMNS; between two epochs.
         before: The last estimate, 0 at first.
-        settled_after: Equal predictions in a row that settle a sample, fewer in a short warm-up.
     """
-    rows = settled(history, settled_after)
+    rows = settled(history)
     if int(rows.sum()) < ENOUGH:
         return before
     label, given = history["run_label"][rows], history["given"][rows]

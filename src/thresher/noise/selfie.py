@@ -29,7 +29,16 @@ from thresher.noise.small_loss import small_loss, small_loss_per_class
 from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive
 
-__all__ = ["SELFIE", "label_shares", "one_dissent", "refurbishable", "refurbishing_columns"]
+__all__ = [
+    "SELFIE",
+    "filling_warmup",
+    "label_shares",
+    "one_dissent",
+    "refurbishable",
+    "refurbishing_columns",
+]
+
+FEWEST = 5  # predictions of a history that was not written
 
 
 def one_dissent(window: int, classes: int) -> float:
@@ -42,6 +51,22 @@ def one_dissent(window: int, classes: int) -> float:
         return math.inf
     share = 1 / window
     return -(share * math.log(share) + (1 - share) * math.log(1 - share)) / math.log(classes)
+
+
+def filling_warmup(window: int | None, epochs: int | None) -> int:
+    """Epochs of a warm-up that nobody wrote: 25 or a quarter of the run, but enough for a history.
+
+    After fewer than five predictions every sample is nearly certain, and takes the label of a
+    network that has hardly begun; a run too short for so many trains as it would without.
+
+    Args:
+        window: Predictions that count, as written; None = those of the warm-up.
+        epochs: Of the run, or None.
+
+    >>> filling_warmup(None, 100), filling_warmup(None, 8), filling_warmup(30, 100)
+    (25, 5, 30)
+    """
+    return max(window or FEWEST, shortened(None, 25, quarter(epochs)))
 
 
 def refurbishing_columns(window: int, threshold: float, classes: int) -> tuple[Column, ...]:
@@ -174,13 +199,10 @@ class SELFIE(Method):
                 f"{plan.epochs} epochs cannot hold {self.rounds()} rounds.",
                 "Raise --epochs (it counts all rounds together) or lower restarts.",
             )
-        limit = quarter(self.round_epochs)
-        if self.window is not None:  # a written window asks for a warm-up that fills it
-            limit = max(self.window, limit or 25)
-        self.warmup_epochs = shortened(self.warmup, 25, limit)
+        self.warmup_epochs = self.warmup or filling_warmup(self.window, self.round_epochs)
         self.window_epochs = shortened(self.window, 15, self.warmup_epochs)
         return (
-            *self.estimator.begin(plan, within=self.warmup_epochs),
+            *self.estimator.begin(plan),
             *refurbishing_columns(self.window_epochs, self.threshold, plan.classes),
             Column("refurbished", "class", fill=-1),
         )
@@ -242,7 +264,8 @@ class SELFIE(Method):
         if self.round_start // self.round_epochs >= self.restarts:
             return None
         self.round_start = self.history.epoch + 1
-        ever = float((self.history["refurbished"] >= 0).float().mean())
+        trained = self.history["eligible"] & (self.history["given"] >= 0)
+        ever = float((self.history["refurbished"][trained] >= 0).float().mean())
         self.rate = min(self.rate, 1 - ever)
         read = refurbishing_columns(self.window_epochs, self.threshold, self.plan.classes)
         self.history.forget("run_length" if read == RATE_COLUMNS else "pushes")

@@ -31,7 +31,7 @@ def small_loss(losses: Tensor, keep: float, eligible: Tensor | None = None) -> T
         count = losses.shape[1]
     else:
         count = int(eligible.sum())
-        losses = losses.masked_fill(~eligible, math.inf)
+        losses = behind(losses, eligible)
     # a hair below, so that 0.8 · 5 = 4.000…1 keeps four
     kept = min(count, math.ceil(keep * count - 1e-9))
     chosen = losses.sort(dim=1, stable=True).indices[:, :kept]
@@ -55,7 +55,7 @@ def small_loss_per_class(
         (J, G) bool.
     """
     if eligible is not None:
-        losses = losses.masked_fill(~eligible, math.inf)
+        losses = behind(losses, eligible)
     order = losses.sort(dim=1, stable=True).indices
     by_class = labels[order].sort(dim=1, stable=True)  # class by class, the easiest first
     order, classes = order.gather(1, by_class.indices), by_class.values
@@ -65,3 +65,9 @@ def small_loss_per_class(
     place = torch.arange(len(labels), device=labels.device) - (sizes.cumsum(0) - sizes)[classes]
     chosen = torch.zeros_like(losses, dtype=torch.bool)
     return chosen.scatter_(1, order, place < kept[classes])
+
+
+def behind(losses: Tensor, eligible: Tensor) -> Tensor:
+    """Losses that sort what is not eligible behind all that is, be it infinite."""
+    largest = torch.finfo(losses.dtype).max
+    return losses.clamp(max=largest).masked_fill(~eligible, math.inf)

@@ -34,8 +34,8 @@ class Snapshots:
         criterion: The criterion of the same training.
 
     Raises:
+        ModelError: a module that the method may reset cannot initialise itself anew.
         RecordError: nothing was saved under the name to be restored.
-        ModelError: a module to be reset cannot initialise itself anew.
     """
 
     model: nn.Module
@@ -46,6 +46,8 @@ class Snapshots:
         self.kept: dict[str, dict[str, Any]] = {}
         self.resets = 0
         self.frozen: set[str] = set()  # parameters that learned before they were frozen here
+        may_reset = found_names(self.criterion.method.may_reset(), self.model)
+        refuse_without_reset(self.model, may_reset)  # now, rather than when a warm-up is over
 
     def apply(self, change: Change | None) -> Change | None:
         """Save, restore, reset, thaw and freeze, in this order; nothing for None.
@@ -111,7 +113,11 @@ class Snapshots:
             )
         kept = self.kept[name]
         self.model.load_state_dict(kept["model"])
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(copy.deepcopy(kept["optimizer"]))
+        # the schedule goes on: one that steps from the rate at hand must find the one it left
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         for column, values in kept["columns"].items():
             self.criterion.history[column].copy_(values)
 
@@ -119,6 +125,25 @@ class Snapshots:
 def found_names(names: Names, model: nn.Module) -> tuple[str, ...]:
     """The prefixes themselves, where they were left to be found in the network."""
     return names(model) if callable(names) else names
+
+
+def refuse_without_reset(model: nn.Module, prefixes: tuple[str, ...]) -> None:
+    """Refuse a network of which a part cannot be initialised anew.
+
+    Args:
+        model: The network.
+        prefixes: Module name prefixes of what is to be reset; ("",) means all, () nothing.
+
+    Raises:
+        ModelError: a module there holds parameters and has no `reset_parameters`.
+    """
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if own and under(name, prefixes) and not hasattr(module, "reset_parameters"):
+            raise ModelError(
+                f'The module "{name}" ({type(module).__name__}) cannot be initialised anew.',
+                "Give it a method reset_parameters(), or use a method without restarts.",
+            )
 
 
 def reset_modules(model: nn.Module, prefixes: tuple[str, ...], seed: int) -> list[nn.Parameter]:
@@ -130,20 +155,16 @@ def reset_modules(model: nn.Module, prefixes: tuple[str, ...], seed: int) -> lis
     Raises:
         ModelError: a module holds parameters and has no `reset_parameters`.
     """
+    refuse_without_reset(model, prefixes)
     reset: list[nn.Parameter] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for name, module in model.named_modules():
             own = list(module.parameters(recurse=False))
             buffers = list(module.buffers(recurse=False))
-            if not (own or buffers) or not under(name, prefixes):
-                continue
             renew = getattr(module, "reset_parameters", None)
-            if renew is None:
-                raise ModelError(
-                    f'The module "{name}" ({type(module).__name__}) cannot be initialised anew.',
-                    "Give it a method reset_parameters(), or use a method without restarts.",
-                )
+            if not (own or buffers) or renew is None or not under(name, prefixes):
+                continue  # a constant, which has buffers alone, stays as it is
             renew()
             reset.extend(own)
     return reset
