@@ -133,6 +133,29 @@ def test_nothing_to_split_is_one_component_and_nobody_is_high(fit, values):
     assert fitted.posterior_high(values).tolist() == [0.0] * len(values)
 
 
+@pytest.mark.parametrize("fit", [fit_gaussian_mixture, fit_beta_mixture])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_that_differ_in_their_last_digit_are_one_heap(fit, dtype, sign):
+    """The losses of a network that predicts the same of all: ln k, summed in another order."""
+    loss = dtype(sign * np.log(10) if fit is fit_gaussian_mixture else 1 / np.log(10))
+    values = np.full(100, loss)
+    values[30:] = np.nextafter(loss, dtype(9))
+    fitted = fit(values)
+    assert not fitted.separated
+    assert fitted.weights == (1.0, 0.0)
+    assert_allclose(fitted.means, loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_heaps_a_hundred_last_digits_apart_are_two(dtype):
+    """However small that is beside the values."""
+    values = 2 + 100 * np.finfo(dtype).eps * (np.arange(100) >= 30).astype(dtype)
+    fitted = fit_gaussian_mixture(values.astype(dtype))
+    assert fitted.separated
+    assert_allclose(fitted.weights, (0.3, 0.7))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_one_population_is_not_separated(seed):
     generator = np.random.default_rng(seed)

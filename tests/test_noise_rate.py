@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thresher.errors import LabelError, ParameterError
+from thresher.errors import DataError, LabelError, ParameterError
 from thresher.noise_rate import (
     RARE_CLASS_ROWS,
     class_thresholds,
@@ -226,6 +226,37 @@ def test_a_label_outside_the_classes_is_named():
     blocks = [np.full((2, 2), 0.5), np.full((2, 2), 0.5)]
     with pytest.raises(LabelError, match=r"Label 7 of row 3 is outside 0\.\.1"):
         confident_counts(np.array([0, 1, 0, 7]), blocks)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("column", [0, 1, slice(None)])
+@pytest.mark.parametrize("thresholds", [None, np.array([0.5, 0.5])])
+def test_a_row_that_is_no_number_is_named(bad, column, thresholds):
+    """Counted through the blocks; one such row would hide every wrong label of its class."""
+    blocks = [np.full((2, 2), 0.5), np.full((3, 2), 0.5)]
+    blocks[1][1:, column] = bad
+    with pytest.raises(DataError, match="Row 3 of the probabilities holds numbers that are not"):
+        confident_counts(np.array([0, 1, -1, 0, 0]), blocks, thresholds=thresholds)
+
+
+def test_a_row_without_a_label_may_hold_anything():
+    """As a sample that nothing was predicted of."""
+    labels, probabilities = noisy_predictions(3)
+    labels[::3] = -1
+    before = confident_counts(labels, probabilities)
+    probabilities[::3] = np.nan
+    after = confident_counts(labels, probabilities)
+    np.testing.assert_array_equal(before.joint(), after.joint())
+    assert before.class_rate == after.class_rate
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_thresholds_are_no_means_of_what_is_no_number(bad):
+    """Only the probabilities of the given labels are read."""
+    probabilities = np.array([[0.5, bad], [bad, 0.5], [0.5, bad]])
+    assert [0.5, 0.5] == confident_thresholds(np.array([0, 1, -1]), probabilities).tolist()
+    with pytest.raises(DataError, match="Row 2 of the probabilities"):
+        confident_thresholds(np.array([0, 1, 1]), probabilities)
 
 
 @pytest.mark.parametrize("rows", [2, 4])

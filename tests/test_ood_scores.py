@@ -67,6 +67,29 @@ def test_large_logits_neither_overflow_nor_vanish():
     np.testing.assert_allclose(energy(z), [-float(z[0, 0]), -float(z[1, 0]) - np.log(2)])
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e300])
+def test_a_temperature_far_from_1_gives_numbers(temperature):
+    """The largest logit; the logarithm of k, times T."""
+    z = logits()
+    expected = -z.max(axis=1) if temperature < 1 else -temperature * np.log(z.shape[1])
+    np.testing.assert_allclose(energy(z, temperature=temperature), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("temperature", [np.inf, np.nan, 0, -1])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    """Before anything is computed."""
+    with pytest.raises(ParameterError, match="temperature must be positive and finite"):
+        energy(logits(), temperature=temperature)
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1.7e308])
+@pytest.mark.parametrize("z", [logits(), np.array([[0.0, -1e3, -1.0]]), np.full((2, 3), -1.0)])
+def test_a_temperature_at_which_the_energy_overflows_is_refused(temperature, z):
+    """Without a warning of NumPy's."""
+    with pytest.raises(ParameterError, match="overflows at temperature 1"):
+        energy(z, temperature=temperature)
+
+
 @given(st.floats(-50, 50))
 def test_adding_a_constant_moves_the_energy_by_it_and_no_probability(constant):
     """What the softmax cannot see, the energy does."""
@@ -123,6 +146,32 @@ def test_a_class_without_a_trusted_sample_attracts_nobody():
     rest = fit_gaussians(known[labels != 1], labels[labels != 1])
     np.testing.assert_array_equal(fitted.means, rest.means)
     np.testing.assert_array_equal(fitted.factor, rest.factor)
+
+
+@pytest.mark.parametrize("rows", [30, 3000])
+@pytest.mark.parametrize("magnitude", [0.1, 1e8, 1e-8])
+def test_features_that_vary_by_rounding_alone_are_refused(rows, magnitude):
+    """Their mean is off by its last digits, and the distances are shares of that."""
+    labels = np.arange(rows) % 2
+    same = np.full((rows, 5), magnitude)
+    with pytest.raises(DataError, match="features do not vary"):
+        fit_gaussians(same, labels)
+    jitter = np.where(np.random.default_rng(0).random(same.shape) < 0.5, 0, np.spacing(same))
+    with pytest.raises(DataError, match="features do not vary"):
+        fit_gaussians(same + jitter, labels)
+    single = same.astype(np.float32)
+    with pytest.raises(DataError, match="features do not vary"):
+        fit_gaussians(
+            np.where(jitter > 0, np.nextafter(single, np.float32(np.inf)), single), labels
+        )
+
+
+def test_one_feature_that_varies_is_enough():
+    """However large the others are that do not; a hundred last digits of float32 are a width."""
+    known = np.full((40, 2), 1e6, dtype=np.float32)
+    known[:, 0] = 1 + 1e-5 * np.random.default_rng(0).normal(size=40)
+    fitted = fit_gaussians(known, np.zeros(40, dtype=int))
+    assert mahalanobis(known, fitted).mean() == pytest.approx(1, abs=0.1)
 
 
 # ---------------------------------------------------------------------- neighbours

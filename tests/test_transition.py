@@ -107,6 +107,44 @@ def test_what_are_no_probabilities_is_refused(p):
         anchor_transition(p)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1, 0, 0], [0, 0, 0]], "Row 1 of probabilities adds up to 0, not to 1"),
+        ([[1, 0, 0], [0, 0.5, 0.498]], "Row 1 of probabilities adds up to 0.998, not to 1"),
+        ([[1, 0, 0], [0, 0.5, 0.502]], "Row 1 of probabilities adds up to 1.002, not to 1"),
+        ([[-0.5, 1, 0.5], [1, 0, 0]], "Row 0 of probabilities holds -0.5"),
+    ],
+)
+@pytest.mark.parametrize("sizes", [None, [2, 2, 2]])
+def test_rows_that_are_no_distribution_are_refused(rows, message, sizes):
+    """Logits, counts, and samples that were never predicted would give a matrix all the same."""
+    with pytest.raises(ParameterError, match=message):
+        anchor_transition(np.array(rows), sizes=sizes)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_rows_rounded_to_few_digits_are_distributions(dtype):
+    """Of a thousand classes."""
+    p = predictions(np.random.default_rng(0), rows=50, classes=1000).astype(dtype)
+    np.testing.assert_allclose(anchor_transition(p).sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([45, 45], r"sizes must be \(3,\), got \(2,\)"),
+        ([30, 30, 30, 30], r"sizes must be \(3,\), got \(4,\)"),
+        ([30, -1, 30], "sizes has entries that are negative or not finite"),
+        ([30, np.nan, 30], "sizes has entries that are negative or not finite"),
+    ],
+)
+def test_sizes_of_other_classes_are_refused(sizes, message):
+    """One count for each column, or the anchors are those of other classes."""
+    with pytest.raises(ParameterError, match=message):
+        anchor_transition(predictions(np.random.default_rng(0), classes=3), sizes=sizes)
+
+
 def test_a_percentile_out_of_range_is_refused():
     with pytest.raises(ParameterError, match=r"percentile must be in \[0, 100\], got 101"):
         anchor_transition(np.eye(2), percentile=101)
@@ -196,6 +234,21 @@ def test_labels_that_tell_nothing_are_refused():
         annotator_transition(np.array([[0, 1], [0, 2]]), 2)
 
 
+@pytest.mark.parametrize(
+    ("labels", "name"), [([[0.0, 1.0], [0.0, np.nan]], "float64"), ([[True, False]], "bool")]
+)
+def test_annotations_that_are_no_integers_are_refused(labels, name):
+    """As pandas holds labels with gaps."""
+    with pytest.raises(LabelError, match=f"annotations must be integers, got {name}"):
+        annotator_transition(np.array(labels), 2)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_any_integers_will_do_as_annotations(dtype):
+    found = annotator_transition(np.array([[0, 0], [1, 1]], dtype=dtype), 2)
+    np.testing.assert_allclose(found.shares, 0.5)
+
+
 # ---------------------------------------------------------------------- rates, inverses
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.4])
 @pytest.mark.parametrize("make", [symmetric_transition, pair_transition])
@@ -223,6 +276,32 @@ def test_the_shares_of_the_true_classes_come_back(seed):
     random = np.random.default_rng(seed)
     transition, shares = random_transition(random, 4), random.dirichlet(np.ones(4))
     np.testing.assert_allclose(true_shares(transition, shares @ transition), shares, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [true_shares, transition_noise_rate])
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ([0, 0], "hares are all 0"),
+        ([0.5, np.nan], "hares has entries that are negative or not finite"),
+        ([np.inf, 0.5], "hares has entries that are negative or not finite"),
+        ([1.5, -0.5], "hares has entries that are negative or not finite"),
+        ([1], r"hares must be \(2,\), got \(1,\)"),
+        ([0.2, 0.3, 0.5], r"hares must be \(2,\), got \(3,\)"),
+    ],
+)
+def test_what_are_no_shares_is_refused(function, shares, message):
+    """Nothing divides by zero, and no class is left out."""
+    with pytest.raises(ParameterError, match=message):
+        function(np.eye(2), np.array(shares))
+
+
+@pytest.mark.parametrize("function", [true_shares, transition_noise_rate])
+@pytest.mark.parametrize("matrix", [np.full((3, 2), 0.5), np.full((2, 2), 0.4)])
+def test_shares_need_a_transition_matrix(function, matrix):
+    """The diagonal of any table would do for a number."""
+    with pytest.raises(ParameterError, match=r"transition must be \(k, k\)|adds up to 0.8"):
+        function(matrix, np.ones(2))
 
 
 def test_shares_that_no_classes_could_have_are_kept_at_zero():

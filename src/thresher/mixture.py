@@ -40,6 +40,7 @@ ITERATIONS = 100
 REGULARISATION = 1e-6  # least variance of a component, as a share of the variance of all values
 TOLERANCE = 1e-7  # greatest change of a parameter, in units of the values' deviation, to stop at
 SMALLEST_COMPONENT = 1e-8  # a share below it is the rounding error of a component that has died
+ROUNDING = 4  # last digits by which values of one heap may differ: a loss is a sum
 LARGEST_VALUE = (
     1e60  # far enough from overflow for squared distances in units of the least deviation
 )
@@ -154,8 +155,9 @@ class BetaMixture:
 def fit_gaussian_mixture(values: ArrayLike) -> GaussianMixture:
     """Fit two Gaussians to numbers by expectation maximisation from a fixed start.
 
-    Fewer than 4 values, or values that are all equal, give one component (weights 1 and 0, not
-    separated) instead of an error: an epoch's selection may well leave such a rest.
+    Fewer than 4 values, or values that are all equal but for rounding in their own precision, give
+    one component (weights 1 and 0, not separated) instead of an error: an epoch's selection may
+    well leave such a rest.
 
     Args:
         values: (n,) finite numbers up to 1e60 in magnitude, such as the losses of n samples.
@@ -170,7 +172,7 @@ def fit_gaussian_mixture(values: ArrayLike) -> GaussianMixture:
     (0.5, 0.5)
     """
     ordered = np.sort(_finite(values))
-    if _is_single(ordered):
+    if _is_single(ordered, _precision(values)):
         mean = float(ordered.mean()) if len(ordered) else 0.0
         return GaussianMixture((1.0, 0.0), (mean, mean), (0.0, 0.0), False)
     centre, unit = ordered.mean(), ordered.std()
@@ -191,7 +193,8 @@ def fit_gaussian_mixture(values: ArrayLike) -> GaussianMixture:
 def fit_beta_mixture(values: ArrayLike) -> BetaMixture:
     """Fit two Beta distributions to numbers in [0, 1] by weighted moments from a fixed start.
 
-    Fewer than 4 values, or values that are all equal, give one component as for Gaussians.
+    Fewer than 4 values, or values that are all equal but for rounding, give one component as for
+    Gaussians.
 
     Args:
         values: (n,) numbers in [0, 1]; those closer to an end than 1e-4 are moved to there.
@@ -200,7 +203,7 @@ def fit_beta_mixture(values: ArrayLike) -> BetaMixture:
         ParameterError: A value is outside [0, 1] or not finite.
     """
     ordered = np.sort(_inside(values))
-    if _is_single(ordered):
+    if _is_single(ordered, _precision(values)):
         mean = float(ordered.mean()) if len(ordered) else 0.5
         # No Beta distribution is a point; this one has the mean and a deviation below 0.0005.
         return BetaMixture((1.0, 0.0), (1e6 * mean,) * 2, (1e6 * (1 - mean),) * 2, False)
@@ -314,9 +317,18 @@ def _posterior(weights: Pair, densities: list[Array]) -> Array:
     return high
 
 
-def _is_single(ordered: Array) -> bool:
-    """Say whether there is nothing to split: fewer than 4 values, or no spread to speak of."""
-    return len(ordered) < 4 or bool(ordered[-1] - ordered[0] <= 1 / LARGEST_VALUE)
+def _is_single(ordered: Array, precision: float) -> bool:
+    """Say whether there is nothing to split: fewer than 4 values, or no spread beyond rounding."""
+    if len(ordered) < 4:
+        return True
+    largest = max(abs(ordered[0]), abs(ordered[-1]))
+    return bool(ordered[-1] - ordered[0] <= max(1 / LARGEST_VALUE, ROUNDING * precision * largest))
+
+
+def _precision(values: ArrayLike) -> float:
+    """Relative distance of neighbouring numbers in the type that the values came in."""
+    dtype, computed = np.asarray(values).dtype, float(np.finfo(np.float64).eps)
+    return max(computed, float(np.finfo(dtype).eps)) if dtype.kind == "f" else computed
 
 
 def _finite(values: ArrayLike) -> Array:

@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from thresher.errors import LabelError, ParameterError
+from thresher.errors import DataError, LabelError, ParameterError
 
 __all__ = [
     "RARE_CLASS_ROWS",
@@ -220,6 +220,7 @@ def confident_counts(
         thresholds: (k,) class thresholds; None takes `confident_thresholds`, one more pass.
 
     Raises:
+        DataError: a labelled row with numbers that are not finite.
         LabelError: a label outside -1..k-1.
         ParameterError: the blocks do not add up to N rows, or can be read only once.
     """
@@ -234,7 +235,7 @@ def confident_counts(
     predicted = np.empty(len(labels), dtype=np.int32)
     for rows, block in _aligned(len(labels), probabilities):
         given = labels[rows]
-        confident[rows], predicted[rows] = _read_block(given, block, limits)
+        confident[rows], predicted[rows] = _read_block(given, block, limits, first_row=rows.start)
     return ConfidentCounts(labels, confident, predicted, limits)
 
 
@@ -250,6 +251,7 @@ def confident_thresholds(labels: Integers, probabilities: Probabilities) -> NDAr
         probability reaches either).
 
     Raises:
+        DataError: a row whose given label has a probability that is not finite.
         LabelError: a label outside -1..k-1.
         ParameterError: the blocks do not add up to N rows.
     """
@@ -260,7 +262,9 @@ def confident_thresholds(labels: Integers, probabilities: Probabilities) -> NDAr
         classes = block.shape[1]
         given = labels[rows]
         _check_labels(given, classes, first_row=rows.start)
-        p_given[rows] = block[np.arange(len(given)), given.clip(min=0)]
+        own = block[np.arange(len(given)), given.clip(min=0)]
+        _check_finite(given, own, rows.start)
+        p_given[rows] = own
     return class_thresholds(labels, p_given, classes)
 
 
@@ -374,16 +378,22 @@ def rows_per_block(columns: int) -> int:
 
 
 def _read_block(
-    given: Integers, block: NDArray[np.floating[Any]], thresholds: NDArray[np.float64]
+    given: Integers,
+    block: NDArray[np.floating[Any]],
+    thresholds: NDArray[np.float64],
+    *,
+    first_row: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Confident and most probable class of each row of a (B, k) block."""
     row = np.arange(len(block))
+    most_probable = block.argmax(axis=1)
+    highest = block[row, most_probable]  # argmax stops at a NaN, wherever in the row it is
+    _check_finite(given, highest, first_row)
     reached = block >= (thresholds - _TOLERANCE).astype(block.dtype)  # (B, k)
     number = np.count_nonzero(reached, axis=1)
-    most_probable = block.argmax(axis=1)
     confident = np.where(number > 1, most_probable, reached.argmax(axis=1))
     confident[number == 0] = -1
-    ties = block[row, given.clip(min=0)] >= block[row, most_probable]
+    ties = block[row, given.clip(min=0)] >= highest
     predicted = np.where(ties & (given >= 0), given, most_probable)
     return confident.astype(np.int32), predicted.astype(np.int32)
 
@@ -422,6 +432,17 @@ def _aligned(
             f"The probabilities have {'more than ' if start > rows else ''}"
             f"{min(start, rows)} rows, labels {rows}.",
             "Pass one row of probabilities for each label.",
+        )
+
+
+def _check_finite(given: Integers, numbers: NDArray[np.floating[Any]], first_row: int) -> None:
+    """Refuse labelled rows that are no numbers; one number stands for each row, (B,)."""
+    bad = ~np.isfinite(numbers) & (given >= 0)
+    if bad.any():
+        raise DataError(
+            f"Row {first_row + int(bad.argmax())} of the probabilities holds numbers that are not "
+            "finite.",
+            "Write -1 as the label of such rows, or leave them out.",
         )
 
 

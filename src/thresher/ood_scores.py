@@ -86,23 +86,30 @@ def energy(logits: ArrayLike, *, temperature: float = 1.0) -> Scores:
 
     Args:
         logits: (N, k) float.
-        temperature: T > 0. Default 1 (Liu et al. 2020).
+        temperature: T > 0, finite. Default 1 (Liu et al. 2020).
 
     Raises:
         DataError: logits that are not finite.
-        ParameterError: of another shape, or temperature not above 0.
+        ParameterError: of another shape; temperature not above 0, not finite, or so small or large
+            that something overflows.
     """
-    if not temperature > 0:
+    if not 0 < temperature < np.inf:
         raise ParameterError(
-            f"temperature must be positive, got {temperature!r}.", "Leave it out for 1."
+            f"temperature must be positive and finite, got {temperature!r}.", "Leave it out for 1."
         )
     checked = _matrix("logits", logits)
     scores = np.empty(len(checked))
     for here in _blocks(len(checked), checked.shape[1]):
-        block = checked[here].astype(np.float64) / temperature
-        most = block.max(axis=1, keepdims=True)
-        sums = np.exp(block - most).sum(axis=1)
-        scores[here] = -temperature * (most[:, 0] + np.log(sums))
+        with np.errstate(over="ignore", invalid="ignore"):  # seen in what comes out
+            block = checked[here].astype(np.float64) / temperature
+            most = block.max(axis=1, keepdims=True)
+            sums = np.exp(block - most).sum(axis=1)
+            scores[here] = -temperature * (most[:, 0] + np.log(sums))
+        if not (np.isfinite(block).all() and np.isfinite(scores[here]).all()):
+            raise ParameterError(
+                f"The energy of these logits overflows at temperature {temperature!r}.",
+                "Leave it out for 1.",
+            )
     return scores
 
 
@@ -149,9 +156,11 @@ def fit_gaussians(
         raise DataError("No row has a label.", "Pass the labels of trusted samples.")
     classes, member = np.unique(given[known], return_inverse=True)
     width = checked.shape[1]
-    sums = np.zeros((len(classes), width))
+    sums, largest = np.zeros((len(classes), width)), np.zeros(width)
     for here in _blocks(len(known), width):
-        np.add.at(sums, member[here], checked[known[here]].astype(np.float64))
+        block = checked[known[here]].astype(np.float64)
+        np.add.at(sums, member[here], block)
+        np.maximum(largest, np.abs(block).max(axis=0), out=largest)
     means = sums / np.bincount(member)[:, None]
     covariance = np.zeros((width, width))
     for here in _blocks(len(known), width):
@@ -159,13 +168,20 @@ def fit_gaussians(
         covariance += centred.T @ centred
     covariance /= len(known)
     variance = float(np.trace(covariance)) / width
-    if not variance > 0:
+    rounding = _rounding(checked.dtype, len(known)) * largest
+    if not (np.sqrt(covariance.diagonal()) > rounding).any():
         raise DataError(
-            "The features are the same in all rows of a class.",
+            "The features do not vary: they are the same in all rows of a class, up to rounding.",
             "Pass more trusted samples, or features of another layer.",
         )
     covariance.flat[:: width + 1] += shrinkage * variance
     return ClassGaussians(means, cholesky(covariance, lower=True))
+
+
+def _rounding(dtype: np.dtype[Any], rows: int) -> float:
+    """Relative error of a number of this type, or of the mean of so many where that is larger."""
+    own = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+    return max(own, rows * float(np.finfo(np.float64).eps))
 
 
 def mahalanobis(features: ArrayLike, fitted: ClassGaussians) -> Scores:

@@ -39,6 +39,7 @@ __all__ = [
 Matrix: TypeAlias = NDArray[np.float64]
 
 ROW_SUM_TOLERANCE = 1e-4  # float32 rows of a thousand classes stay below it, rounded tables do not
+DISTRIBUTION_TOLERANCE = 1e-3  # on sums of predictions, which half precision rounds by as much
 LARGEST_CONDITION = 1e6  # of a matrix that is inverted and used in float32
 SHARE_OF_CLASS = 0.3  # of a class's rows that may lie above its anchor
 EM_ITERATIONS = 5000  # on the distinct combinations of votes, of which there are few
@@ -136,8 +137,8 @@ def anchor_transition(
 
     Args:
         probabilities: (N, k) p(given label), rows add up to 1, N >= 1.
-        sizes: (k,) rows given as each class. The anchor of a rare class lies among the first 30 %
-            of so many rows: the 97th percentile over all rows would be a sample of another class
+        sizes: (k,) >= 0, rows given as each class. The anchor of a rare class lies among the first
+            30 % of so many rows: the 97th percentile over all would be a sample of another class
             where classes hold less than 3 % of them. A class without rows is taken for labelled
             right. None takes the sums of the probabilities.
         percentile: In [0, 100]. Default 97 (Patrini et al. 2017).
@@ -146,7 +147,8 @@ def anchor_transition(
         (k, k) float64, rows add up to 1.
 
     Raises:
-        ParameterError: probabilities of another shape, or not finite; a percentile out of range.
+        ParameterError: probabilities of another shape, or not finite; rows that are negative or do
+            not add up to 1; sizes of other classes; a percentile out of range.
     """
     p = np.asarray(probabilities)
     if p.ndim != 2 or not len(p) or not np.isfinite(p).all():
@@ -154,13 +156,16 @@ def anchor_transition(
             f"probabilities must be (N, k), N >= 1, and finite, got shape {p.shape}.",
             "Pass one row of class probabilities for each sample.",
         )
+    _check_distributions(p)
     if not 0 <= percentile <= 100:
         raise ParameterError(
             f"percentile must be in [0, 100], got {percentile:g}.", "Use the paper's 97."
         )
     rows, classes = p.shape
     above_all = round((1 - percentile / 100) * (rows - 1))
-    expected = p.sum(axis=0, dtype=np.float64) if sizes is None else np.asarray(sizes)
+    expected = (
+        p.sum(axis=0, dtype=np.float64) if sizes is None else _counts("sizes", sizes, classes)
+    )
     transition = np.eye(classes)
     for label in range(classes):
         if not expected[label] > 0:
@@ -204,13 +209,18 @@ def annotator_transition(annotations: NDArray[np.integer[Any]], classes: int) ->
         classes: Number of classes k, >= 2.
 
     Raises:
-        LabelError: a label outside -1..k-1.
+        LabelError: a label that is no integer or outside -1..k-1.
         ParameterError: another shape, or no sample has two labels.
     """
     labels = np.asarray(annotations)
     if labels.ndim != 2:
         raise ParameterError(
             f"annotations must be (N, A), got {labels.shape}.", "Pass one column an annotator."
+        )
+    if labels.dtype.kind not in "iu":
+        raise LabelError(
+            f"annotations must be integers, got {labels.dtype}.",
+            "Number the classes from 0, write -1 for a missing label, and pass an integer type.",
         )
     outside = (labels < -1) | (labels >= classes)
     if outside.any():
@@ -266,18 +276,21 @@ def true_shares(transition: Matrix, given_shares: NDArray[np.floating[Any]]) -> 
 
     Args:
         transition: (k, k), as `check_transition` returns it.
-        given_shares: (k,) >= 0, shares of the given labels, or their counts.
+        given_shares: (k,) >= 0, not all 0, shares of the given labels, or their counts.
 
     Returns:
         (k,) float64 >= 0 that add up to 1; what sampling error makes negative counts as 0.
 
     Raises:
-        ParameterError: T has no usable inverse.
+        ParameterError: T is no transition matrix or has no usable inverse; shares of other classes,
+            negative, not finite, or all 0.
 
     >>> true_shares(np.array([[0.75, 0.25], [0.0, 1.0]]), np.array([0.6, 0.4])).round(12).tolist()
     [0.8, 0.2]
     """
-    shares = (np.asarray(given_shares, dtype=np.float64) @ inverse_transition(transition)).clip(0)
+    matrix = check_transition(transition)
+    given = _shares("given_shares", given_shares, len(matrix))
+    shares = (given @ inverse_transition(matrix)).clip(0)
     normalised: Matrix = shares / shares.sum()
     return normalised
 
@@ -287,10 +300,57 @@ def transition_noise_rate(transition: Matrix, shares: NDArray[np.floating[Any]])
 
     Args:
         transition: (k, k), as `check_transition` returns it.
-        shares: (k,) shares of the true classes, or their counts.
+        shares: (k,) >= 0, not all 0, shares of the true classes, or their counts.
+
+    Raises:
+        ParameterError: T is no transition matrix; shares of other classes, negative, not finite, or
+            all 0.
 
     >>> round(transition_noise_rate(np.array([[0.75, 0.25], [0.0, 1.0]]), np.array([0.8, 0.2])), 12)
     0.2
     """
-    shares = np.asarray(shares, dtype=np.float64)
-    return float(1 - shares @ np.diagonal(transition) / shares.sum())
+    matrix = check_transition(transition)
+    weights = _shares("shares", shares, len(matrix))
+    return float(1 - weights @ np.diagonal(matrix) / weights.sum())
+
+
+def _check_distributions(p: NDArray[np.floating[Any]]) -> None:
+    """Refuse rows that are negative or do not add up to 1; names the first."""
+    sums = p.sum(axis=1, dtype=np.float64)
+    lowest = p.min(axis=1, initial=0)
+    bad = (np.abs(sums - 1) > DISTRIBUTION_TOLERANCE) | (lowest < 0)
+    if not bad.any():
+        return
+    row = int(bad.argmax())
+    wrong = f"holds {lowest[row]:g}" if lowest[row] < 0 else f"adds up to {sums[row]:g}, not to 1"
+    raise ParameterError(
+        f"Row {row} of probabilities {wrong}.",
+        "Pass probabilities: the softmax of logits, rows of counts divided by their sums; leave "
+        "out samples that were never predicted.",
+    )
+
+
+def _counts(name: str, values: ArrayLike, classes: int) -> Matrix:
+    """One number a class, (k,) float64, >= 0 and finite."""
+    counts = np.asarray(values, dtype=np.float64)
+    if counts.shape != (classes,):
+        raise ParameterError(
+            f"{name} must be ({classes},), got {counts.shape}.", "Pass one number for each class."
+        )
+    if not (np.isfinite(counts).all() and (counts >= 0).all()):
+        raise ParameterError(
+            f"{name} has entries that are negative or not finite.",
+            "Pass how many samples are of each class, or which share.",
+        )
+    return counts
+
+
+def _shares(name: str, values: ArrayLike, classes: int) -> Matrix:
+    """As `_counts`, but of samples that there are."""
+    shares = _counts(name, values, classes)
+    if not shares.any():
+        raise ParameterError(
+            f"{name} are all 0, so they say nothing of the classes.",
+            "Count the labels of at least one sample.",
+        )
+    return shares

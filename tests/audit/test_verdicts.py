@@ -443,4 +443,8 @@ def test_rows_released_into_training_still_tell_of_memorisation(simulate):
         released, held_out_rows=held_out[:20], held_out_probability=probability[:20]
     )
     assert judge(few).noise_rate.held_out is None
+    broken = probability.copy()
+    broken[:3] = np.nan
+    rest = judge(dataclasses.replace(released, held_out_probability=broken)).noise_rate.held_out
+    assert rest == pytest.approx(found.noise_rate.held_out, abs=0.02)
     assert (record.labels != true).any()

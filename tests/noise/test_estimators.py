@@ -65,8 +65,9 @@ def test_the_order_of_the_samples_changes_nothing(kind, seed):
         torch.ones(50),
         torch.full((50,), torch.nan),
         torch.tensor([0.1, torch.inf]),
+        torch.tensor([2.3025850] * 30 + [2.3025852] * 70),
     ],
-    ids=["none", "zeros", "equal", "unseen", "two"],
+    ids=["none", "zeros", "equal", "unseen", "two", "rounding"],
 )
 def test_one_heap_is_a_rate_of_zero(kind, losses):
     """Nothing to split: no label is called wrong."""
@@ -172,6 +173,24 @@ def test_anchors_give_the_rate_of_predictions_that_know_how_labels_are_confused(
     assert after(estimator, history) == pytest.approx(rate, abs=1e-6)
     empty, nothing = started("anchors", 5, classes)
     assert empty.after_epoch(nothing, 0.25) == 0.25
+
+
+def test_predictions_that_are_no_numbers_count_nowhere_in_the_confident_rate():
+    """The rate is that of the other samples, and a network that diverged does not end the run."""
+    classes, rows = 3, 300
+    true = torch.arange(rows) % classes
+    given = torch.where(torch.arange(rows) % 10 == 0, (true + 1) % classes, true)
+    estimator, history = started("confident", rows, classes)
+    predicted = 0.8 * torch.eye(classes)[true] + 0.2 / classes
+    history.observe(torch.arange(rows), predicted.log(), given)
+    history.flush()
+    history["targets"][:] = 0.3 * predicted
+    assert estimator.after_epoch(history, 0.0) == pytest.approx(0.1)
+    history["targets"][5] = torch.nan
+    history["targets"][7, 1] = torch.nan
+    assert estimator.after_epoch(history, 0.0) == pytest.approx(0.1, abs=0.01)
+    history["targets"][:] = torch.nan
+    assert estimator.after_epoch(history, 0.0) == 0
 
 
 @pytest.mark.parametrize(

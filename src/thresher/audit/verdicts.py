@@ -358,7 +358,11 @@ def _count_apart(
 def _count_released(record: Record) -> ConfidentCounts | None:
     """Counts of rows that were held out at first, by what was predicted of them then."""
     rows, probability = record.held_out_rows, record.held_out_probability
-    if rows is None or probability is None or len(rows) < FEWEST_HELD_OUT:
+    if rows is None or probability is None:
+        return None
+    finite = np.isfinite(probability).all(axis=1)  # not where the network had diverged
+    rows, probability = rows[finite], probability[finite]
+    if len(rows) < FEWEST_HELD_OUT:
         return None
     labels = record.labels[rows]
     own = probability[np.arange(len(rows)), labels]

@@ -85,11 +85,13 @@ def confident_rate(history: SampleHistory, beliefs: Tensor) -> float:
     Args:
         history: Between two epochs.
         beliefs: (N, k) averaged probabilities, >= 0; rows add up to the same sum, whatever it is.
+            Rows that are not finite, as of a network that has diverged, are left out.
 
     Returns:
         The share of the trained samples that were seen, in [0, 0.9].
     """
-    given = torch.where(history["eligible"], history["given"].long(), -1)
+    known = history["eligible"] & beliefs.isfinite().all(1)
+    given = torch.where(known, history["given"].long(), -1)
     return min(MOST, confident_counts(given.cpu().numpy(), beliefs.cpu().numpy()).class_rate)
 
 
