@@ -145,6 +145,8 @@ class PrestoppingPlus(Prestopping):
         done = self.history.epoch + 1
         if done < self.round_epochs:
             return super().end_epoch(measured)
+        if self.stopped_at < 0:  # phase I lasted until now, and its last epoch counts
+            self.rate = self.estimator.after_epoch(self.history, self.rate)
         self.freeze()
         self.frozen_at = done
         read = refurbishing_columns(self.refurbish_epochs, self.threshold, self.plan.classes)
