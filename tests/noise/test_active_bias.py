@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from thresher.errors import ParameterError
 from thresher.noise import ActiveBias
-from thresher.noise.active_bias import with_mean_one
+from thresher.noise.active_bias import add_visit, with_mean_one
 from thresher.prediction_deviation import prediction_deviation
 
 N = 6
@@ -125,3 +125,15 @@ def test_hyper_parameters_out_of_range_are_refused(make, message):
     """With the argument and the range."""
     with pytest.raises(ParameterError, match=message):
         make()
+
+
+def test_a_sample_that_stands_twice_in_a_batch_is_visited_twice():
+    """As if the two had come one after the other."""
+    twice, apart = (ActiveBias().start(2, 2, epochs=9, repeats=True) for _ in range(2))
+    index, p = torch.tensor([0, 1, 0]), torch.tensor([0.2, 0.5, 0.9])
+    add_visit(twice.history, index, p)
+    for rows in (slice(0, 2), slice(2, 3)):
+        add_visit(apart.history, index[rows], p[rows])
+    assert twice.history["spread_visits"].tolist() == [2, 1]
+    for name in ("spread_mean", "spread_squares"):
+        torch.testing.assert_close(twice.history[name], apart.history[name])

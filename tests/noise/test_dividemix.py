@@ -342,3 +342,10 @@ def test_inputs_that_are_no_numbers_to_mix_are_refused():
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         DivideMix(**options)
+
+
+def test_a_threshold_of_one_trusts_what_is_certain():
+    """A label that a person has seen to, and every label where the losses are one heap."""
+    criterion = divided(clean=torch.ones(N, 2), threshold=1.0)
+    step, _ = criterion.gather(torch.arange(N), torch.zeros(2, N, K), torch.arange(N) % K)
+    assert criterion.method.decide(step).weights.all()

@@ -39,6 +39,17 @@ def test_networks_that_agree_are_not_apart():
     assert (divergence_from_peer(LOGITS) > 0).all()
 
 
+def test_a_class_that_both_think_impossible_sets_nothing_apart():
+    """Logits of -inf, such as of a masked class: finite loss and gradient, as without the class."""
+    masked = LOGITS.clone()
+    masked[:, :, 2] = -torch.inf
+    masked.requires_grad_()
+    apart = divergence_from_peer(masked)
+    torch.testing.assert_close(apart, divergence_from_peer(LOGITS[:, :, :2]))
+    apart.sum().backward()
+    assert masked.grad.isfinite().all()
+
+
 def test_without_weight_on_agreement_it_is_two_cross_entropies():
     """λ → 0."""
     torch.testing.assert_close(

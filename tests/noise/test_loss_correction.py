@@ -305,3 +305,21 @@ def test_a_floor_under_every_probability_costs_what_the_page_says(noise):
         last[floor] = accuracy(net, *test)
     # measured: 89.9 and 77.0 under symmetric noise, 83.1 and 73.0 under pair noise
     assert last[0.0] > last[1e-7] + 0.05
+
+
+@BOTH
+def test_a_run_of_one_epoch_is_standard_training(kind):
+    """The warm-up is all of it: a network that began anew would never learn."""
+    transition = pair_transition(K, 0.3)
+    criterion, true, given = started(kind(), transition, epochs=1)
+    assert criterion.method.rounds() == 1
+    assert predict(criterion, transition, true, given) is None
+
+
+@BOTH
+@pytest.mark.parametrize(("warmup", "anew"), [(8, True), (9, True), (9, False)])
+def test_a_warm_up_that_leaves_nothing_to_correct_is_refused(kind, warmup, anew):
+    """Of eight epochs; without beginning anew it may take them all."""
+    with pytest.raises(ParameterError, match=f"takes {warmup} epochs of 8"):
+        kind(warmup=warmup, anew=anew).start(200, K, epochs=8)
+    kind(warmup=8, anew=False).start(200, K, epochs=8)

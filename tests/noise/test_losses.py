@@ -283,6 +283,13 @@ def test_small_loss_counts_and_keeps_eligible_samples_only():
     assert small_loss(losses, 0.5, eligible).tolist() == [[False, True, True, False]]
 
 
+def test_small_loss_prefers_an_infinite_loss_to_a_row_that_does_not_count():
+    """An impossible label is a label all the same."""
+    losses = torch.tensor([[0.1, math.inf, math.inf]])
+    counted = torch.tensor([False, True, True])
+    assert small_loss(losses, 1.0, counted).tolist() == [[False, True, True]]
+
+
 def test_small_loss_breaks_ties_by_place():
     """So that the answer does not depend on the sort."""
     assert small_loss(torch.ones(1, 4), 0.5).tolist() == [[True, True, False, False]]

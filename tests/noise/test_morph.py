@@ -233,6 +233,20 @@ def test_consistency_counts_the_whole_batch_whatever_is_safe():
     torch.testing.assert_close(loss, supervised + 5 * apart)
 
 
+def test_trusted_rows_leave_consistency_its_weight():
+    """The loss is divided by all that is learned from, safe or trusted."""
+    gradients = []
+    for trusted in (torch.zeros(4, dtype=torch.bool), torch.tensor([False, False, True, True])):
+        criterion = MORPH(0.2, consistency=5.0).start(4, 3, epochs=40, trusted=trusted)
+        criterion.method.switched_at = 0
+        outputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+        outputs[:4] = 6 * nn.functional.one_hot(torch.tensor([0, 1, 1, 1]), 3)
+        outputs.requires_grad_()
+        criterion(torch.arange(4), outputs, torch.tensor([0, 1, 2, 2])).backward()
+        gradients.append(outputs.grad[4:6])  # second views of those that nobody saw to
+    torch.testing.assert_close(*gradients)
+
+
 def test_held_out_rows_do_not_teach_by_consistency_either():
     """Neither of their views gets a gradient; both views of the others do."""
     held_out = torch.tensor([False, False, True, True])

@@ -213,3 +213,11 @@ def test_written_phases_must_leave_an_epoch_for_confident_samples():
 def test_a_name_that_the_network_does_not_have_is_refused_when_it_is_wanted():
     with pytest.raises(ModelError, match='no parameters under "layer4"'):
         list(watched(PES(later=(["layer4"], ["head"]))))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_no_block_begins_anew_when_the_run_is_over(epochs):
+    """It would never learn."""
+    *_, (done, change, _) = watched(PES(), epochs=epochs)
+    assert done == epochs
+    assert change is None

@@ -170,6 +170,16 @@ def test_a_restart_resets_the_network_and_must_be_applied():
     criterion(index, model(x), y)
 
 
+def test_a_restart_counts_the_samples_that_are_trained():
+    """All five of them are refurbished, so that no label is left to be wrong; five have none."""
+    criterion = SELFIE(0.4, warmup=1, window=1, restarts=1).start(10, 3, epochs=4)
+    for _ in range(2):
+        told(criterion, [0, 1, 2, 0, 1], [0, 1, 2, 0, 1])
+        criterion.end_epoch()
+    assert (criterion.history["refurbished"][:5] >= 0).all()
+    assert criterion.method.rate == 0
+
+
 def test_more_rounds_than_epochs_are_refused():
     """Three rounds do not fit into two epochs."""
     with pytest.raises(ParameterError, match="2 epochs cannot hold 3 rounds"):
