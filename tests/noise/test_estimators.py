@@ -185,6 +185,7 @@ def test_predictions_that_are_no_numbers_count_nowhere_in_the_confident_rate():
     history.observe(torch.arange(rows), predicted.log(), given)
     history.flush()
     history["targets"][:] = 0.3 * predicted
+    history["run_length"][:] = SETTLED
     assert estimator.after_epoch(history, 0.0) == pytest.approx(0.1)
     history["targets"][5] = torch.nan
     history["targets"][7, 1] = torch.nan
@@ -271,8 +272,8 @@ def test_every_method_that_needs_a_rate_takes_every_estimator(name, estimate):
 
 @pytest.mark.parametrize("name", TAKERS)
 def test_a_method_is_told_the_same_by_default_as_by_the_name_of_its_default(name):
-    """JoCoR reads averaged predictions, the others what has settled."""
-    default = "confident" if name == "jocor" else "settled"
+    """Of all methods what has settled."""
+    default = "settled"
     (first, rates), (second, others) = (
         trained(make_method(name, noise_rate=each)) for each in (None, default)
     )

@@ -11,7 +11,7 @@ both: `benchmarks/noise.py rates`. What methods ask, by name: estimators.py.
     τ̂ = max over epochs of  mean( settled label ≠ given label )
 
 A network that learns slowly settles on much that it has not learned yet. Where that is so, averaged
-predictions tell more (`confident_rate`).
+predictions tell more (`confident_rate`), once half of the samples have settled.
 """
 
 from __future__ import annotations
