@@ -53,10 +53,11 @@ PARTS = (
     Part(
         "What was trusted",
         "Per cent. Label precision: share of right ones among the given labels that were learned "
-        "as they are, when each sample came last; recall: share of the right ones that was. "
+        "as they are, when each sample came last and however little it weighed; recall: share of "
+        "the right ones that was. "
         "Coverage: share of the samples that was learned from at all. Replaced: share learned "
         "with another label; correction error: share of those labels that is wrong. A dash: the "
-        "method trusts every label, replaces none, or estimates no noise rate.",
+        "method trusts every label, replaces none, or has estimated no noise rate.",
         TRUST,
     ),
     Part(
@@ -80,7 +81,8 @@ PARTS = (
 
 TRUSTED_BY_GROUP = "Who was trusted, by given class and group"
 TRUSTED_NOTE = (
-    f"Per cent, means over seeds. An asterisk marks cells of fewer than {FEWEST} samples, whose "
+    "Per cent, means over seeds, of the rows that the method may train on. "
+    f"An asterisk marks cells of fewer than {FEWEST} samples, whose "
     "figures say little."
 )
 
