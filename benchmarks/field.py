@@ -101,16 +101,17 @@ def field_cell(cell: Cell) -> list[Line]:
         device="cpu",
     )
     row = measure(settings, OneCell(cell["method"], NoiseSpec("given"), cell["seed"]))
-    unwanted = ("peak_mib", "groups", *cell)  # the process computes several cells
+    unwanted = ("held_mib", "peak_mib", "groups", *cell)  # the process computes several cells
     return [{name: value for name, value in row.items() if name not in unwanted}]
 
 
 def names(lines: list[Line]) -> list[str]:
-    """The methods, in the order in which they come on the command line."""
+    """The methods, in the order in which they come on the command line, then those named alone."""
     from thresher.bench.settings import chosen_methods
 
-    there = {line["method"] for line in lines}
-    return [name for name in chosen_methods(None) if name in there]
+    there = dict.fromkeys(line["method"] for line in lines)
+    usual = [name for name in chosen_methods(None) if name in there]
+    return [*usual, *(name for name in there if name not in usual)]
 
 
 def seeds_of(lines: list[Line], method: str) -> list[int]:
@@ -154,7 +155,7 @@ def write_page(lines: list[Line], path: Path) -> None:
     ]
     for case, (labels, epochs, _) in CASES.items():
         found = [
-            {**line, "status": "done", "peak_mib": None}
+            {**line, "status": "done", "held_mib": None, "peak_mib": None}
             for line in lines
             if line["noise"] == labels and line["epochs"] == epochs
         ]

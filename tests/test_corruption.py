@@ -217,7 +217,7 @@ def test_class_dependent_rates_are_spread_evenly_with_two_targets(classes):
     assert_allclose(class_dependent_transition(classes, 5), transition)
 
 
-@pytest.mark.parametrize("noise_rate", [0.2, 0.4])
+@pytest.mark.parametrize("noise_rate", [0.01, 0.05, 0.1, 0.2, 0.4, 0.8, 0.9, 0.98])
 def test_instance_dependent_noise_has_its_rate(noise_rate):
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 10, 30_000)

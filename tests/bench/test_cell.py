@@ -1,5 +1,7 @@
 """A cell measures a training from outside: what it says is by hand the same."""
 
+import os
+import signal
 import sys
 from types import ModuleType
 
@@ -10,12 +12,13 @@ import torch
 
 from thresher import noise
 from thresher.bench import cell as cells
-from thresher.bench.cell import measure
+from thresher.bench import worker
+from thresher.bench.cell import estimated_rate, measure
 from thresher.bench.learned import Learned
 from thresher.bench.noise_spec import parse_noise
 from thresher.bench.rows import COLUMNS, rows_table
 from thresher.bench.settings import BenchSettings, Cell
-from thresher.noise import Method
+from thresher.noise import CoTeaching, Method
 from thresher.noise.method import Decision
 
 SETTINGS = BenchSettings(epochs=3, limit=400)
@@ -221,3 +224,77 @@ def test_groups_are_compared_and_never_trained(tmp_path):
         assert set(row) <= set(COLUMNS.names)
         table = rows_table([row | {"status": "done"}])
         assert table["groups"].to_pylist()[0] == row["groups"]
+
+
+def test_a_rate_that_was_never_estimated_is_no_estimate():
+    """Nothing settles in two epochs; and 0 is the estimate of labels that are right."""
+    row = measure(
+        BenchSettings(epochs=2, limit=200), Cell("co-teaching", parse_noise("pair:0.4"), 0)
+    )
+    assert (row["rate_estimate"], row["rate_error"]) == (None, None)
+    found = CoTeaching().start(8, 2).method
+    assert (found.rate, estimated_rate(found)) == (0.0, None)
+    found.estimator.estimated = True
+    assert estimated_rate(found) == 0.0
+
+
+def test_rows_that_a_method_holds_out_are_in_no_group(tmp_path):
+    """Prestopping learns from all others while it has not stopped, and distrusts none."""
+    labels = np.arange(240) % 2
+    pd.DataFrame({"x": labels + 0.1, "label": labels, "town": labels // 1}).to_csv(
+        tmp_path / "data.csv", index=False
+    )
+    settings = BenchSettings(
+        data=str(tmp_path / "data.csv"), label="label", group_report="town", epochs=1
+    )
+    row = measure(settings, Cell("prestopping", parse_noise("none"), 0))
+    assert {each["selection_rate"] for each in row["groups"]} == {1.0}
+    assert sum(each["n"] for each in row["groups"]) < row["n"]
+
+
+def test_importing_cleanlab_is_no_memory_of_its_training(monkeypatch):
+    """It is imported before what the process holds is measured."""
+    pytest.importorskip("cleanlab")
+    for name in [each for each in sys.modules if each.split(".")[0] == "cleanlab"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(worker, "warm_up", lambda: None)
+    monkeypatch.setattr(
+        cells,
+        "measure",
+        lambda *_: {
+            "there": {"cleanlab.count", "cleanlab.filter", "cleanlab.rank"} <= {*sys.modules}
+        },
+    )
+    cell = Cell("cleanlab", parse_noise("none"), 0)
+    assert worker.warmed(SETTINGS, cell, None) == {"there": True}
+
+
+def test_what_a_cell_prints_goes_to_standard_error(monkeypatch, tmp_path, capfd):
+    """Standard output is the command's own, which may print an object there."""
+
+    class Pipe:
+        def __init__(self):
+            self.sent = []
+
+        def send(self, failure):
+            self.sent.append(failure)
+
+        def close(self):
+            pass
+
+    def printing(*_):
+        os.write(1, b"hello from a method\n")
+        return {"last": 1.0}
+
+    monkeypatch.setattr(worker, "warmed", printing)
+    (tmp_path / "cells").mkdir()
+    pipe, out = Pipe(), os.dup(1)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        worker.compute(pipe, SETTINGS, Cell("gce", parse_noise("none"), 0), tmp_path)
+    finally:
+        os.dup2(out, 1)
+        os.close(out)
+        signal.signal(signal.SIGINT, handler)
+    assert pipe.sent == [None]
+    assert capfd.readouterr() == ("", "hello from a method\n")

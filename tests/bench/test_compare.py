@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from bench_rows import row
 from thresher.bench import compare as comparing
 from thresher.bench.compare import Grid, compare, resumed_grid
 from thresher.bench.folder import BenchFolder
+from thresher.bench.noise_spec import parse_noise
 from thresher.bench.processes import TimeLeft, ending
 from thresher.bench.reading import open_source
 from thresher.bench.settings import BenchSettings, Cell
@@ -213,3 +215,30 @@ def test_further_data_bring_their_methods_into_the_comparison(tmp_path):
         "odnl",
     }
     assert open_source(settings).fingerprint != open_source(SETTINGS).fingerprint
+
+
+def test_a_report_names_what_was_not_come_to_and_the_command_that_makes_all_it_shows(tmp_path):
+    """Also the methods, kinds of noise and seeds of former calls."""
+    folder = BenchFolder(tmp_path / "out")
+    folder.make()
+    for method, noise, seed in (
+        ("standard", "none", 0),
+        ("gce", "pair:0.2", 2),
+        ("standard", "pair:0.2", 2),
+    ):
+        folder.keep(
+            Cell(method, parse_noise(noise), seed), row(method, noise, seed, noise_rate=0.2)
+        )
+    grid = Grid.of("mae", "none", 2, SETTINGS)
+    peer = {cell: "not there" for cell in grid.cells() if cell.method == "cleanlab"}
+    summary = comparing.write_results(folder, SETTINGS, grid, peer)
+    assert (summary["cells"], summary["done"], summary["skipped"]) == (6, 1, 2)
+    text = folder.markdown.read_text()
+    for line in (
+        "- standard, none, seed 1: not computed, the benchmark was ended before",
+        "- mae, none, seeds 0, 1: not computed, the benchmark was ended before",
+        "- cleanlab, none, seeds 0, 1: skipped, not there",
+    ):
+        assert line in text
+    assert "--methods standard,mae,gce,cleanlab --noise none,pair:0.2 --seeds 3 --out" in text
+    assert len(pq.read_table(folder.rows)) == 5

@@ -16,6 +16,15 @@ ROWS = [
     row("cleanlab", last=0.75),
     {"status": "failed", "method": "morph", "noise": "none", "seed": 3, "reason": "<b>lost</b>"},
 ]
+GROUP = {
+    "label": "yes",
+    "group": "a",
+    "n": 30,
+    "selection_rate": 0.5,
+    "label_precision": None,
+    "label_recall": 0.4,
+    "small": False,
+}
 
 
 def test_who_ends_below_standard_training_is_named():
@@ -68,15 +77,7 @@ def test_groups_have_a_table_of_their_own_and_small_ones_an_asterisk():
     """Means over seeds, in both forms."""
 
     def cell(group, recall, *, small=False):
-        return {
-            "label": "yes",
-            "group": group,
-            "n": 30,
-            "selection_rate": 0.5,
-            "label_precision": None,
-            "label_recall": recall,
-            "small": small,
-        }
+        return GROUP | {"group": group, "label_recall": recall, "small": small}
 
     rows = [
         row(seed=0, worst_group_accuracy=0.6, groups=[cell("a", 0.4), cell("<b>", 1, small=True)]),
@@ -88,3 +89,53 @@ def test_groups_have_a_table_of_their_own_and_small_ones_an_asterisk():
     assert "&lt;b&gt;*" in page
     assert "worst group" in markdown
     assert "By group" in page
+
+
+def test_methods_are_held_against_standard_training_on_the_seeds_that_both_have():
+    """gce beats the mean over three seeds, and loses on the one that it was trained from."""
+    standard = [row(seed=0, last=0.9), row(seed=1, last=0.5), row(seed=2, last=0.5)]
+    rows = [
+        *standard,
+        row("gce", last=0.8),
+        row("mae", seed=0, last=0.4),
+        row("mae", seed=1, last=0.9),
+        row("mae", seed=2, last=0.9),
+        row("elr", seed=3, last=0.1),
+    ]
+    (section,) = sections(rows)
+    assert section.verdict == (
+        "Below standard training at the end: gce (seed 0). Without a seed in common with it: elr."
+    )
+    (section,) = sections([*standard, row("gce", seed=1, last=0.6)])
+    assert section.verdict == (
+        "No method ends below standard training, on the seeds that both have."
+    )
+
+
+def test_a_mean_over_fewer_seeds_says_so_and_is_never_the_best():
+    """In the tables, in the pictures, and at the top."""
+    rows = [
+        *(row(seed=seed, last=0.94) for seed in range(3)),
+        row("gce", last=0.96, groups=[GROUP]),
+        *(row("mae", seed=seed, last=0.95) for seed in range(3)),
+        row(noise="none"),
+    ]
+    markdown, page = render_markdown(rows, FACTS), render_html(rows, FACTS, {})
+    assert "| gce (seed 0) | 96.0 |" in markdown
+    assert "| mae | **95.0** |" in markdown
+    assert "| gce (seed 0) | yes | a | 30 |" in markdown
+    assert page.count("gce (seed 0)") > len(PARTS)
+    assert "gce</" not in page
+    for text in (markdown, page):
+        assert "1 to 3 seeds" in text
+        assert "Noise: none, seed 0" in text
+
+
+def test_cells_without_a_figure_are_named_a_line_a_reason():
+    """Seeds together."""
+    lost = {"status": "failed", "method": "morph", "noise": "none", "reason": "no memory"}
+    rows = [row(), *({**lost, "seed": seed} for seed in (0, 2)), {**lost, "seed": 1, "reason": "-"}]
+    markdown = render_markdown(rows, FACTS)
+    assert "- morph, none, seeds 0, 2: failed, no memory\n" in markdown
+    assert "- morph, none, seed 1: failed, -\n" in markdown
+    assert ">0, 2<" in render_html(rows, FACTS, {})

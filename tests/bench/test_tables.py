@@ -10,6 +10,7 @@ from thresher.bench.tables import (
     TRUST,
     Spread,
     entries,
+    is_best,
     markdown_table,
 )
 
@@ -98,3 +99,12 @@ def test_rows_survive_their_file(tmp_path):
     assert found.to_pylist()[2] == dict.fromkeys(COLUMNS.names) | ROWS[2]
     assert found["status"].to_pylist() == ["done"] * 4 + ["failed"]
     assert found["last"].to_pylist() == [0.8, 0.7, 0.9, 0.85, None]
+
+
+def test_no_mean_over_fewer_seeds_is_bold():
+    """Nor is what is left without one to compare with."""
+    found = entries([*ROWS, row("gce", seed=1, last=0.99)])
+    assert [each.title for each in found] == ["standard", "elr", "gce (seed 1)"]
+    assert [is_best(each, ACCURACIES[0], found) for each in found] == [False, True, False]
+    found = entries([*ROWS[:2], row("gce", seed=1, last=0.99)])
+    assert not any(is_best(each, ACCURACIES[0], found) for each in found)

@@ -138,3 +138,19 @@ def test_a_failed_cell_exits_with_one(call, monkeypatch, tmp_path):
     assert lines[0] == "noise none"
     assert lines[2].split() == ["standard", "93.4", "–", "–", "–", "–"]
     assert lines[3:] == ["1 of 2 cells done, 1 failed, 0 skipped", "report  bench/report.html"]
+
+
+def test_an_own_method_that_cannot_be_made_by_its_name_is_bad_input(call, tmp_path):
+    """Nobody passes its arguments; what it prints is no part of the object on stdout."""
+    (tmp_path / "deep_method.py").write_text(
+        "from thresher.noise import Method\n\n\nprint('imported')\n\n\n"
+        'class Deep(Method):\n    """Deep."""\n\n    def __init__(self, depth):\n        pass\n'
+    )
+    done = call("bench", "noise", "--methods", "deep_method:Deep", "--out", "bench", "--json")
+    assert (done.code, done.out) == (2, "")
+    assert done.complaint == [
+        "imported",
+        'thresher: The method "deep_method:Deep" cannot be made by its name: '
+        "missing a required argument: 'depth'.",
+        "          Give every argument of its __init__ a default.",
+    ]

@@ -90,3 +90,14 @@ def test_an_unknown_name_is_refused_with_the_nearest(call):
         'thresher: There is no method "selfy".',
         '          Did you mean "selfie"?',
     ]
+
+
+def test_an_own_method_with_a_docstring_of_one_line_has_a_card(call, tmp_path):
+    """Little is known of it, and that is said."""
+    (tmp_path / "plain_method.py").write_text(
+        "from thresher.noise import Method\n\n\n"
+        'class Plain(Method):\n    """One line."""\n\n    name = "plain"\n'
+    )
+    done = call("methods", "plain_method:Plain")
+    assert done.code == 0
+    assert done.out.splitlines()[:2] == ["plain (plain_method.Plain)", "One line."]

@@ -7,7 +7,7 @@ import pytest
 
 from thresher import noise
 from thresher.data.corruption import symmetric_transition
-from thresher.noise.card import ANSWERS, card_of, read_args, read_class, read_module
+from thresher.noise.card import ANSWERS, PARTS, card_of, read_args, read_class, read_module
 from thresher.noise.families import FAMILIES, PROPERTIES
 
 CLASSES = [getattr(noise, kind) for kind in noise.METHODS.values()]
@@ -159,3 +159,11 @@ def test_deviations_say_from_what():
     parts = read_class("Do.\n\nSource: A, B: C, D 2019. Deviations from the authors' code: none.\n")
     assert parts["Source"] == "A, B: C, D 2019."
     assert parts["Deviations"] == "from the authors' code: none."
+
+
+def test_a_docstring_of_one_line_is_a_card_without_parts():
+    """As of a method that a user has just begun."""
+    assert read_class("One line.") == {
+        "summary": "One line.",
+        **dict.fromkeys(PARTS, ""),
+    }

@@ -323,3 +323,24 @@ def test_an_estimator_for_a_method_without_a_rate_is_refused():
     """Rather than silently ignored."""
     with pytest.raises(ParameterError, match='"gce" takes no noise rate, got beta-mean'):
         make_method("gce", noise_rate="beta-mean")
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_an_estimator_knows_whether_it_has_made_an_estimate(name):
+    """A rate of 0 is one, where every label is right; the rate before is none."""
+    classes, rows = 3, 300
+    labels = torch.arange(rows) % classes
+    estimator, history = started(name, rows, classes)
+    if estimator.needs:
+        history.hold_out(torch.arange(rows) < 30)
+    assert not estimator.estimated
+    if "run_length" in history.columns():
+        assert estimator.after_epoch(history, 0.0) == 0
+        assert not estimator.estimated
+    for _ in range(SETTLED):
+        history.observe(torch.arange(rows), 9.0 * torch.eye(classes)[labels], labels)
+        history.flush()
+    if "targets" in history.columns():
+        history["targets"][:] = torch.eye(classes)[labels]
+    assert estimator.after_epoch(history, 0.0) == pytest.approx(0, abs=1e-6)
+    assert estimator.estimated

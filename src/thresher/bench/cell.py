@@ -24,7 +24,8 @@ from thresher.bench.trained import Trained, train
 from thresher.data import Samples
 from thresher.group_report import fairness, numbered, selection_by_group
 from thresher.memory import forget_peak, held_mib, peak_mib
-from thresher.noise import method_class
+from thresher.noise import Method, method_class
+from thresher.noise.estimators import Estimator
 
 __all__ = ["measure"]
 
@@ -94,8 +95,9 @@ def figures_of_method(
     criterion = run.job.training.criterion
     estimated = None
     if takes and (rate is None or isinstance(rate, str)):
-        estimated = getattr(criterion.method, "rate", None)
+        estimated = estimated_rate(criterion.method)
     verdicts = judge(run.job.record())
+    eligible = criterion.history["eligible"].cpu().numpy()
     return {
         **figures_of_training(run, problem),
         **trust(
@@ -103,7 +105,7 @@ def figures_of_method(
             run.learned.labels.numpy(),
             problem.samples.labels,
             problem.truth.labels,
-            criterion.history["eligible"].cpu().numpy(),
+            eligible,
         ),
         **estimate_figures(estimated, problem),
         **audit_figures(problem, verdicts.label_score, verdicts.noise_rate.estimate),
@@ -112,6 +114,7 @@ def figures_of_method(
             run.predicted,
             (run.learned.weights.numpy() > 0)
             & (run.learned.labels.numpy() == problem.samples.labels),
+            eligible,
         ),
         "suggestion_accuracy": share_right(verdicts.suggested, problem.truth.labels, problem.bad),
         **run.clock.figures(),
@@ -139,7 +142,9 @@ def figures_of_peer(settings: BenchSettings, cell: Cell, posed: Posed) -> dict[s
         ),
         **estimate_figures(found.rate, problem),
         **audit_figures(problem, found.score, found.rate),
-        **group_figures(problem, found.retrained.predicted, ~found.flagged),
+        **group_figures(
+            problem, found.retrained.predicted, ~found.flagged, np.ones_like(found.flagged)
+        ),
         "suggestion_accuracy": share_right(found.suggested, problem.truth.labels, problem.bad),
         **found.clock.figures(),
         "peak_mib": peak_mib(),
@@ -162,6 +167,17 @@ def estimate_figures(rate: float | None, problem: Problem) -> dict[str, float | 
     return {"rate_estimate": rate, "rate_error": None if rate is None else rate - true}
 
 
+def estimated_rate(method: Method) -> float | None:
+    """The noise rate that a method has estimated; None = too little has settled for any.
+
+    A rate of 0 tells nothing: of right labels it is the estimate.
+    """
+    estimator = getattr(method, "estimator", None)
+    if isinstance(estimator, Estimator) and not estimator.estimated:
+        return None
+    return getattr(method, "rate", None)
+
+
 def audit_figures(problem: Problem, score: Any, rate: float) -> dict[str, float | None]:
     """How well the wrong labels are put first, and how far the audit's noise rate is off."""
     found = ranking(problem.bad, np.nan_to_num(score, nan=1.0))
@@ -173,7 +189,10 @@ def audit_figures(problem: Problem, score: Any, rate: float) -> dict[str, float 
 
 
 def group_figures(
-    problem: Problem, predicted: NDArray[np.int64], trusted: NDArray[np.bool_]
+    problem: Problem,
+    predicted: NDArray[np.int64],
+    trusted: NDArray[np.bool_],
+    trainable: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """How groups of the test samples differ, and who of the trained ones was trusted.
 
@@ -181,6 +200,7 @@ def group_figures(
         problem: With the groups, if they are compared.
         predicted: (M,) classes of the test samples.
         trusted: (N,) bool, whose given label was learned as it is.
+        trainable: (N,) bool, not held out by the method; the others are neither trusted nor not.
     """
     truth, classes = problem.truth, problem.samples.classes
     found: dict[str, Any] = {}
@@ -195,8 +215,11 @@ def group_figures(
         }
     if truth.groups is not None:
         codes, names = numbered(truth.groups)
-        given = problem.samples.labels
-        cells = selection_by_group(trusted, given, codes, names, classes, true=truth.labels)
+        given = problem.samples.labels[trainable]
+        cells = selection_by_group(
+            trusted[trainable], given, codes[trainable], names, classes,
+            true=truth.labels[trainable],
+        )  # fmt: skip
         found["groups"] = [asdict(each) for each in cells]
     return found
 

@@ -293,15 +293,17 @@ def write_results(
             ),
         ]
     )
+    shown = [*rows, *not_come_to(grid, rows)]
+    whole = covering(grid, rows)
     facts = {
         "data": Path(settings.data).name,
-        "command": command(folder.path, settings, grid),
+        "command": command(folder.path, settings, whole),
         "thresher": thresher.__version__,
     }
     write_rows(rows_table(rows), folder.rows)
-    folder.write_text(folder.markdown, render_markdown(rows, facts))
+    folder.write_text(folder.markdown, render_markdown(shown, facts))
     table = settings.to_table(folder.path)
-    folder.write_text(folder.report, render_html(rows, facts, {**table, **grid.to_table()}))
+    folder.write_text(folder.report, render_html(shown, facts, {**table, **whole.to_table()}))
     asked = {(cell.method, str(cell.noise), cell.seed) for cell in grid.cells()}
     mine = [row for row in rows if (row["method"], row["noise"], row["seed"]) in asked]
     summary = {
@@ -324,6 +326,32 @@ def write_results(
     kept = {name: value for name, value in summary.items() if name != "bench"}
     folder.write_text(folder.summary, json.dumps(kept, indent=1) + "\n")
     return summary
+
+
+def not_come_to(grid: Grid, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each cell that was asked for and has none, as after Ctrl+C."""
+    there = {(row["method"], row["noise"], row["seed"]) for row in rows}
+    asked = [(cell.method, str(cell.noise), cell.seed) for cell in grid.cells()]
+    return [
+        {
+            "method": method,
+            "noise": noise,
+            "seed": seed,
+            "status": "not computed",
+            "reason": "the benchmark was ended before",
+        }
+        for method, noise, seed in asked
+        if (method, noise, seed) not in there
+    ]
+
+
+def covering(grid: Grid, rows: Sequence[Mapping[str, Any]]) -> Grid:
+    """The smallest grid that holds this one and all rows, which may be of other calls as well."""
+    named = dict.fromkeys((*grid.methods, *(row["method"] for row in rows)))
+    others = (each for each in named if each not in (BASELINE, PEER))
+    noises = dict.fromkeys((*grid.noises, *(parse_noise(row["noise"]) for row in rows)))
+    seeds = max([grid.seeds, *(row["seed"] + 1 for row in rows)])
+    return Grid((BASELINE, *others, PEER), tuple(noises), seeds)
 
 
 def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -61,7 +61,8 @@ def trust(
     """How right a method is in the labels that it learns from.
 
     A sample whose label is replaced is not trusted but corrected: label precision and recall are of
-    the given labels that are learned as they are. A weight above 1 counts as 1.
+    the given labels that are learned as they are. A label is learned from where its weight is above
+    0, however small: in one of two networks, or seldom.
 
         label_precision    share of right ones among the trusted given labels
         label_recall       share of the right given labels that is trusted
@@ -88,16 +89,15 @@ def trust(
     (0.25, 0.0)
     """
     rows = int(trainable.sum())
-    weights = np.minimum(weights, 1.0) * trainable
-    used = weights > 0
+    used = (weights > 0) & trainable
     replaced = used & (learned != given)
-    trusted = weights * ~replaced
+    trusted = used & ~replaced
     right = (given == true) & trainable
-    everything = bool((trusted[trainable] == 1).all())
-    total, clean = float(trusted.sum()), int(right.sum())
+    everything = bool(trusted[trainable].all())
+    total, clean, hits = int(trusted.sum()), int(right.sum()), int((trusted & right).sum())
     return {
-        "label_precision": None if everything or not total else float(trusted[right].sum()) / total,
-        "label_recall": None if everything or not clean else float(trusted[right].sum()) / clean,
+        "label_precision": None if everything or not total else hits / total,
+        "label_recall": None if everything or not clean else hits / clean,
         "coverage": float(used.sum()) / rows if rows else None,
         "replaced": float(replaced.sum()) / rows if rows else None,
         "correction_error": float((learned != true)[replaced].mean()) if replaced.any() else None,

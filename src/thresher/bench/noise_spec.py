@@ -9,8 +9,10 @@
     instance:0.3             similar samples are mistaken alike
     given                    the labels that the data come with; the true ones are elsewhere
 
-The first five hit exactly as many samples of every class as the rate says; which ones, the seed
-says. What is injected: `thresher.data.corruption`.
+Symmetric and pair noise hit exactly as many samples of every class as the rate says, asymmetric
+noise of every confused class; the rate of class-dependent noise is the mean over classes. Which
+samples are hit, the seed says. Instance-dependent noise draws every label on its own.
+What is injected: `thresher.data.corruption`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from thresher.bench.tables import Entry
 
 __all__ = ["accuracy_curves", "accuracy_dots", "drawn_methods"]
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 480, 150, 28, 22, 10
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP, _LETTER = 480, 150, 28, 22, 10, 7
 
 
 def accuracy_dots(found: Sequence[Entry], figure: str, *, title: str) -> Markup:
@@ -31,10 +31,11 @@ def accuracy_dots(found: Sequence[Entry], figure: str, *, title: str) -> Markup:
     highs = [entry.figures[figure].high for entry in shown]
     ticks = nice_ticks(min(lows), max(highs), 5)
     bottom = _TOP + _ROW * len(shown)
-    span = _WIDTH - _LEFT - _RIGHT
+    left = max(_LEFT, min(_WIDTH // 2, 10 + _LETTER * max(len(each.title) for each in shown)))
+    span = _WIDTH - left - _RIGHT
 
     def x_at(value: float) -> float:
-        return _LEFT + (value - ticks[0]) / (ticks[-1] - ticks[0]) * span
+        return left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * span
 
     parts = [
         Markup(
@@ -53,7 +54,7 @@ def accuracy_dots(found: Sequence[Entry], figure: str, *, title: str) -> Markup:
                 '<line class="curve {3}" x1="{4:.1f}" x2="{5:.1f}" y1="{6:.1f}" y2="{6:.1f}"/>'
                 '<circle class="dot {3}" cx="{7:.1f}" cy="{6:.1f}" r="4"/>'
             ).format(
-                _LEFT - 10, y + 4, entry.method, style,
+                left - 10, y + 4, entry.title, style,
                 x_at(spread.low), x_at(spread.high), y, x_at(spread.mean),
             )
         )  # fmt: skip
@@ -64,10 +65,13 @@ def accuracy_dots(found: Sequence[Entry], figure: str, *, title: str) -> Markup:
 
 
 def drawn_methods(found: Sequence[Entry]) -> list[tuple[Entry, str]]:
-    """The methods whose curves are drawn, with the look of each: standard, the best, the peer."""
+    """The methods whose curves are drawn, with the look of each: standard, the best, the peer.
+
+    One with all the seeds goes before one that lacks some.
+    """
     by_name = {entry.method: entry for entry in found}
     others = [each for each in found if each.method not in (BASELINE, PEER) and each.curve]
-    best = max(others, key=lambda entry: entry.curve[-1], default=None)
+    best = max(others, key=lambda entry: (entry.whole, entry.curve[-1]), default=None)
     chosen = [(by_name.get(BASELINE), "trained"), (best, "test"), (by_name.get(PEER), "loss")]
     return [(entry, style) for entry, style in chosen if entry is not None and entry.curve]
 
@@ -75,7 +79,7 @@ def drawn_methods(found: Sequence[Entry]) -> list[tuple[Entry, str]]:
 def accuracy_curves(found: Sequence[Entry], *, title: str) -> Markup:
     """Draw test accuracy along the training, of the methods of `drawn_methods`."""
     lines = [
-        Line(entry.method, style, [(float(number), y) for number, y in enumerate(entry.curve, 1)])
+        Line(entry.title, style, [(float(number), y) for number, y in enumerate(entry.curve, 1)])
         for entry, style in drawn_methods(found)
     ]
     return line_chart(lines, title=title, x_label="epoch", percent=True)

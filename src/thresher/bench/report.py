@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 from thresher.audit.report import percent, report_environment, shorten
@@ -25,6 +26,7 @@ from thresher.bench.tables import (
     group_entries,
     is_best,
     markdown_table,
+    seeds_in_words,
 )
 from thresher.group_report import FEWEST
 
@@ -53,10 +55,11 @@ PARTS = (
     Part(
         "What was trusted",
         "Per cent. Label precision: share of right ones among the given labels that were learned "
-        "as they are, when each sample came last; recall: share of the right ones that was. "
+        "as they are, when each sample came last and however little it weighed; recall: share of "
+        "the right ones that was. "
         "Coverage: share of the samples that was learned from at all. Replaced: share learned "
         "with another label; correction error: share of those labels that is wrong. A dash: the "
-        "method trusts every label, replaces none, or estimates no noise rate.",
+        "method trusts every label, replaces none, or has estimated no noise rate.",
         TRUST,
     ),
     Part(
@@ -80,13 +83,14 @@ PARTS = (
 
 TRUSTED_BY_GROUP = "Who was trusted, by given class and group"
 TRUSTED_NOTE = (
-    f"Per cent, means over seeds. An asterisk marks cells of fewer than {FEWEST} samples, whose "
+    "Per cent, means over seeds, of the rows that the method may train on. "
+    f"An asterisk marks cells of fewer than {FEWEST} samples, whose "
     "figures say little."
 )
 
 LEGEND = (
     "Means over seeds, with the smallest and the largest. The best mean of a column is bold where "
-    "one is better."
+    "one is better; one over fewer seeds than the others' never is."
 )
 
 
@@ -98,20 +102,26 @@ class Section:
         noise: As it was named.
         realised: Share of wrong labels among the trained samples, the mean.
         found: A method each.
-        worse: Methods whose last accuracy is below that of standard training.
+        worse: Methods whose last accuracy is below that of standard training, on the seeds that
+            both have; those are named where others have more.
+        alone: Methods that have no seed in common with standard training.
         groups: Who was trusted, by method, class and group; none where groups are not compared.
+        seeds: Of the section, where other sections have more; else none.
     """
 
     noise: str
     realised: float | None
     found: list[Entry]
     worse: list[str]
+    alone: list[str]
     groups: list[GroupEntry]
+    seeds: tuple[int, ...]
 
     @property
     def heading(self) -> str:
         """For people."""
-        return f"Noise: {self.noise}"
+        seeds = f", {seeds_in_words(self.seeds)}" if self.seeds else ""
+        return f"Noise: {self.noise}{seeds}"
 
     @property
     def verdict(self) -> str:
@@ -119,36 +129,75 @@ class Section:
         rated = [each for each in self.found if each.method not in (BASELINE, PEER)]
         if not any(each.method == BASELINE for each in self.found) or not rated:
             return ""
-        if not self.worse:
-            return "No method ends below standard training."
-        return f"Below standard training at the end: {', '.join(self.worse)}."
+        words = ""
+        if self.worse:
+            words = f"Below standard training at the end: {', '.join(self.worse)}."
+        elif any(each.method not in (BASELINE, *self.alone) for each in self.found):
+            common = (
+                "" if all(each.whole for each in self.found) else ", on the seeds that both have"
+            )
+            words = f"No method ends below standard training{common}."
+        if self.alone:
+            words += f" Without a seed in common with it: {', '.join(self.alone)}."
+        return words.strip()
 
 
 def sections(rows: Sequence[Row]) -> list[Section]:
     """The finished cells by kind of noise, in their order."""
     everything = entries(rows)
+    all_seeds = {seed for each in everything for seed in each.seeds}
     made = []
     for noise in dict.fromkeys(each.noise for each in everything):
         found = [each for each in everything if each.noise == noise]
-        rates = [
-            row["noise_rate"] for row in rows if row["noise"] == noise and row["status"] == "done"
-        ]
-        last = {each.method: each.figures["last"].mean for each in found}
-        worse = [
-            name
-            for name, value in last.items()
-            if name != BASELINE and value < last.get(BASELINE, value)
-        ]
-        realised = sum(rates) / len(rates) if rates else None
-        made.append(Section(noise, realised, found, worse, group_entries(rows, noise)))
+        done = [row for row in rows if row["noise"] == noise and row["status"] == "done"]
+        rates = [row["noise_rate"] for row in done]
+        seeds = {row["seed"] for row in done}
+        worse, alone = beside_standard(done, [each.method for each in found], len(seeds))
+        made.append(
+            Section(
+                noise,
+                sum(rates) / len(rates) if rates else None,
+                found,
+                worse,
+                alone,
+                group_entries(rows, noise),
+                () if seeds == all_seeds else tuple(sorted(seeds)),
+            )
+        )
     return made
+
+
+def beside_standard(
+    done: Sequence[Row], methods: Sequence[str], seeds: int
+) -> tuple[list[str], list[str]]:
+    """The methods that end below standard training, and those that cannot be compared with it.
+
+    Seeds are compared that both have: another seed is another problem.
+
+    Args:
+        done: Finished cells of one kind of noise.
+        methods: Which.
+        seeds: How many there are; a method that is compared on fewer names them.
+    """
+    last = {(row["method"], row["seed"]): row["last"] for row in done}
+    standard = {seed: value for (method, seed), value in last.items() if method == BASELINE}
+    worse, alone = [], []
+    for method in methods:
+        common = sorted(seed for seed in standard if (method, seed) in last)
+        if not common:
+            alone += [method] if standard else []
+        elif mean(last[method, seed] for seed in common) < mean(standard[seed] for seed in common):
+            few = f" ({seeds_in_words(common)})" if len(common) < seeds else ""
+            worse.append(method + few)
+    return worse, alone
 
 
 def group_table(section: Section) -> str:
     """Who was trusted, in Markdown."""
     head = "| method | class | group | samples | selected | label precision | label recall |\n"
+    titles = {each.method: each.title for each in section.found}
     lines = [
-        f"| {each.method} | {in_cell(each.label)} | {in_cell(each.group)}"
+        f"| {titles[each.method]} | {in_cell(each.label)} | {in_cell(each.group)}"
         f"{'*' if each.small else ''} | {each.n:.0f} | "
         f"{percent(each.selection_rate)} | {percent(each.label_precision)} | "
         f"{percent(each.label_recall)} |\n"
@@ -166,9 +215,25 @@ def in_cell(name: str) -> str:
     return shorten(name, 60).replace("|", "\\|")
 
 
-def unfinished(rows: Sequence[Row]) -> list[Row]:
-    """Cells that failed or were skipped."""
-    return [row for row in rows if row["status"] != "done"]
+@dataclass(frozen=True)
+class Missing:
+    """Cells of one method and noise that have no figure, for one reason."""
+
+    method: str
+    noise: str
+    status: str
+    reason: str
+    seeds: tuple[int, ...]
+
+
+def unfinished(rows: Sequence[Row]) -> list[Missing]:
+    """Cells that failed, were skipped, or were not come to."""
+    found: dict[tuple[str, str, str, str], list[int]] = {}
+    for row in rows:
+        if row["status"] != "done":
+            key = (row["method"], row["noise"], row["status"], row["reason"])
+            found.setdefault(key, []).append(row["seed"])
+    return [Missing(*key, tuple(sorted(seeds))) for key, seeds in found.items()]
 
 
 def introduction(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
@@ -177,11 +242,15 @@ def introduction(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     if not done:
         return "No cell is finished."
     seeds = len({row["seed"] for row in done})
+    fewest = min(len(each.seeds) for each in entries(rows))
+    words = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    if fewest < seeds:
+        words = f"{fewest} to {seeds} seeds: where there are fewer than elsewhere, they are named"
     first = done[0]
     return (
         f"{facts.get('data', 'data')}: {first['n']:,} samples trained, {first['n_validation']:,} "
         f"to choose an epoch by, {first['n_test']:,} tested, {first['classes']} classes; "
-        f"{first['epochs']} epochs, {seeds} seed{'s' if seeds > 1 else ''}."
+        f"{first['epochs']} epochs, {words}."
     )
 
 
@@ -189,7 +258,7 @@ def render_markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     """The report in Markdown.
 
     Args:
-        rows: Of all cells, with their status.
+        rows: Of all cells, those without a figure among them, with their status.
         facts: "data", "command" and "thresher": where the figures come from.
     """
     text = [
@@ -212,9 +281,9 @@ def render_markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     if left:
         text.append("## Cells without a figure\n")
         text += [
-            f"- {row['method']}, {row['noise']}, seed {row['seed']}: {row['status']}, "
-            f"{row['reason']}"
-            for row in left
+            f"- {each.method}, {each.noise}, {seeds_in_words(each.seeds)}: {each.status}, "
+            f"{each.reason}"
+            for each in left
         ]
         text.append("")
     return "\n".join(text)
@@ -224,7 +293,7 @@ def render_html(rows: Sequence[Row], facts: Mapping[str, Any], settings: Mapping
     """The report as one self-contained page.
 
     Args:
-        rows: Of all cells, with their status.
+        rows: Of all cells, those without a figure among them, with their status.
         facts: As of `render_markdown`.
         settings: Names and values to list.
     """

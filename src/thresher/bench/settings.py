@@ -6,7 +6,9 @@ Refused in the words of the command line before any data are read.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -196,7 +198,12 @@ class Cell:
 
 def learns_from_more(method: str) -> bool:
     """Whether a method learns from further data as well, which lie beside the training data."""
-    return method != PEER and bool(make_method(method).streams())
+    if method == PEER:
+        return False
+    with redirect_stdout(
+        sys.stderr
+    ):  # --json has it to itself, whatever a user's own method prints
+        return bool(make_method(method).streams())
 
 
 def chosen_methods(text: str | None, *, auxiliary: bool = False) -> tuple[str, ...]:
@@ -224,7 +231,8 @@ def chosen_methods(text: str | None, *, auxiliary: bool = False) -> tuple[str, .
         if name not in METHODS and name != PEER and ":" not in name:
             raise ParameterError(f'There is no method "{name}".', nearest(name, (*METHODS, PEER)))
         if ":" in name:
-            method_class(name)
+            with redirect_stdout(sys.stderr):
+                method_class(name)
     others = dict.fromkeys(name for name in names if name not in (BASELINE, PEER))
     return (BASELINE, *others, PEER)
 

@@ -1,5 +1,8 @@
 """Rows of cells → what is compared: a mean over seeds with its range, by noise and method.
 
+A mean over other seeds is a mean over other problems: a method that lacks seeds which others under
+the same noise have is called by those it has, and is never the best of a column.
+
 Seconds and memory are divided by those of standard training under the same noise and seed, before
 the mean is taken. Memory is what a training takes beyond what its process held before: the data,
 and some hundreds of MiB of the process itself, would hide it.
@@ -29,6 +32,7 @@ __all__ = [
     "group_entries",
     "markdown_table",
     "mean_curve",
+    "seeds_in_words",
 ]
 
 Row = Mapping[str, Any]
@@ -137,6 +141,7 @@ class Entry:
         seeds: Of the cells that are done.
         figures: Name → spread over the seeds; figures that are not known are missing.
         curve: Test accuracy after every epoch, the mean over seeds.
+        whole: Whether it has all the seeds that any method has under this noise.
     """
 
     method: str
@@ -144,6 +149,12 @@ class Entry:
     seeds: tuple[int, ...]
     figures: Mapping[str, Spread]
     curve: tuple[float, ...]
+    whole: bool = True
+
+    @property
+    def title(self) -> str:
+        """The method, with its seeds where others have more."""
+        return self.method if self.whole else f"{self.method} ({seeds_in_words(self.seeds)})"
 
     def words(self, figure: Figure) -> str:
         """The figure as a cell of a table; a dash where there is none."""
@@ -172,6 +183,9 @@ def entries(rows: Sequence[Row]) -> list[Entry]:
     """Summarise the finished cells, in the order in which noise and method first appear."""
     done = [row for row in rows if row["status"] == "done"]
     standard = {(row["noise"], row["seed"]): row for row in done if row["method"] == BASELINE}
+    there: dict[str, set[int]] = {}
+    for row in done:
+        there.setdefault(row["noise"], set()).add(row["seed"])
     found = []
     for noise, method in dict.fromkeys((row["noise"], row["method"]) for row in done):
         cells = [
@@ -183,16 +197,27 @@ def entries(rows: Sequence[Row]) -> list[Entry]:
             for row in cells_of(done, noise, method)
         ]
         spreads = {name: Spread.of(row.get(name) for row in cells) for name in FIGURES}
+        seeds = tuple(sorted(row["seed"] for row in cells))
         found.append(
             Entry(
                 method,
                 noise,
-                tuple(sorted(row["seed"] for row in cells)),
+                seeds,
                 {name: each for name, each in spreads.items() if each is not None},
                 mean_curve([row["test_accuracies"] for row in cells]),
+                there[noise] == set(seeds),
             )
         )
     return found
+
+
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """Seeds by their numbers.
+
+    >>> seeds_in_words([0]), seeds_in_words([0, 2])
+    ('seed 0', 'seeds 0, 2')
+    """
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 @dataclass(frozen=True)
@@ -301,7 +326,7 @@ def markdown_table(found: Sequence[Entry], figures: Sequence[Figure]) -> str:
         ["---", *["---:"] * len(shown)],
         *(
             [
-                entry.method,
+                entry.title,
                 *(
                     f"**{entry.words(each)}**" if is_best(entry, each, found) else entry.words(each)
                     for each in shown
@@ -314,9 +339,17 @@ def markdown_table(found: Sequence[Entry], figures: Sequence[Figure]) -> str:
 
 
 def is_best(entry: Entry, figure: Figure, found: Sequence[Entry]) -> bool:
-    """Whether no method of the table has a better mean; where none is better, none is best."""
-    if figure.best is None or figure.name not in entry.figures or len(found) < 2:
+    """Whether no method of the table has a better mean; where none is better, none is best.
+
+    Only means over all the seeds are compared.
+    """
+    if figure.best is None:
         return False
-    means = [each.figures[figure.name].mean for each in found if figure.name in each.figures]
+    known = [each for each in found if each.whole and figure.name in each.figures]
+    most = max((each.figures[figure.name].seeds for each in known), default=0)
+    known = [each for each in known if each.figures[figure.name].seeds == most]
+    means = [each.figures[figure.name].mean for each in known]
+    if entry not in known or len(set(means)) < 2:
+        return False
     best = max(means) if figure.best == "high" else min(means)
-    return entry.figures[figure.name].mean == best and len(set(means)) > 1
+    return entry.figures[figure.name].mean == best

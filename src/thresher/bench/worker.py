@@ -19,7 +19,8 @@ import torch
 
 from thresher.bench import cell as cells
 from thresher.bench.folder import BenchFolder
-from thresher.bench.settings import BenchSettings, Cell
+from thresher.bench.prune_and_retrain import import_cleanlab
+from thresher.bench.settings import PEER, BenchSettings, Cell
 from thresher.data import open_data
 from thresher.errors import ThresherError
 from thresher.fitting import Silence
@@ -40,6 +41,8 @@ def compute(pipe: Connection, settings: BenchSettings, cell: Cell, folder: Path)
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to all; the parent ends us
     die_with_parent()
+    # what a method of the user's own prints must not stand beside the object of --json
+    os.dup2(2, 1)
     torch.set_num_threads(1)
     where = BenchFolder(folder)
     failure = attempt(lambda: where.keep(cell, warmed(settings, cell, where.state)))
@@ -50,6 +53,8 @@ def compute(pipe: Connection, settings: BenchSettings, cell: Cell, folder: Path)
 def warmed(settings: BenchSettings, cell: Cell, scratch: Path) -> dict[str, object]:
     """The row of a cell, measured when the first steps of this process are behind it."""
     warm_up()
+    if cell.method == PEER:
+        import_cleanlab()
     return cells.measure(settings, cell, scratch)
 
 

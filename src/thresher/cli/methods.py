@@ -116,7 +116,7 @@ def print_card(card: Card) -> None:
             default = "none" if each.default is None else str(each.default)
             table.add_row(each.name, default, each.range or "", each.description)
         out.print(Padding(table, (0, 0, 0, 2), expand=False), soft_wrap=False)
-    section("family", f"{card.family}: {card.family_means}")
+    section("family", ": ".join(each for each in (card.family, card.family_means) if each))
     answers = card.properties or {}
     section(
         "in the survey (TNNLS 2022)",

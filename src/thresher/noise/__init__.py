@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -214,24 +215,32 @@ def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
             it, a key of `ESTIMATORS`; None or "auto" = what the method estimates it by.
 
     Raises:
-        ParameterError: an unknown name, a noise rate out of range, or either for a method without.
+        ParameterError: an unknown name, a noise rate out of range, either for a method without, or
+            a method of the user's own whose arguments have no defaults.
     """
     from thresher.errors import ParameterError
 
     kind = method_class(name)
     noise_rate = None if noise_rate == "auto" else noise_rate
     check_noise_rate(noise_rate)
+    told: dict[str, Any] = {}
     if "noise_rate" in kind.needs:
         told = {"estimate" if isinstance(noise_rate, str) else "noise_rate": noise_rate}
-        method: Method = kind(**told)
-        return method
-    if noise_rate is not None:
+    elif noise_rate is not None:
         takers = [each for each, its in METHODS.items() if "noise_rate" in __getattr__(its).needs]
         raise ParameterError(
             f'The method "{name}" takes no noise rate, got {noise_rate}.',
             f"Leave --noise-rate at auto, or choose one that does: {', '.join(takers)}.",
         )
-    made: Method = kind()
+    try:
+        inspect.signature(kind).bind(**told)
+    except TypeError as error:
+        raise ParameterError(
+            f'The method "{name}" cannot be made by its name: {error}.',
+            "Give every argument of its __init__ a default"
+            + (", noise_rate and estimate among them." if told else "."),
+        ) from error
+    made: Method = kind(**told)
     return made
 
 

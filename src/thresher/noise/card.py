@@ -60,7 +60,7 @@ class Card:
         formula: Lines; empty where there is none.
         settings: In the order of the signature.
         family: A key of `families.FAMILIES`.
-        family_means: What its members have in common.
+        family_means: What its members have in common; empty for one that is none of ours.
         properties: Question of the survey → yes, in part or no; None where it has no such row.
         needs: What has to be known, held out, or drawn beside the batches.
         networks: How many are trained.
@@ -117,7 +117,7 @@ def card_of(method: type[Method]) -> Card:
             for each in arguments
         ),
         family=method.family,
-        family_means=FAMILIES[method.family],
+        family_means=FAMILIES.get(method.family, ""),  # a user's own may have none
         properties={
             question: ANSWERS[sign] for question, sign in zip(PROPERTIES, signs, strict=True)
         }
@@ -187,7 +187,7 @@ def read_class(text: str) -> dict[str, str]:
     whole = inspect.cleandoc(text)
     found = {"summary": whole.partition("\n")[0], **dict.fromkeys(PARTS, "")}
     marks = list(MARK.finditer(whole))
-    ends = [*(mark.start() for mark in marks[1:]), len(whole)]
+    ends = [*(mark.start() for mark in marks), len(whole)][1:]
     for mark, end in zip(marks, ends, strict=True):
         body = whole[mark.end() : end]
         name, qualifier = mark[1], (mark[2] or "").strip()

@@ -42,6 +42,7 @@ from thresher.noise.rate import (
     RATE_COLUMNS,
     anchor_rate,
     confident_rate,
+    enough_settled,
     estimate_rate,
     mixture_rate,
     mostly_settled,
@@ -56,9 +57,14 @@ WINDOW = 5  # epochs of losses (Li et al., DivideMix, ICLR 2020, under heavy noi
 
 
 class Estimator:
-    """What every estimator is; this one is never asked."""
+    """What every estimator is; this one is never asked.
+
+    Attributes:
+        estimated: Whether it has made an estimate; until then it returns the rate before.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ()  # as of a method: "held_out", or nothing
+    estimated = False
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
         """The columns it reads."""
@@ -96,6 +102,7 @@ class Settled(Estimator):
 
     def after_epoch(self, history: SampleHistory, before: float) -> float:
         """At least as much as before: memorising hides disagreement."""
+        self.estimated |= enough_settled(history)
         return estimate_rate(history, before)
 
 
@@ -116,7 +123,10 @@ class AveragedPredictions(Estimator):
 
     def after_epoch(self, history: SampleHistory, before: float) -> float:
         """Anew each time, once enough has settled."""
-        return self.rate_of(history, before) if mostly_settled(history) else before
+        if not mostly_settled(history):
+            return before
+        self.estimated = True
+        return self.rate_of(history, before)
 
     def rate_of(self, history: SampleHistory, before: float) -> float:
         """τ̂ by the averages."""
@@ -169,6 +179,7 @@ class LossMixture(Estimator):
             window = history["loss_window"]
             window[:, history.epoch % WINDOW] = history["last_loss"]
             losses = window.nanmean(1)
+        self.estimated = True
         return mixture_rate(losses[history["eligible"]], self.kind)
 
 
@@ -196,6 +207,7 @@ class CrossValidation(Estimator):
         agreement = history.accuracy(~history["eligible"])
         if not 0 <= agreement <= 1:  # NaN: there are none
             return before
+        self.estimated = True
         return min(MOST, noise_rate_from_agreement(agreement, history.classes, self.noise))
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "SETTLED",
     "anchor_rate",
     "confident_rate",
+    "enough_settled",
     "estimate_rate",
     "mixture_rate",
     "mostly_settled",
@@ -61,6 +62,11 @@ def mostly_settled(history: SampleHistory) -> bool:
     return int(settled(history).sum()) >= MOSTLY * int(history["eligible"].sum())
 
 
+def enough_settled(history: SampleHistory) -> bool:
+    """Whether as many samples have settled as `estimate_rate` goes by."""
+    return int(settled(history).sum()) >= ENOUGH
+
+
 def estimate_rate(history: SampleHistory, before: float) -> float:
     """The estimate after this epoch, at least the one before; both in [0, 0.9].
 
@@ -68,9 +74,9 @@ def estimate_rate(history: SampleHistory, before: float) -> float:
         history: With RATE_COLUMNS; between two epochs.
         before: The last estimate, 0 at first.
     """
-    rows = settled(history)
-    if int(rows.sum()) < ENOUGH:
+    if not enough_settled(history):
         return before
+    rows = settled(history)
     label, given = history["run_label"][rows], history["given"][rows]
     return min(MOST, max(before, disagreement(label.cpu().numpy(), given.cpu().numpy()) or 0.0))
 
