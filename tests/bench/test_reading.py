@@ -109,6 +109,30 @@ def test_test_data_of_their_own_are_all_tested(table, tmp_path):
     assert (posed.problem.truth.test.labels != np.arange(40) % 4).sum() == 8
 
 
+@pytest.mark.parametrize("kept", [["x", "z", "gold"], ["x", "z", "label", "gold"]])
+def test_a_true_label_of_no_class_is_refused_in_test_data_too(table, tmp_path, kept):
+    """Their given labels, some of them wrong, do not stand in for it."""
+    frame = pd.read_csv(table)[:40]
+    frame.loc[7, "gold"] = "c9"
+    frame[kept].to_csv(tmp_path / "test.csv", index=False)
+    settings = BenchSettings(data=str(table), true="gold", test=str(tmp_path / "test.csv"))
+    with pytest.raises(LabelError, match='"gold" holds the class "c9".*the training data lack'):
+        open_source(settings)
+
+
+def test_a_true_array_of_another_length_is_refused_in_test_data(tmp_path):
+    """It is there: the given labels do not stand in for it."""
+    true = np.arange(40) % 2
+    inputs = np.random.default_rng(0).normal(size=(40, 2)) + true[:, None]
+    np.savez(tmp_path / "data.npz", X=inputs, y=true, gold=true)
+    np.savez(tmp_path / "test.npz", X=inputs, y=true, gold=true[:-1])
+    settings = BenchSettings(
+        data=str(tmp_path / "data.npz"), true="gold", test=str(tmp_path / "test.npz")
+    )
+    with pytest.raises(DataError, match="gold holds 39"):
+        open_source(settings)
+
+
 def test_what_cannot_be_compared_is_refused(table):
     """A column that is not there, a class that is never given, a class of too few rows."""
     with pytest.raises(DataError, match='no column "gould"'):

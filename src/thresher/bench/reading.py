@@ -140,19 +140,34 @@ def read_source(settings: BenchSettings, scratch: Path | None) -> Source:
 def open_test(
     test: Any, settings: BenchSettings, samples: Samples, scratch: Path | None
 ) -> Samples:
-    """Read test data: with their true labels, from the column of those if they have it."""
-    options: dict[str, Any] = {
-        "encoding": samples.encoding,
-        "classes": samples.classes,
-        "scratch": scratch,
-        "aside": () if settings.group_report is None else (settings.group_report,),
-    }
-    if settings.true is not None:
-        try:
-            return open_data(test, label=settings.true, **options)
-        except DataError:  # without that column its labels are true; other reasons come again
-            pass
-    return open_data(test, **options)
+    """Read test data: with their true labels, from the column of those if they have it.
+
+    Raises:
+        DataError: they cannot be read, or a label is of no class of the training data.
+    """
+    groups = () if settings.group_report is None else (settings.group_report,)
+
+    def opened(label: str | None, aside: tuple[str, ...]) -> Samples:
+        return open_data(
+            test,
+            label=label,
+            encoding=samples.encoding,
+            classes=samples.classes,
+            scratch=scratch,
+            aside=aside,
+        )
+
+    if settings.true is None:
+        return opened(None, groups)
+    try:
+        return opened(settings.true, groups)
+    except LabelError:  # the column is there
+        raise
+    except DataError as error:
+        tested = opened(None, (settings.true, *groups))  # without that column its labels are true
+        if has_column(tested, settings.true):
+            raise error from None
+        return tested
 
 
 def sampled(source: Source, limit: int | None) -> Source:
@@ -244,9 +259,15 @@ def make_problem(
 
 def groups_of(samples: Samples, column: str | None) -> tuple[str | None, ...] | None:
     """The names in a column that lies beside the samples; None where there is none."""
-    if column is None or samples.aside is None or column not in samples.aside.column_names:
+    if column is None or not has_column(samples, column):
         return None
+    assert samples.aside is not None
     return tuple(None if each is None else str(each) for each in samples.aside[column].to_pylist())
+
+
+def has_column(samples: Samples, column: str) -> bool:
+    """Whether a column lies beside the samples."""
+    return samples.aside is not None and column in samples.aside.column_names
 
 
 def drawn(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
