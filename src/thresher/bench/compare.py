@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import thresher
 from thresher.bench.folder import SCHEMA, BenchFolder
-from thresher.bench.noise_spec import NoiseSpec, confused_pairs, parse_noise
+from thresher.bench.noise_spec import NoiseSpec, parse_noise
 from thresher.bench.processes import Ended, TimeLeft, each_ended
 from thresher.bench.prune_and_retrain import require_cleanlab
-from thresher.bench.reading import Source, open_source
+from thresher.bench.reading import Source, open_source, refuse_problems
 from thresher.bench.report import render_html, render_markdown
 from thresher.bench.rows import rows_table, write_rows
 from thresher.bench.settings import (
@@ -150,7 +150,7 @@ def compare(
     with folder.occupied():
         try:
             source = open_source(settings, folder.state)
-            refuse_noises(source, grid.noises)
+            refuse_problems(source, grid.noises, settings.validation)
             begin(folder, settings, grid, source)
         except BaseException:
             if not existed:
@@ -181,17 +181,6 @@ def refuse_without_auxiliary(takers: Sequence[str]) -> None:
             f"well: {', '.join(takers)}.",
             "Name the data with --auxiliary, or leave these methods out.",
         )
-
-
-def refuse_noises(source: Source, noises: Sequence[NoiseSpec]) -> None:
-    """Refuse asymmetric noise without pairs of classes, before anything is trained.
-
-    Raises:
-        ParameterError: the pairs do not fit the classes.
-    """
-    for each in noises:
-        if each.kind == "asymmetric":
-            confused_pairs(each, source.samples.classes)
 
 
 def begin(folder: BenchFolder, settings: BenchSettings, grid: Grid, source: Source) -> None:
