@@ -19,6 +19,7 @@ import torch
 
 from thresher.bench import cell as cells
 from thresher.bench.folder import BenchFolder
+from thresher.bench.own_source import refuse_changed
 from thresher.bench.settings import BenchSettings, Cell
 from thresher.data import open_data
 from thresher.errors import ThresherError
@@ -42,15 +43,22 @@ def compute(pipe: Connection, settings: BenchSettings, cell: Cell, folder: Path)
     die_with_parent()
     torch.set_num_threads(1)
     where = BenchFolder(folder)
-    failure = attempt(lambda: where.keep(cell, warmed(settings, cell, where.state)))
+    failure = attempt(lambda: where.keep(cell, warmed(settings, cell, where)))
     pipe.send(failure)
     pipe.close()
 
 
-def warmed(settings: BenchSettings, cell: Cell, scratch: Path) -> dict[str, object]:
-    """The row of a cell, measured when the first steps of this process are behind it."""
+def warmed(settings: BenchSettings, cell: Cell, folder: BenchFolder) -> dict[str, object]:
+    """The row of a cell, measured when the first steps of this process are behind it.
+
+    Raises:
+        ThresherError: it cannot be computed; or the data, or the method itself, have changed since
+            the benchmark was begun.
+    """
+    begun = folder.read_settings()
+    refuse_changed(begun.get("methods", {}), [cell.method])
     warm_up()
-    return cells.measure(settings, cell, scratch)
+    return cells.measure(settings, cell, folder.state, begun["data"]["fingerprint"])
 
 
 def attempt(work: Callable[[], None]) -> str | None:
