@@ -136,6 +136,7 @@ def test_other_settings_or_data_are_refused_and_leave_all_as_it_is(tmp_path):
     before = folder.settings.read_bytes()
     with pytest.raises(RunError, match="measured with epochs 1, now it is 5"):
         run(out, "elr", settings=BenchSettings(epochs=5, limit=200))
+    assert [each.name for each in out.iterdir()] == ["bench.toml"]  # nothing empty is left
     tables = folder.read_settings()
     tables["data"]["fingerprint"] = "other"
     tables.pop("schema")

@@ -157,8 +157,7 @@ def compare(
             refuse_problems(source, grid.noises, settings.validation)
             begin(folder, settings, grid, source)
         except BaseException:
-            if not folder.begun:
-                folder.discard(also_itself=not existed)
+            folder.discard(also_itself=not existed)
             raise
         for sentence in (*source.notes, *said_of_versions(folder)):
             watcher.note(sentence)

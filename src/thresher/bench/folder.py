@@ -80,14 +80,15 @@ class BenchFolder:
         return False
 
     def discard(self, *, also_itself: bool) -> None:
-        """Leave nothing of a benchmark that did not begin.
+        """Take back what `make` has made for nothing; of what has begun, no file.
 
         Args:
             also_itself: Remove the folder too, which was not there before.
         """
-        shutil.rmtree(self.state, ignore_errors=True)
-        for each in (self.cells, *([self.path] if also_itself else [])):
-            with suppress(OSError):
+        if not self.begun:
+            shutil.rmtree(self.state, ignore_errors=True)
+        for each in (self.state, self.cells, *([self.path] if also_itself else [])):
+            with suppress(OSError):  # it is not empty
                 each.rmdir()
 
     def make(self) -> None:
