@@ -16,8 +16,11 @@ from thresher.bench import worker
 from thresher.bench.cell import estimated_rate, measure
 from thresher.bench.learned import Learned
 from thresher.bench.noise_spec import parse_noise
+from thresher.bench.prune_and_retrain import prune_and_retrain
+from thresher.bench.reading import make_problem, open_source
 from thresher.bench.rows import COLUMNS, rows_table
 from thresher.bench.settings import BenchSettings, Cell
+from thresher.errors import ParameterError
 from thresher.noise import CoTeaching, Method
 from thresher.noise.method import Decision
 
@@ -61,7 +64,6 @@ def test_the_same_cell_gives_the_same_figures():
 
 def test_watching_a_training_changes_nothing_of_it():
     """Accuracies are looked at between epochs, and the method does not hear of them."""
-    from thresher.bench.reading import make_problem, open_source
     from thresher.bench.trained import train
     from thresher.fitting import Silence
     from thresher.job import Job
@@ -196,6 +198,23 @@ def test_cleanlab_is_needed_for_its_own_row_alone(monkeypatch):
     with pytest.raises(MissingPackageError, match=r"pip install 'thresher\[bench\]'"):
         measure(SETTINGS, Cell("cleanlab", parse_noise("none"), 0))
     assert measure(SETTINGS, Cell("standard", parse_noise("none"), 0))["last"] > 0
+
+
+def test_cleanlab_needs_a_class_with_a_row_for_every_fold():
+    """Fewer are refused in words; a rare class beside others is not, and warns of nothing."""
+    settings = BenchSettings(limit=70, epochs=1).fit("standard", 0, None)
+
+    def found(limit):
+        source = open_source(BenchSettings(limit=limit))
+        posed = make_problem(source, parse_noise("none"), 0, validation=0.1)
+        samples, tested = posed.problem.samples, posed.problem.truth.test
+        return np.bincount(samples.labels), prune_and_retrain(settings, samples, tested, None)
+
+    with pytest.raises(ParameterError, match=r"into 5 folds, and no class has more than 4 rows"):
+        found(50)
+    counts, pruned = found(70)
+    assert counts.min() < 5 <= counts.max()
+    assert len(pruned.flagged) == counts.sum()
 
 
 def test_groups_are_compared_and_never_trained(tmp_path):

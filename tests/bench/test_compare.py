@@ -1,6 +1,7 @@
 """A grid is gone on with, widened, and not stopped by a cell that fails."""
 
 import json
+import sys
 from dataclasses import replace
 from multiprocessing import active_children
 
@@ -8,8 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import thresher
 from bench_rows import row
+from thresher.bench import cell as cells
 from thresher.bench import compare as comparing
+from thresher.bench import worker
 from thresher.bench.compare import Grid, compare, resumed_grid
 from thresher.bench.folder import BenchFolder
 from thresher.bench.noise_spec import parse_noise
@@ -83,12 +87,17 @@ def test_a_grid_is_resumed_and_widened_and_a_failed_cell_stops_nothing(tmp_path)
         assert (out / name).stat().st_size > 500
 
     folder = BenchFolder(out)
+    earlier = folder.file_of(Grid.of("gce", "none", 1, SETTINGS).cells()[1])
+    earlier.write_text(earlier.read_text().replace(thresher.__version__, "0.0.1"))
     before = {path: path.stat().st_mtime_ns for path in folder.cells.glob("*seed-0.json")}
     assert len(before) == 2
     settings, _ = resumed_grid(out)
     assert settings == SETTINGS
     summary, watcher = run(out, "gce", "none,pair:0.2")
     assert watcher.began_with == (4, 2)
+    assert any("1 finished cell of thresher 0.0.1" in note for note in watcher.notes)
+    for name in ("report.html", "report.md"):
+        assert f"thresher 0.0.1 and {thresher.__version__}" in (out / name).read_text()
     assert {str(each.cell) for each in watcher.cells} == {
         "standard, pair:0.2, seed 0",
         "gce, pair:0.2, seed 0",
@@ -129,6 +138,7 @@ def test_other_settings_or_data_are_refused_and_leave_all_as_it_is(tmp_path):
     before = folder.settings.read_bytes()
     with pytest.raises(RunError, match="measured with epochs 1, now it is 5"):
         run(out, "elr", settings=BenchSettings(epochs=5, limit=200))
+    assert [each.name for each in out.iterdir()] == ["bench.toml"]  # nothing empty is left
     tables = folder.read_settings()
     tables["data"]["fingerprint"] = "other"
     tables.pop("schema")
@@ -153,6 +163,77 @@ def test_bad_input_leaves_nothing_behind(tmp_path, noise, settings, match):
     assert not (tmp_path / "bench").exists()
     with pytest.raises(ParameterError, match="jobs must be at least 1"):
         run(tmp_path / "bench", "elr", jobs=0)
+
+
+@pytest.mark.usefixtures("no_cleanlab")
+def test_a_folder_in_which_nothing_began_is_gone_on_with(tmp_path):
+    """An empty one after a slip, and what a process leaves that is killed while it reads data."""
+    out = tmp_path / "bench"
+    out.mkdir()
+    with pytest.raises(ParameterError, match="does not say which"):
+        run(out, "elr", "asymmetric:0.4")
+    assert list(out.iterdir()) == []
+    folder = BenchFolder(out)
+    folder.make()
+    (folder.state / ".images-0123456789abcdef.partial").mkdir()
+    folder.settings.with_name(".bench.toml.partial").write_text("sch")
+    folder.refuse_other()
+    source = open_source(SETTINGS)
+    comparing.begin(folder, SETTINGS, Grid.of("elr", "none", 1, SETTINGS), source)
+    assert folder.begun
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A benchmark on a table, with a method of one's own; no cell is done."""
+    random = np.random.default_rng(0)
+    lines = [f"{each % 3 + x:.4f},{'abc'[each % 3]}" for each, x in enumerate(random.random(60))]
+    (tmp_path / "data.csv").write_text("\n".join(["x,label", *lines]))
+    (tmp_path / "grid_method.py").write_text(
+        "from thresher.noise import Standard\n\n\nclass Mine(Standard):\n    name = 'mine'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "grid_method", raising=False)
+    monkeypatch.setattr(worker, "warm_up", lambda: None)
+    settings = BenchSettings(data=str(tmp_path / "data.csv"), epochs=1)
+    grid = Grid.of("grid_method:Mine", "none", 1, settings)
+    folder = BenchFolder(tmp_path / "bench")
+    folder.make()
+    comparing.begin(folder, settings, grid, open_source(settings))
+    return folder, settings, grid
+
+
+def test_a_cell_whose_data_have_changed_fails(begun, tmp_path):
+    """Each compares what it reads with what the benchmark was begun on."""
+    folder, settings, grid = begun
+    data = tmp_path / "data.csv"
+    data.write_text(data.read_text().replace(",a", ",b", 1))
+    with pytest.raises(RunError, match="data have changed since the benchmark was begun"):
+        worker.warmed(settings, grid.cells()[0], folder)
+    data.write_text(data.read_text().replace(",b", ",a", 1))
+    cells.opened.cache_clear()
+    assert worker.warmed(settings, grid.cells()[0], folder)["last"] >= 0
+
+
+def test_a_method_of_ones_own_whose_source_has_changed_is_not_mixed(begun, tmp_path):
+    """Figures of both would stand under one name; one that has none yet may be mended."""
+    folder, settings, grid = begun
+    source = tmp_path / "grid_method.py"
+    cell = grid.cells()[1]
+    before = folder.read_settings()["methods"]["grid_method:Mine"]
+    source.write_text(source.read_text() + "# mended\n")
+    with pytest.raises(RunError, match='source of the method "grid_method:Mine" is not that'):
+        worker.warmed(settings, cell, folder)
+    comparing.begin(folder, settings, grid, open_source(settings))
+    after = folder.read_settings()["methods"]["grid_method:Mine"]
+    assert after != before
+    folder.keep(cell, {"method": cell.method, "noise": "none", "seed": 0})
+    source.write_text(source.read_text() + "# changed\n")
+    with pytest.raises(RunError, match="is not that of the cells"):
+        comparing.begin(folder, settings, grid, open_source(settings))
+    others = Grid.of("gce", "none", 1, settings)
+    comparing.begin(folder, settings, others, open_source(settings))
+    assert folder.read_settings()["methods"] == {"grid_method:Mine": after}
 
 
 def test_a_folder_without_a_benchmark_cannot_be_gone_on_with(tmp_path):

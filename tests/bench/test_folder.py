@@ -58,6 +58,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="is not a benchmark"):
         BenchFolder(tmp_path).refuse_other()
+    (tmp_path / "other" / "state" / "mine").mkdir(parents=True)
+    with pytest.raises(RunError, match="is not a benchmark"):
+        BenchFolder(tmp_path / "other").refuse_other()
     (tmp_path / "empty").mkdir()
     BenchFolder(tmp_path / "empty").refuse_other()
     BenchFolder(tmp_path / "new").refuse_other()

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from thresher.bench.noise_spec import parse_noise
-from thresher.bench.reading import make_problem, open_source
-from thresher.bench.settings import BenchSettings
+from thresher.bench.reading import make_problem, open_source, refuse_problems
+from thresher.bench.settings import BenchSettings, chosen_noises
 from thresher.errors import DataError, LabelError, ParameterError
 
 
@@ -109,6 +109,30 @@ def test_test_data_of_their_own_are_all_tested(table, tmp_path):
     assert (posed.problem.truth.test.labels != np.arange(40) % 4).sum() == 8
 
 
+@pytest.mark.parametrize("kept", [["x", "z", "gold"], ["x", "z", "label", "gold"]])
+def test_a_true_label_of_no_class_is_refused_in_test_data_too(table, tmp_path, kept):
+    """Their given labels, some of them wrong, do not stand in for it."""
+    frame = pd.read_csv(table)[:40]
+    frame.loc[7, "gold"] = "c9"
+    frame[kept].to_csv(tmp_path / "test.csv", index=False)
+    settings = BenchSettings(data=str(table), true="gold", test=str(tmp_path / "test.csv"))
+    with pytest.raises(LabelError, match=r'the class "c9".*the training data lack'):
+        open_source(settings)
+
+
+def test_a_true_array_of_another_length_is_refused_in_test_data(tmp_path):
+    """It is there: the given labels do not stand in for it."""
+    true = np.arange(40) % 2
+    inputs = np.random.default_rng(0).normal(size=(40, 2)) + true[:, None]
+    np.savez(tmp_path / "data.npz", X=inputs, y=true, gold=true)
+    np.savez(tmp_path / "test.npz", X=inputs, y=true, gold=true[:-1])
+    settings = BenchSettings(
+        data=str(tmp_path / "data.npz"), true="gold", test=str(tmp_path / "test.npz")
+    )
+    with pytest.raises(DataError, match="gold holds 39"):
+        open_source(settings)
+
+
 def test_what_cannot_be_compared_is_refused(table):
     """A column that is not there, a class that is never given, a class of too few rows."""
     with pytest.raises(DataError, match='no column "gould"'):
@@ -121,6 +145,45 @@ def test_what_cannot_be_compared_is_refused(table):
     source = open_source(BenchSettings(data=str(table)))
     with pytest.raises(ParameterError, match='class "c1" has 1 rows'):
         make_problem(source, parse_noise("none"), 0, validation=0.3)
+
+
+def test_every_noise_is_posed_before_anything_is_trained(table):
+    """Rows, classes and rates that do not fit are refused in the user's own numbers."""
+    source = open_source(BenchSettings(data=str(table)))
+    every = "none,symmetric:0.4,pair:0.4,class-dependent:0.5,instance:0.4,asymmetric:0.2:c0>c1"
+    refuse_problems(source, chosen_noises(every, None), 0.1)
+    for noise, match in (
+        ("none,class-dependent:0.6", r'"class-dependent:0.6".*1.75 times 0.6\. .*below 0.571'),
+        ("asymmetric:0.4", "does not say which"),
+    ):
+        with pytest.raises(ParameterError, match=match):
+            refuse_problems(source, chosen_noises(noise, None), 0.1)
+    few = open_source(BenchSettings(data=str(table), limit=8))
+    with pytest.raises(ParameterError, match=r"has 1 rows to train on .*raise --limit"):
+        refuse_problems(few, chosen_noises("none", None), 0.1)
+    frame = pd.read_csv(table)
+    frame[frame.label.isin(["c0", "c1"])].to_csv(table, index=False)
+    two = open_source(BenchSettings(data=str(table), label="label"))
+    with pytest.raises(ParameterError, match="two others, and there are 2 classes"):
+        refuse_problems(two, chosen_noises("class-dependent:0.2", None), 0.1)
+
+
+def test_what_is_refused_of_one_seed_is_refused_of_every(table):
+    """Its parts are as large as those of any other."""
+    frame = pd.read_csv(table)[:61]
+    frame.to_csv(table, index=False)
+    source = open_source(BenchSettings(data=str(table), label="label"))
+    found = {
+        tuple(
+            np.bincount(
+                make_problem(
+                    source, parse_noise("none"), seed, validation=0.1
+                ).problem.samples.labels
+            )
+        )
+        for seed in range(20)
+    }
+    assert len(found) == 1
 
 
 def test_the_digits_are_there_wherever_thresher_is():
@@ -140,6 +203,18 @@ def test_the_fingerprint_is_of_given_and_true_labels(table):
         changed.to_csv(table, index=False)
         found.add(open_source(BenchSettings(data=str(table), true="gold")).fingerprint)
     assert len(found) == 3
+
+
+def test_the_fingerprint_is_of_the_groups_that_are_compared(table):
+    """Another one where a sample is of another group, or its group is not compared."""
+    frame = pd.read_csv(table).assign(town="a")
+    frame.to_csv(table, index=False)
+    settings = BenchSettings(data=str(table), true="gold", group_report="town")
+    found = {open_source(settings).fingerprint}
+    frame.loc[0, "town"] = "b"
+    frame.to_csv(table, index=False)
+    found.add(open_source(settings).fingerprint)
+    assert len(found) == 2
 
 
 def test_test_data_without_the_groups_are_said_aloud(table, tmp_path):

@@ -57,6 +57,8 @@ def test_a_seed_is_compared_as_a_whole_before_the_next():
     assert str(cells[1]) == "elr, none, seed 0"
     with pytest.raises(ParameterError, match="seeds must be at least 1"):
         grid(("standard",), chosen_noises(None, None), 0)
+    with pytest.raises(ParameterError, match="seeds must be at most 10,000, got 10,001"):
+        grid(("standard",), chosen_noises(None, None), 10_001)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,17 @@ def waited(condition, seconds=60):
         (("--methods", "selfy"), 'There is no method "selfy".', 'Did you mean "selfie"?'),
         (("--noise", "pear:0.4"), 'There is no noise "pear".', 'Did you mean "pair"?'),
         (("--seeds", "0"), "seeds must be at least 1, got 0.", "Three give a range."),
-        (("--jobs", "0"), "jobs must be at least 1, got 0.", "One a core is usual."),
+        (
+            ("--seeds", "100000000"),
+            "seeds must be at most 10,000, got 100,000,000.",
+            "Three give a range.",
+        ),
+        ((), "bench holds no benchmark.", "Name the data with --data, such as --data digits."),
+        (
+            ("--methods", "gce", "--jobs", "0"),
+            "jobs must be at least 1, got 0.",
+            "One a core is usual.",
+        ),
         (
             ("--noise-rate", "much"),
             "noise_rate must be a number in [0, 1), auto, true, or one of "
@@ -119,6 +129,23 @@ def test_an_interrupt_and_a_kill_lose_running_cells_alone(started, tmp_path):
     assert len(files(bench)) == 4
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_only_what_has_begun_is_to_be_gone_on_with(call, monkeypatch, tmp_path, begun):
+    """An interrupt while the data are read leaves nothing that could be."""
+
+    def interrupted(out, *_, **__):
+        if begun:
+            out.mkdir()
+            (out / "bench.toml").write_text("")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("thresher.bench.compare.compare", interrupted)
+    done = call("bench", "noise", "--out", "bench", "--data", "digits")
+    assert done.code == 130
+    assert ("Go on with: thresher bench noise --out bench" in done.err) == begun
+    assert ("before the first cell" in done.err) == (not begun)
+
+
 def test_a_failed_cell_exits_with_one(call, monkeypatch, tmp_path):
     """With its reason; people read a table a noise, and where the report is."""
     summary = {
@@ -131,7 +158,7 @@ def test_a_failed_cell_exits_with_one(call, monkeypatch, tmp_path):
         "report": "bench/report.html",
     }
     monkeypatch.setattr("thresher.bench.compare.compare", lambda *_, **__: summary)
-    done = call("bench", "noise", "--out", "bench")
+    done = call("bench", "noise", "--out", "bench", "--seeds", "1")
     assert done.code == 1
     assert done.err == "gce, none, seed 0: no memory\n"
     lines = done.out.splitlines()

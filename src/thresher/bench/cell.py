@@ -22,6 +22,7 @@ from thresher.bench.reading import Posed, Source, make_problem, open_source
 from thresher.bench.settings import BASELINE, PEER, BenchSettings, Cell, learns_from_more
 from thresher.bench.trained import Trained, train
 from thresher.data import Samples
+from thresher.errors import RunError
 from thresher.group_report import fairness, numbered, selection_by_group
 from thresher.memory import forget_peak, held_mib, peak_mib
 from thresher.noise import Method, method_class
@@ -30,18 +31,29 @@ from thresher.noise.estimators import Estimator
 __all__ = ["measure"]
 
 
-def measure(settings: BenchSettings, cell: Cell, scratch: Path | None = None) -> dict[str, Any]:
+def measure(
+    settings: BenchSettings,
+    cell: Cell,
+    scratch: Path | None = None,
+    fingerprint: str | None = None,
+) -> dict[str, Any]:
     """The row of a cell.
 
     Args:
         settings: What all cells share.
         cell: Which.
         scratch: Where copies of large inputs are found.
+        fingerprint: Of the data that the other cells were measured on; None = not compared.
 
     Raises:
-        ThresherError: it cannot be computed.
+        ThresherError: it cannot be computed, or the data are others.
     """
     source = opened(settings, scratch)
+    if fingerprint is not None and source.fingerprint != fingerprint:
+        raise RunError(
+            "The data have changed since the benchmark was begun.",
+            "Put the original data back and go on, or choose another --out.",
+        )
     posed = make_problem(
         source,
         cell.noise,

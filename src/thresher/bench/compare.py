@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,14 +16,16 @@ from typing import Any, Protocol
 
 import thresher
 from thresher.bench.folder import SCHEMA, BenchFolder
-from thresher.bench.noise_spec import NoiseSpec, confused_pairs, parse_noise
+from thresher.bench.noise_spec import NoiseSpec, parse_noise
+from thresher.bench.own_source import refuse_changed, source_hashes
 from thresher.bench.processes import Ended, TimeLeft, each_ended
 from thresher.bench.prune_and_retrain import require_cleanlab
-from thresher.bench.reading import Source, open_source
+from thresher.bench.reading import Source, open_source, refuse_problems
 from thresher.bench.report import render_html, render_markdown
 from thresher.bench.rows import rows_table, write_rows
 from thresher.bench.settings import (
     BASELINE,
+    DIGITS,
     PEER,
     BenchSettings,
     Cell,
@@ -34,6 +35,7 @@ from thresher.bench.settings import (
     learns_from_more,
 )
 from thresher.bench.tables import entries
+from thresher.data.wording import counted
 from thresher.errors import MissingPackageError, ParameterError, RunError
 from thresher.noise import METHODS
 
@@ -108,7 +110,9 @@ def resumed_grid(out: Path) -> tuple[BenchSettings, Grid]:
     """
     folder = BenchFolder(out)
     if not folder.begun:
-        raise RunError(f"{out} holds no benchmark.", "Name the data with --data.")
+        raise RunError(
+            f"{out} holds no benchmark.", f"Name the data with --data, such as --data {DIGITS}."
+        )
     tables = folder.read_settings()
     written = tables["grid"]
     settings = BenchSettings.from_table(tables["bench"], folder.path)
@@ -150,13 +154,12 @@ def compare(
     with folder.occupied():
         try:
             source = open_source(settings, folder.state)
-            refuse_noises(source, grid.noises)
+            refuse_problems(source, grid.noises, settings.validation)
             begin(folder, settings, grid, source)
         except BaseException:
-            if not existed:
-                remove_empty(folder)
+            folder.discard(also_itself=not existed)
             raise
-        for sentence in source.notes:
+        for sentence in (*source.notes, *said_of_versions(folder)):
             watcher.note(sentence)
         del source  # every process reads its own
         skipped = skipped_cells(grid.cells())
@@ -183,24 +186,15 @@ def refuse_without_auxiliary(takers: Sequence[str]) -> None:
         )
 
 
-def refuse_noises(source: Source, noises: Sequence[NoiseSpec]) -> None:
-    """Refuse asymmetric noise without pairs of classes, before anything is trained.
-
-    Raises:
-        ParameterError: the pairs do not fit the classes.
-    """
-    for each in noises:
-        if each.kind == "asymmetric":
-            confused_pairs(each, source.samples.classes)
-
-
 def begin(folder: BenchFolder, settings: BenchSettings, grid: Grid, source: Source) -> None:
     """Write bench.toml, or compare it with the one that is there.
 
     Raises:
-        RunError: cells were measured with other settings or on other data.
+        RunError: cells were measured with other settings, on other data or with another source of
+            a method.
     """
     table = settings.to_table(folder.path)
+    sources: dict[str, str] = {}
     if folder.begun:
         before = folder.read_settings()
         for name in dict.fromkeys((*before["bench"], *table)):
@@ -216,8 +210,43 @@ def begin(folder: BenchFolder, settings: BenchSettings, grid: Grid, source: Sour
                 f"The data are not those that the cells in {folder.path} were measured on.",
                 "Put the original data back, or choose another --out.",
             )
+        # a method that has no figure yet may still be mended
+        measured = {row["method"] for row in done_rows(folder)}
+        sources = {
+            name: each for name, each in before.get("methods", {}).items() if name in measured
+        }
+        refuse_changed(sources, grid.methods)
     facts = {"fingerprint": source.fingerprint, "thresher": thresher.__version__}
-    folder.write_settings({"bench": table, "grid": grid.to_table(), "data": facts})
+    sources = source_hashes(grid.methods) | sources
+    tables = {"bench": table, "grid": grid.to_table(), "data": facts, "methods": sources}
+    folder.write_settings({name: each for name, each in tables.items() if each})
+
+
+def done_rows(folder: BenchFolder) -> list[dict[str, Any]]:
+    """The rows of all finished cells that are there."""
+    return [row for row in folder.all_rows() if row["status"] == "done"]
+
+
+def versions(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The versions of thresher that measured these rows; of none, this one.
+
+    >>> versions([{"thresher": "0.2.0"}, {"thresher": "0.1.0"}, {"thresher": "0.2.0"}])
+    '0.1.0 and 0.2.0'
+    """
+    found = sorted({row["thresher"] for row in rows if row.get("thresher")})
+    return " and ".join(found or [thresher.__version__])
+
+
+def said_of_versions(folder: BenchFolder) -> tuple[str, ...]:
+    """What must be said aloud where cells were measured by another version than this one."""
+    this = thresher.__version__
+    others = [row for row in done_rows(folder) if row.get("thresher", this) != this]
+    if not others:
+        return ()
+    return (
+        f"{counted(len(others), 'finished cell')} of thresher {versions(others)}, and this is "
+        f"{this}: figures may differ. Another --out measures all of them anew.",
+    )
 
 
 def words(value: object) -> str:
@@ -227,11 +256,6 @@ def words(value: object) -> str:
     ('left out', '30')
     """
     return "left out" if value is None else str(value)
-
-
-def remove_empty(folder: BenchFolder) -> None:
-    """Leave nothing of a benchmark that did not begin."""
-    shutil.rmtree(folder.path, ignore_errors=True)
 
 
 def skipped_cells(cells: Sequence[Cell]) -> dict[Cell, str]:
@@ -298,7 +322,7 @@ def write_results(
     facts = {
         "data": Path(settings.data).name,
         "command": command(folder.path, settings, whole),
-        "thresher": thresher.__version__,
+        "thresher": versions(rows),
     }
     write_rows(rows_table(rows), folder.rows)
     folder.write_text(folder.markdown, render_markdown(shown, facts))

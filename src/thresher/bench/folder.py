@@ -1,6 +1,7 @@
 """The folder of a benchmark: one file a finished cell, so that what is done stays done.
 
-    bench.toml            settings that all cells share, fingerprint of the data, the grid
+    bench.toml            settings that all cells share, fingerprint of the data, the grid,
+                          hashes of methods of one's own
     cells/NAME.json       the row of a finished cell; NAME.failed.json, why there is none
     rows.parquet          all rows
     report.html, .md      tables and pictures
@@ -13,10 +14,11 @@ A file is written aside and renamed: a cell that is killed leaves nothing that l
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +33,7 @@ from thresher.whole_file import whole_file
 __all__ = ["SCHEMA", "BenchFolder"]
 
 SCHEMA = 1
+COPY = re.compile(r"\.?(images|rows)-[0-9a-f]{16}(\.partial)?$")  # of large inputs, in state/
 
 
 class BenchFolder:
@@ -63,8 +66,30 @@ class BenchFolder:
         """
         if self.begun or not self.path.exists():
             return
-        if not self.path.is_dir() or any(self.path.iterdir()):
+        if not self.path.is_dir() or not all(map(self._is_ours, self.path.iterdir())):
             raise RunError(f"{self.path} exists and is not a benchmark.", "Choose another --out.")
+
+    def _is_ours(self, entry: Path) -> bool:
+        """Whether a process that was killed while the data were read may have left it."""
+        if entry.name == f".{self.settings.name}.partial":
+            return True
+        if entry == self.cells and entry.is_dir():
+            return not any(entry.iterdir())
+        if entry == self.state and entry.is_dir():
+            return all(COPY.match(each.name) and each.is_dir() for each in entry.iterdir())
+        return False
+
+    def discard(self, *, also_itself: bool) -> None:
+        """Take back what `make` has made for nothing; of what has begun, no file.
+
+        Args:
+            also_itself: Remove the folder too, which was not there before.
+        """
+        if not self.begun:
+            shutil.rmtree(self.state, ignore_errors=True)
+        for each in (self.state, self.cells, *([self.path] if also_itself else [])):
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
 
     def make(self) -> None:
         """Make the folder and those within it.

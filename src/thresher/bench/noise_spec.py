@@ -42,6 +42,7 @@ __all__ = ["KINDS", "Kind", "NoiseSpec", "confused_pairs", "given_labels", "pars
 Kind = Literal["none", "symmetric", "pair", "asymmetric", "class-dependent", "instance", "given"]
 KINDS: tuple[str, ...] = get_args(Kind)
 WITHOUT_RATE = ("none", "given")
+HIGHEST_RATE = 7 / 4  # of a class under class-dependent noise, as a multiple of the mean
 
 Labels = NDArray[np.int64]
 
@@ -160,6 +161,25 @@ def confused_pairs(spec: NoiseSpec, names: Sequence[str]) -> dict[int, int]:
     )
 
 
+def refuse_class_dependent(spec: NoiseSpec, classes: int) -> None:
+    """Refuse class-dependent noise that the classes cannot have.
+
+    Raises:
+        ParameterError: there are two of them, or all labels of one would be wrong.
+    """
+    if classes < 3:
+        raise ParameterError(
+            f'The noise "{spec}" mistakes a class for two others, and there are {classes} classes.',
+            f'Take another noise, such as "symmetric:{exact(spec.rate)}".',
+        )
+    if HIGHEST_RATE * spec.rate >= 1:
+        raise ParameterError(
+            f'The noise "{spec}" makes all labels of a class wrong: the rates of the classes reach '
+            f"{HIGHEST_RATE:g} times {exact(spec.rate)}.",
+            f"Take a rate below {1 / HIGHEST_RATE:.3f}.",
+        )
+
+
 def given_labels(
     spec: NoiseSpec,
     inputs: NDArray[Any],
@@ -196,6 +216,7 @@ def given_labels(
         scaled = (flat - flat.mean(axis=0)) / np.maximum(flat.std(axis=0), 1e-6)
         return instance_dependent(scaled, true, spec.rate, classes, random)
     if spec.kind == "class-dependent":
+        refuse_class_dependent(spec, classes)
         transition = class_dependent_transition(classes, random, spec.rate)
     elif spec.kind == "asymmetric":
         transition = asymmetric_transition(classes, spec.rate, confused_pairs(spec, names))

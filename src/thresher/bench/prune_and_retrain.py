@@ -10,6 +10,7 @@ Source: Northcutt, Jiang & Chuang, Confident learning, JAIR 2021.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from thresher.bench.clock import Clock
 from thresher.bench.trained import Trained, train
 from thresher.data import Samples
-from thresher.errors import MissingPackageError
+from thresher.errors import MissingPackageError, ParameterError
 from thresher.settings import FitSettings
 
 __all__ = ["FOLDS", "Pruned", "import_cleanlab", "prune_and_retrain", "require_cleanlab"]
@@ -85,8 +86,10 @@ def prune_and_retrain(
 
     Raises:
         MissingPackageError: cleanlab is not installed.
+        ParameterError: no class has a row for every fold.
     """
     require_cleanlab()
+    refuse_few(samples)
     from cleanlab.count import num_label_issues
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
@@ -106,6 +109,21 @@ def prune_and_retrain(
     return Pruned(flagged, score, others.argmax(1), rate, retrained, clock)
 
 
+def refuse_few(samples: Samples) -> None:
+    """Refuse samples that cannot be dealt into the folds.
+
+    Raises:
+        ParameterError: every class has fewer rows than there are folds.
+    """
+    most = int(np.bincount(samples.labels, minlength=len(samples.classes)).max())
+    if most < FOLDS:
+        raise ParameterError(
+            f"cleanlab's workflow deals the rows of a class into {FOLDS} folds, and no class has "
+            f"more than {most} rows to train on.",
+            "Add samples, raise --limit if it is given, or name test data with --test.",
+        )
+
+
 def held_out_probabilities(settings: FitSettings, samples: Samples) -> NDArray[np.float32]:
     """Predict every sample by a network that has not seen it; (N, k)."""
     from sklearn.model_selection import StratifiedKFold
@@ -115,7 +133,11 @@ def held_out_probabilities(settings: FitSettings, samples: Samples) -> NDArray[n
 
     found = np.empty((len(samples), len(samples.classes)), np.float32)
     splits = StratifiedKFold(FOLDS, shuffle=True, random_state=settings.seed % 2**32)
-    for trained, held_out in splits.split(samples.labels, samples.labels):
+    with warnings.catch_warnings():
+        # a class of fewer rows than folds is held out in some of them alone: nothing is amiss
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        folds = list(splits.split(samples.labels, samples.labels))
+    for trained, held_out in folds:
         job = Job.plan(
             replace(settings, validation=0.0), samples.take(trained), None, Silence(), audit=False
         )

@@ -1,14 +1,19 @@
 """Reading: the data of a benchmark, and the problem that a kind of noise makes of them.
 
-    open_source   data → samples with true labels, test samples, given labels where they differ,
-                  auxiliary samples
-    make_problem  a seed's split and noise → what is trained on, by which an epoch is chosen, truth
+    open_source      data → samples with true labels, test samples, given labels where they differ,
+                     auxiliary samples
+    refuse_problems  whether every noise can be posed on them, before anything is trained
+    make_problem     a seed's split and noise → what is trained on, by which an epoch is chosen,
+                     truth
 
 The true labels leave this module within a `Truth` alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +33,7 @@ from thresher.errors import DataError, LabelError, ParameterError
 from thresher.keyed_random import keyed_seed
 from thresher.stratified import stratified_rows
 
-__all__ = ["Posed", "Source", "make_problem", "open_source"]
+__all__ = ["Posed", "Source", "make_problem", "open_source", "refuse_problems"]
 
 TEST_SHARE = 0.25
 FEWEST = 2  # rows of a class in every part
@@ -44,6 +49,7 @@ class Source:
         tested: Test samples with true labels; None = each seed draws them from the others.
         notes: What must be said aloud.
         auxiliary: Samples of none of the classes, for methods that learn from them; None = none.
+        group: Column beside the samples whose groups are compared; None = they are not.
     """
 
     samples: Samples
@@ -51,6 +57,7 @@ class Source:
     tested: Samples | None
     notes: tuple[str, ...]
     auxiliary: Samples | None = None
+    group: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -62,7 +69,28 @@ class Source:
             parts.append(self.tested.fingerprint)
         if self.auxiliary is not None:
             parts.append(self.auxiliary.fingerprint)
+        if self.group is not None:
+            sides = (self.samples, self.tested)
+            groups = [None if each is None else groups_of(each, self.group) for each in sides]
+            parts.append(hashlib.blake2b(json.dumps(groups).encode(), digest_size=16).hexdigest())
         return "-".join(parts)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A seed's parts.
+
+    Attributes:
+        held: Rows of the source that are tested; None = the test data are of their own.
+        kept: Rows of the source that are left.
+        trained: Of those left, by place.
+        chosen_by: Of those left, by place: they choose an epoch.
+    """
+
+    held: NDArray[np.int64] | None
+    kept: NDArray[np.int64]
+    trained: NDArray[np.int64]
+    chosen_by: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -134,25 +162,40 @@ def read_source(settings: BenchSettings, scratch: Path | None) -> Source:
                 f'The test data have no column "{settings.group_report}": their groups are not '
                 "compared, only those of the training rows.",
             )
-    return Source(samples, given, tested, notes)
+    return Source(samples, given, tested, notes, group=settings.group_report)
 
 
 def open_test(
     test: Any, settings: BenchSettings, samples: Samples, scratch: Path | None
 ) -> Samples:
-    """Read test data: with their true labels, from the column of those if they have it."""
-    options: dict[str, Any] = {
-        "encoding": samples.encoding,
-        "classes": samples.classes,
-        "scratch": scratch,
-        "aside": () if settings.group_report is None else (settings.group_report,),
-    }
-    if settings.true is not None:
-        try:
-            return open_data(test, label=settings.true, **options)
-        except DataError:  # without that column its labels are true; other reasons come again
-            pass
-    return open_data(test, **options)
+    """Read test data: with their true labels, from the column of those if they have it.
+
+    Raises:
+        DataError: they cannot be read, or a label is of no class of the training data.
+    """
+    groups = () if settings.group_report is None else (settings.group_report,)
+
+    def opened(label: str | None, aside: tuple[str, ...]) -> Samples:
+        return open_data(
+            test,
+            label=label,
+            encoding=samples.encoding,
+            classes=samples.classes,
+            scratch=scratch,
+            aside=aside,
+        )
+
+    if settings.true is None:
+        return opened(None, groups)
+    try:
+        return opened(settings.true, groups)
+    except LabelError:  # the column is there
+        raise
+    except DataError as error:
+        tested = opened(None, (settings.true, *groups))  # without that column its labels are true
+        if has_column(tested, settings.true):
+            raise error from None
+        return tested
 
 
 def sampled(source: Source, limit: int | None) -> Source:
@@ -188,6 +231,44 @@ def true_labels(samples: Samples, column: str) -> NDArray[np.int64]:
     return found.values
 
 
+def refuse_problems(source: Source, noises: Sequence[NoiseSpec], validation: float) -> None:
+    """Refuse what `make_problem` would refuse, under any seed: parts are as large under each.
+
+    Raises:
+        ParameterError: the rows are too few, or a noise does not fit the classes.
+    """
+    split = split_rows(source, 0, validation)
+    true = source.samples.labels[split.kept]
+    nothing = np.empty((len(true), 0), np.float32)  # what a noise refuses is not in the inputs
+    for noise in noises:
+        if noise.kind != "given":
+            classes = source.samples.classes
+            given_labels(noise, nothing, true, len(classes), 0, names=classes)
+
+
+def split_rows(source: Source, seed: int, validation: float) -> Split:
+    """Draw the rows that are tested, trained, and by which an epoch is chosen.
+
+    Raises:
+        ParameterError: too few are left to train on.
+    """
+    labels, classes = source.samples.labels, source.samples.classes
+    held, kept = None, np.arange(len(labels))
+    if source.tested is None:
+        held = drawn(labels, TEST_SHARE, keyed_seed(seed, "bench test"))
+        kept = np.setdiff1d(kept, held)
+    chosen_by = drawn(labels[kept], validation, keyed_seed(seed, "bench validation"))
+    trained = np.setdiff1d(np.arange(len(kept)), chosen_by)
+    counts = np.bincount(labels[kept][trained], minlength=len(classes))
+    if counts.min() < FEWEST:
+        raise ParameterError(
+            f'The class "{classes[int(counts.argmin())]}" has {counts.min()} rows to train '
+            "on when those to test with are taken away.",
+            "Add samples of it, raise --limit if it is given, or name test data with --test.",
+        )
+    return Split(held, kept, trained, chosen_by)
+
+
 def make_problem(
     source: Source, noise: NoiseSpec, seed: int, *, validation: float, group: str | None = None
 ) -> Posed:
@@ -203,32 +284,23 @@ def make_problem(
     Raises:
         ParameterError: the rows are too few, or the noise does not fit the classes.
     """
-    samples, tested = source.samples, source.tested
-    kept = np.arange(len(samples))
-    if tested is None:
-        held = drawn(samples.labels, TEST_SHARE, keyed_seed(seed, "bench test"))
-        tested, kept = samples.take(held), np.setdiff1d(kept, held)
-    chosen_by = drawn(samples.labels[kept], validation, keyed_seed(seed, "bench validation"))
-    trained = np.setdiff1d(np.arange(len(kept)), chosen_by)
-    rows = samples.take(kept)
-    counts = np.bincount(rows.labels[trained], minlength=len(samples.classes))
-    if counts.min() < FEWEST:
-        raise ParameterError(
-            f'The class "{samples.classes[int(counts.argmin())]}" has {counts.min()} rows to train '
-            "on when those to test with are taken away.",
-            "Add samples of it, or name test data with --test.",
-        )
+    split = split_rows(source, seed, validation)
+    trained, chosen_by = split.trained, split.chosen_by
+    rows, tested = source.samples.take(split.kept), source.tested
+    if split.held is not None:
+        tested = source.samples.take(split.held)
+    assert tested is not None
     if noise.kind == "given":
         assert source.given is not None
-        given = source.given[kept]
+        given = source.given[split.kept]
     else:
         given = given_labels(
             noise,
             rows.inputs,
             rows.labels,
-            len(samples.classes),
+            len(rows.classes),
             keyed_seed(seed, "bench noise"),
-            names=samples.classes,
+            names=rows.classes,
             parts=[trained, chosen_by],
         )
     seen: Any = replace(rows, labels=given, aside=None)  # the truth may lie aside
@@ -244,9 +316,15 @@ def make_problem(
 
 def groups_of(samples: Samples, column: str | None) -> tuple[str | None, ...] | None:
     """The names in a column that lies beside the samples; None where there is none."""
-    if column is None or samples.aside is None or column not in samples.aside.column_names:
+    if column is None or not has_column(samples, column):
         return None
+    assert samples.aside is not None
     return tuple(None if each is None else str(each) for each in samples.aside[column].to_pylist())
+
+
+def has_column(samples: Samples, column: str) -> bool:
+    """Whether a column lies beside the samples."""
+    return samples.aside is not None and column in samples.aside.column_names
 
 
 def drawn(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ DIGITS = "digits"  # scikit-learn's, which are there wherever thresher is
 BASELINE = "standard"
 PEER = "cleanlab"
 LEFT_OUT = ("batch selection", "open set")  # families that are no answer to wrong labels alone
+MOST_SEEDS = 10_000  # more is a slip, and a list too long to make
 PATHS = ("data", "labels", "test", "auxiliary")
 
 
@@ -265,10 +266,14 @@ def grid(methods: Iterable[str], noises: Iterable[NoiseSpec], seeds: int) -> tup
     """All cells, seed by seed, so that what is done first is a whole comparison.
 
     Raises:
-        ParameterError: fewer than one seed.
+        ParameterError: fewer than one seed, or more than `MOST_SEEDS`.
     """
     if seeds < 1:
         raise ParameterError(f"seeds must be at least 1, got {seeds}.", "Three give a range.")
+    if seeds > MOST_SEEDS:
+        raise ParameterError(
+            f"seeds must be at most {MOST_SEEDS:,}, got {seeds:,}.", "Three give a range."
+        )
     methods, noises = tuple(methods), tuple(noises)
     return tuple(
         Cell(method, noise, seed) for seed in range(seeds) for noise in noises for method in methods

@@ -19,6 +19,7 @@ import torch
 
 from thresher.bench import cell as cells
 from thresher.bench.folder import BenchFolder
+from thresher.bench.own_source import refuse_changed
 from thresher.bench.prune_and_retrain import import_cleanlab
 from thresher.bench.settings import PEER, BenchSettings, Cell
 from thresher.data import open_data
@@ -45,17 +46,24 @@ def compute(pipe: Connection, settings: BenchSettings, cell: Cell, folder: Path)
     os.dup2(2, 1)
     torch.set_num_threads(1)
     where = BenchFolder(folder)
-    failure = attempt(lambda: where.keep(cell, warmed(settings, cell, where.state)))
+    failure = attempt(lambda: where.keep(cell, warmed(settings, cell, where)))
     pipe.send(failure)
     pipe.close()
 
 
-def warmed(settings: BenchSettings, cell: Cell, scratch: Path) -> dict[str, object]:
-    """The row of a cell, measured when the first steps of this process are behind it."""
+def warmed(settings: BenchSettings, cell: Cell, folder: BenchFolder) -> dict[str, object]:
+    """The row of a cell, measured when the first steps of this process are behind it.
+
+    Raises:
+        ThresherError: it cannot be computed; or the data, or the method itself, have changed since
+            the benchmark was begun.
+    """
+    begun = folder.read_settings()
+    refuse_changed(begun.get("methods", {}), [cell.method])
     warm_up()
     if cell.method == PEER:
         import_cleanlab()
-    return cells.measure(settings, cell, scratch)
+    return cells.measure(settings, cell, folder.state, begun["data"]["fingerprint"])
 
 
 def attempt(work: Callable[[], None]) -> str | None:

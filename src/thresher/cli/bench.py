@@ -145,8 +145,11 @@ def noise(
             summary = compared(out, given, methods, noise, seeds, jobs, narrator)
         except KeyboardInterrupt:
             narrator.close()
-            again = f"thresher bench noise --out {shlex.quote(str(out))}"
-            say(f"thresher: Interrupted. What is done is kept. Go on with: {again}")
+            if (out / "bench.toml").is_file():
+                again = f"thresher bench noise --out {shlex.quote(str(out))}"
+                say(f"thresher: Interrupted. What is done is kept. Go on with: {again}")
+            else:
+                say("thresher: Interrupted before the first cell was begun. Nothing is kept.")
             raise typer.Exit(143 if terminated.received else 130) from None
         finally:
             narrator.close()
@@ -172,7 +175,7 @@ def compared(
 
     # slips are refused before anything heavy is imported
     alone = not given and methods is None and noise is None and seeds is None
-    settings = None if alone and (out / "bench.toml").is_file() else BenchSettings(**given)
+    settings = None if alone else BenchSettings(**given)
     from thresher.bench.compare import Grid, compare, resumed_grid
 
     if settings is None:
