@@ -14,6 +14,7 @@ from thresher import noise
 from thresher.bench import cell as cells
 from thresher.bench import worker
 from thresher.bench.cell import estimated_rate, measure
+from thresher.bench.folder import BenchFolder
 from thresher.bench.learned import Learned
 from thresher.bench.noise_spec import parse_noise
 from thresher.bench.prune_and_retrain import prune_and_retrain
@@ -271,7 +272,7 @@ def test_rows_that_a_method_holds_out_are_in_no_group(tmp_path):
     assert sum(each["n"] for each in row["groups"]) < row["n"]
 
 
-def test_importing_cleanlab_is_no_memory_of_its_training(monkeypatch):
+def test_importing_cleanlab_is_no_memory_of_its_training(monkeypatch, tmp_path):
     """It is imported before what the process holds is measured."""
     pytest.importorskip("cleanlab")
     for name in [each for each in sys.modules if each.split(".")[0] == "cleanlab"]:
@@ -284,8 +285,11 @@ def test_importing_cleanlab_is_no_memory_of_its_training(monkeypatch):
             "there": {"cleanlab.count", "cleanlab.filter", "cleanlab.rank"} <= {*sys.modules}
         },
     )
+    folder = BenchFolder(tmp_path / "bench")
+    folder.make()
+    folder.write_settings({"data": {"fingerprint": "any"}})
     cell = Cell("cleanlab", parse_noise("none"), 0)
-    assert worker.warmed(SETTINGS, cell, None) == {"there": True}
+    assert worker.warmed(SETTINGS, cell, folder) == {"there": True}
 
 
 def test_what_a_cell_prints_goes_to_standard_error(monkeypatch, tmp_path, capfd):

@@ -165,6 +165,7 @@ class Entry:
         """As an object of JSON."""
         return {
             "method": self.method,
+            "title": self.title,
             "noise": self.noise,
             "seeds": list(self.seeds),
             **{

@@ -262,7 +262,7 @@ def print_summary(summary: dict[str, Any]) -> None:
             if each["noise"] == noise:
                 seconds = each.get("relative_seconds")
                 table.add_row(
-                    each["method"],
+                    each["title"],
                     *(in_percent(each.get(name)) for name in columns),
                     "–" if seconds is None else f"{seconds['mean']:.2f}",
                 )
