@@ -46,7 +46,7 @@ class PrestoppingPlus(Prestopping):
             (as SELFIE, Song et al. 2019).
         refurbish_window: q of phase III, >= 1. Default 15 (the same), or the warm-up if shorter.
         warmup: Epochs of standard training of the fresh network, >= 1. Default 25 (the same), or a
-            quarter of a shorter round.
+            quarter of a shorter round, but at least 5, or the window.
         estimate: What an unknown τ is estimated by (estimators.py). Default "settled".
 
     Each round takes half of the epochs.

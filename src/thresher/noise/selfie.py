@@ -120,7 +120,7 @@ class SELFIE(Method):
             (Song et al. 2019).
         window: q, predictions remembered, >= 1. Default 15 (the same), or the warm-up if shorter.
         warmup: γ, epochs of standard training, >= window. Default 25 (the same), or a quarter of
-            a shorter run.
+            a shorter run, but at least 5, or the window.
         restarts: Further trainings from a fresh network within the same epochs. Default 0: the
             paper takes 2, and they brought nothing where we measured.
         reuse: Keep a sample refurbished once it was. Default False.
