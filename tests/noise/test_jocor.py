@@ -83,18 +83,18 @@ def test_the_estimated_rate_counts_confident_contradictions_alone():
     believed = torch.where(torch.arange(100) < 20, 1 - labels, labels)
     logits = 4.0 * nn.functional.one_hot(believed, 2)
     logits[20:30] = 0.1 * nn.functional.one_hot(1 - labels[20:30], 2)
-    criterion = JoCoR(ramp=2, estimate="confident").start(100, 2, epochs=40)
+    criterion = JoCoR(ramp=2).start(100, 2, epochs=40)
     dropped = [predict(criterion, logits, labels) for _ in range(8)]
-    # of the 90 that are believed to be anything 20 are contradicted, once five equal predictions
-    # have settled them
+    # of the 90 that are believed to be anything 20 are contradicted; the ramp begins when five
+    # equal predictions have settled them
     assert criterion.method.rate == pytest.approx(2 / 9)
-    assert dropped == [0, 0, 0, 0, 0, 22, 22, 22]
+    assert dropped == [0, 0, 0, 0, 0, 11, 22, 22]
 
 
 def test_no_rate_is_estimated_before_half_of_the_samples_have_settled():
     """The others are predicted now this way and now that."""
     labels = torch.zeros(100, dtype=torch.int64)
-    criterion = JoCoR(estimate="confident").start(100, 2, epochs=40)
+    criterion = JoCoR().start(100, 2, epochs=40)
     for epoch in range(10):
         classes = torch.where(torch.arange(100) < 51, epoch % 2, 1)
         predict(criterion, 4.0 * nn.functional.one_hot(classes, 2), labels)
@@ -105,7 +105,7 @@ def test_the_estimate_may_fall_again():
     """A label that the networks come round to is no longer counted as wrong."""
     labels = torch.arange(100) % 2
     wrong = torch.where(torch.arange(100) < 30, 1 - labels, labels)
-    criterion = JoCoR(estimate="confident").start(100, 2, epochs=40)
+    criterion = JoCoR().start(100, 2, epochs=40)
     rates = []
     for believed in [wrong] * 5 + [labels] * 8:
         predict(criterion, 4.0 * nn.functional.one_hot(believed, 2), labels)
