@@ -55,8 +55,8 @@ class JoCoR(CoTeaching):
     Co-Regularization, CVPR 2020. Deviations: as in Co-teaching, whose schedule it shares; λ, since
     0.9 ends at chance on images after 16 epochs of gradient descent, and does not by Adam; an
     unknown τ is the share of labels that averaged predictions contradict with confidence, because
-    networks that learn so slowly disagree with many labels that they have not learned yet ("settled"
-    ends four points lower on letter and ten on CIFAR-10N, and higher on easier data).
+    networks that learn so slowly disagree with many labels that they have not learned yet: by what
+    has settled it ends four points lower on letter, fifteen on CIFAR-10N, and higher on the toy.
     """
 
     name = "jocor"
