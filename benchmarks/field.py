@@ -151,7 +151,9 @@ def write_page(lines: list[Line], path: Path) -> None:
         "Made by `python benchmarks/field.py table` from field.jsonl; do not edit. CIFAR-10N: the "
         "first 5,000 images, of which 500, with labels as wrong as the others, choose an epoch; "
         "5,000 test images with true labels; the small network, default settings. Seconds were "
-        "taken beside other work. " + LEGEND,
+        "taken beside other work. Of active-bias, pes, co-teaching and co-teaching-plus most cells "
+        "are older than the way to count what is trusted: there a label counts by its weight, or "
+        "by the share of the networks that learn from it. " + LEGEND,
     ]
     for case, (labels, epochs, _) in CASES.items():
         found = [
