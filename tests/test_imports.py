@@ -52,6 +52,7 @@ FLOORS = {  # docs/architecture.md; a room imports only from floors below its ow
     **dict.fromkeys(
         (
             "history",
+            "batch_rows",
             "boundary_distance",
             "phases",
             "held_out_average",
