@@ -149,7 +149,9 @@ def test_only_what_has_begun_is_to_be_gone_on_with(call, monkeypatch, tmp_path, 
 def test_a_failed_cell_exits_with_one(call, monkeypatch, tmp_path):
     """With its reason; people read a table a noise, and where the report is."""
     summary = {
-        "table": [{"noise": "none", "method": "standard", "last": {"mean": 0.934}}],
+        "table": [
+            {"noise": "none", "method": "standard", "title": "standard", "last": {"mean": 0.934}}
+        ],
         "done": 1,
         "cells": 2,
         "failed": 1,
