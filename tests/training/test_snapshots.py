@@ -48,7 +48,9 @@ def test_what_may_begin_anew_must_be_able_to(method):
 @pytest.mark.parametrize("method", [Standard(), SELFIE(), Forward(anew=False), PES()])
 def test_what_never_begins_anew_need_not(method):
     """Or lies in front of what does."""
-    snapshots_of(method, Shifted())
+    kept = snapshots_of(method, Shifted())
+    assert kept.kept == {}
+    assert kept.model[0].shift.tolist() == [1.0] * 3
 
 
 def test_constants_stay_as_they_are():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -197,13 +197,16 @@ class Cell:
         return f"{self.method}, {self.noise}, seed {self.seed}"
 
 
+def own_prints_aside() -> AbstractContextManager[object]:
+    """What a user's own method prints goes to standard error: --json has the output to itself."""
+    return redirect_stdout(sys.stderr)
+
+
 def learns_from_more(method: str) -> bool:
     """Whether a method learns from further data as well, which lie beside the training data."""
     if method == PEER:
         return False
-    with redirect_stdout(
-        sys.stderr
-    ):  # --json has it to itself, whatever a user's own method prints
+    with own_prints_aside():
         return bool(make_method(method).streams())
 
 
@@ -232,7 +235,7 @@ def chosen_methods(text: str | None, *, auxiliary: bool = False) -> tuple[str, .
         if name not in METHODS and name != PEER and ":" not in name:
             raise ParameterError(f'There is no method "{name}".', nearest(name, (*METHODS, PEER)))
         if ":" in name:
-            with redirect_stdout(sys.stderr):
+            with own_prints_aside():
                 method_class(name)
     others = dict.fromkeys(name for name in names if name not in (BASELINE, PEER))
     return (BASELINE, *others, PEER)

@@ -24,7 +24,7 @@ from thresher.label_history import prediction_counts, uncertainty
 from thresher.noise.estimators import choose_estimator
 from thresher.noise.memorised import label_history, safest
 from thresher.noise.method import Change, Decision, Method, Plan, Step
-from thresher.noise.rate import RATE_COLUMNS
+from thresher.noise.rate import RATE_COLUMNS, SETTLED
 from thresher.noise.small_loss import small_loss, small_loss_per_class
 from thresher.phases import quarter, shortened
 from thresher.ranges import check_positive
@@ -37,8 +37,6 @@ __all__ = [
     "refurbishable",
     "refurbishing_columns",
 ]
-
-FEWEST = 5  # predictions of a history that was not written
 
 
 def one_dissent(window: int, classes: int) -> float:
@@ -66,7 +64,7 @@ def filling_warmup(window: int | None, epochs: int | None) -> int:
     >>> filling_warmup(None, 100), filling_warmup(None, 8), filling_warmup(30, 100)
     (25, 5, 30)
     """
-    return max(window or FEWEST, shortened(None, 25, quarter(epochs)))
+    return max(window or SETTLED, shortened(None, 25, quarter(epochs)))
 
 
 def refurbishing_columns(window: int, threshold: float, classes: int) -> tuple[Column, ...]:
