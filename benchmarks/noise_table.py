@@ -65,6 +65,8 @@ ORDER = {
         "forward, estimated",
         "backward",
         "backward, estimated",
+        "s-model",
+        "volminnet",
         "active-bias",
         "decoupling",
         "co-teaching",

@@ -53,6 +53,8 @@ METHODS = (
     "forward, estimated",
     "backward",
     "backward, estimated",
+    "s-model",
+    "volminnet",
     "active-bias",
     "decoupling",
     "co-teaching",

@@ -18,9 +18,9 @@ from sklearn.datasets import load_digits
 
 from thresher.audit import Record, judge, pred_probs
 from thresher.data import open_data
-from thresher.data.corruption import corrupt, symmetric_transition
+from thresher.data.corruption import corrupt, pair_transition, symmetric_transition
 from thresher.models import Preparation, build_model
-from thresher.noise import MORPH, SELFIE, Decision, Forward, Standard
+from thresher.noise import MORPH, SELFIE, Decision, Forward, Standard, VolMinNet
 from thresher.noise.memorised import label_history, memorised, memorised_share
 from thresher.training.loop import Rows, Settings, Training
 from toy import CLASSES, make_toy
@@ -64,11 +64,28 @@ def test_standard_training_forgets_what_it_knew_to_memorise_wrong_labels():
     [
         *("mae", "gce", "active-passive", "elr", "forward, estimated", "co-teaching", "jocor"),
         *("selfie", "prestopping", "prestopping-plus", "morph", "auto", "dividemix", "pes"),
+        "volminnet",
     ],
 )
 def test_a_robust_method_ends_far_above_standard_training(method):
     """Ten points at 40 % symmetric noise; 17 to 20 were measured."""
     assert toy_run(method).last >= toy_run("standard").last + 0.10
+
+
+@pytest.mark.parametrize("noise", ["symmetric", "pair"])
+def test_a_matrix_learned_along_with_the_network_comes_near_the_true_one(noise):
+    """From symmetric noise of a half; and the network behind it predicts the true classes."""
+    run = toy_run("volminnet", noise)
+    matrix = {"symmetric": symmetric_transition, "pair": pair_transition}[noise](CLASSES, 0.4)
+    begun = VolMinNet().start(50, CLASSES).method.transition
+    found = run.criterion.method.transition
+    assert rows_apart(found, matrix) < 0.5 * rows_apart(begun, matrix)
+    assert run.last >= toy_run("standard", noise).last + 0.10
+
+
+def rows_apart(first, second):
+    """Total variation of the rows of two matrices, their mean."""
+    return np.abs(np.array(first) - second).sum(1).mean() / 2
 
 
 def test_selfie_refurbishes_to_the_true_label():

@@ -27,7 +27,8 @@ SAMPLES, WIDTH, CLASSES, EPOCHS, BATCH, RATE = 120, 40, 3, 12, 41, 0.4
 NAMES = (
     "active-bias", "auto", "backward", "co-teaching", "co-teaching-plus", "decoupling", "dividemix",
     "elr", "forward", "gce", "jocor", "mixup", "morph", "oat", "odnl", "prestopping",
-    "prestopping-plus", "rho-loss", "selective-backprop", "selfie", "taufe",
+    "prestopping-plus", "rho-loss", "s-model", "selective-backprop", "selfie", "taufe",
+    "volminnet",
 )  # fmt: skip
 
 #: Name of a case → how its method is made.

@@ -5,7 +5,8 @@
 ['active-bias', 'active-passive', 'auto', 'backward', 'bootstrap', 'co-teaching', \
 'co-teaching-plus', 'decoupling', 'dividemix', 'elr', 'forward', 'gce', 'jocor', \
 'label-smoothing', 'mae', 'mixup', 'morph', 'oat', 'odnl', 'pes', 'prestopping', \
-'prestopping-plus', 'rho-loss', 'sce', 'selective-backprop', 'selfie', 'standard', 'taufe']
+'prestopping-plus', 'rho-loss', 's-model', 'sce', 'selective-backprop', 'selfie', 'standard', \
+'taufe', 'volminnet']
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
     from thresher.noise.prestopping import Prestopping
     from thresher.noise.prestopping_plus import PrestoppingPlus
     from thresher.noise.rho_loss import Irreducible, RhoLoss
+    from thresher.noise.s_model import SModel
     from thresher.noise.sce import SCE
     from thresher.noise.selective_backprop import SelectiveBackprop
     from thresher.noise.selfie import SELFIE
     from thresher.noise.standard import Standard
     from thresher.noise.streams import no_stream
     from thresher.noise.taufe import TAUFE
+    from thresher.noise.volminnet import VolMinNet
 
 __all__ = [
     "ELR",
@@ -85,9 +88,11 @@ __all__ = [
     "Prestopping",
     "PrestoppingPlus",
     "RhoLoss",
+    "SModel",
     "SelectiveBackprop",
     "Standard",
     "Step",
+    "VolMinNet",
     "check_noise_rate",
     "make_method",
     "method_class",
@@ -99,6 +104,8 @@ __all__ = [
 METHODS = {
     "auto": "Auto",
     "standard": "Standard",
+    "s-model": "SModel",
+    "volminnet": "VolMinNet",
     "label-smoothing": "LabelSmoothing",
     "mixup": "Mixup",
     "elr": "ELR",
@@ -169,10 +176,12 @@ _MODULES = {
     "PrestoppingPlus": "prestopping_plus",
     "RhoLoss": "rho_loss",
     "SCE": "sce",
+    "SModel": "s_model",
     "SELFIE": "selfie",
     "SelectiveBackprop": "selective_backprop",
     "Standard": "standard",
     "TAUFE": "taufe",
+    "VolMinNet": "volminnet",
     **dict.fromkeys(("Batch", "Change", "Decision", "Drawn"), "method"),
     **dict.fromkeys(("Method", "Parts", "Plan", "Step"), "method"),
     "no_stream": "streams",

@@ -11,6 +11,7 @@ __all__ = ["FAMILIES", "PROPERTIES"]
 #: Family → what its members have in common.
 FAMILIES = {
     "baseline": "nothing is done about wrong labels",
+    "robust architecture": "a layer behind the network takes up how labels are confused",
     "regularisation": "the network is kept from fitting single labels",
     "robust loss": "a loss that wrong labels pull at less",
     "loss correction": "the loss knows how labels are confused",
