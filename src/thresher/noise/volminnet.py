@@ -45,9 +45,8 @@ class VolMinNet(AdaptationLayer):
         ParameterError: a value out of range.
 
     Cost: k products a sample and an inverse of k × k a step; 12 k² bytes, nothing a sample.
-    Hurts when: steps are too few for T to get anywhere (some hundreds; a weight moves 0.01 in each),
-    labels are wrong depending on the sample, or a class is given as another one more often than as
-    itself.
+    Hurts when: steps are too few for T to get anywhere (a weight moves 0.01 in each), labels are
+    wrong depending on the sample, or a class is given as another one more often than as itself.
     Source: Li, Liu, Han, Niu, Sugiyama, Provably End-to-end Label-Noise Learning without Anchor
     Points, ICML 2021. Deviations: Adam at a constant rate on all data (the authors' code takes SGD
     for CIFAR-10, and divides both rates with the epochs); no weight is larger than 3; no volume
