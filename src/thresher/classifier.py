@@ -81,6 +81,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             texts. A data frame of the library that X came from (a pandas one with X's index), else
             an Arrow table.
         noise_rate_: Estimated share of wrong labels, in [0, 1].
+        transition_: (k, k) float64, how often each true class (row) is given each label (column),
+            where the method was told, estimated or learned it; else None.
         model_: The trained model, a `thresher.trained_model.TrainedModel`.
         notes_: What must be said of the data and of the run, a sentence each.
         n_features_in_: Columns of X; for images, numbers a picture.
@@ -186,6 +188,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.model_ = job.model
         self.audit_ = framed_like(X, found.table)
         self.noise_rate_ = found.summary.noise_rate.estimate
+        known_confusions = job.training.criterion.method.transition
+        self.transition_ = None if known_confusions is None else np.array(known_confusions)
         self.notes_ = (*notes.sentences, *found.summary.warnings)
         return self
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thresher.audit import Summary
+from thresher.audit.confusions import write_transition
 from thresher.audit.table import write_table
 from thresher.auditing import write_audit
 from thresher.job import Job
@@ -49,6 +50,9 @@ def finish(
         write_table(job.samples.skipped, folder.skipped)
     if job.samples.conflicts is not None and len(job.samples.conflicts):
         write_table(job.samples.conflicts, folder.conflicts)
+    transition = job.training.criterion.method.transition
+    if transition is not None:
+        write_transition(folder.transition, transition, job.samples.classes)
     summary = facts_of_training(job, folder)
     if job.applied is not None:
         summary["decisions"] = facts_of_decisions(job)

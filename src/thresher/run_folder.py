@@ -6,6 +6,7 @@
     metrics.jsonl         one line an epoch
     audit.parquet         one row a sample
     report.html           the audit to look at
+    transition.parquet    how labels are confused, where the method knows it
     summary.json          what it came to: the object that `fit --json` prints
     skipped.parquet       rows that could not be read, when there were any
     features.npy          what the last layer saw of every sample, when it was to be kept
@@ -76,6 +77,7 @@ class RunFolder:
         self.decided = self.path / "decided.parquet"
         self.out_of_distribution = self.path / "out-of-distribution.parquet"
         self.conflicts = self.path / "conflicts.parquet"
+        self.transition = self.path / "transition.parquet"
         self.summary = self.path / "summary.json"
         self.state = self.path / "state"
         self.checkpoint = self.state / "checkpoint.safetensors"

@@ -513,6 +513,18 @@ def test_few_groups_stand_beside_each_other(simulate):
     assert ("td", "style", "--shade:0.75") in page.attributes
 
 
+@pytest.mark.parametrize(("classes", "mapped"), [(5, True), (31, False)])
+def test_how_labels_come_about_is_a_map_or_a_list(simulate, classes, mapped):
+    """True classes in rows; of many classes the most frequent mistakes alone."""
+    matrix = 0.75 * np.eye(classes) + 0.25 * np.roll(np.eye(classes), 1, axis=1)
+    record, _ = simulate(classes=classes)
+    page, without = Page(render(record, transition=matrix)), Page(render(record))
+    assert page.open == []
+    assert "How labels come about As the method has it" in page.text
+    assert ("given → true ↓" in page.text) == mapped
+    assert page.text.count("25 %") - without.text.count("25 %") == (5 if mapped else 30)
+
+
 def test_many_groups_are_listed(simulate):
     """A line for every class and group, for columns would not find room."""
     page = Page(render(simulate()[0], groups=compared([f"site {each}" for each in range(7)])))

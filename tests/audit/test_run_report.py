@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from thresher.audit import build_table, judge, summarise, write_table
+from thresher.audit.confusions import write_transition
 from thresher.audit.evidence_file import Evidence, write_evidence
 from thresher.audit.report import render_report
 from thresher.audit.run_report import report_of_run
@@ -88,6 +89,17 @@ def test_evidence_of_the_folder_is_shown(folder, found):
     page = report_of_run(folder, top=1).page
     assert "<dd>1.25</dd>" in page
     assert "10 % in the last" in page
+
+
+def test_how_labels_are_confused_is_shown(folder, found):
+    """As the method knew it at the end of the training."""
+    classes = found[0].classes
+    matrix = 0.8 * np.eye(5) + 0.2 * np.roll(np.eye(5), 1, axis=1)
+    assert "How labels come about" not in report_of_run(folder).page
+    write_transition(folder.transition, matrix, classes)
+    page = report_of_run(folder, method=METHOD).page
+    assert "As auto has it at the end of the training" in page
+    assert page.count('<td class="strong" style="--shade:1.00">20</td>') == 5
 
 
 def test_nothing_is_written(folder):

@@ -216,6 +216,19 @@ def test_the_run_folder_holds_what_was_promised_and_nothing_to_resume(call, tmp_
     ] == sorted(each.name for each in (tmp_path / "run").iterdir())
 
 
+def test_a_method_that_knows_how_labels_are_confused_says_so(call, tmp_path):
+    """In a file of the run and in its report, also when that one is made again."""
+    done = call("fit", *csv(tmp_path), "--method", "volminnet", "--epochs", 3, "--out", "run")
+    assert done.code == 0
+    table = pq.read_table(tmp_path / "run/transition.parquet").to_pandas()
+    assert table.groupby("true_label")["probability"].sum().to_numpy() == pytest.approx(1)
+    assert sorted(table["given_label"].unique()) == ["setosa", "versicolor", "virginica"]
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "As volminnet has it" in page
+    assert call("report", "run").code == 0
+    assert page == (tmp_path / "run/report.html").read_text(encoding="utf-8")
+
+
 def test_no_file_of_a_run_holds_an_absolute_path(call, tmp_path):
     """So that it can be moved."""
     csv(tmp_path)

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from thresher.audit.charts import (
     Line,
@@ -30,6 +30,7 @@ from thresher.audit.charts import (
     precision_curve,
     score_histogram,
 )
+from thresher.audit.confusions import Confusions
 from thresher.audit.evidence_file import Evidence, picture_type
 from thresher.audit.reasons import REASONS
 from thresher.audit.suggestions import (
@@ -126,6 +127,7 @@ def render_report(
     evidence: Callable[[int], Evidence | None] | None = None,
     decisions: Mapping[str, Decided] | None = None,
     groups: Mapping[str, Any] | None = None,
+    transition: ArrayLike | None = None,
     top: int = 60,
     title: str = "Label audit",
 ) -> str:
@@ -143,6 +145,7 @@ def render_report(
             `thresher.audit.evidence_file.Evidence` with a small PNG, JPEG or GIF; None for nothing.
         decisions: What people decided so far, by sample_id.
         groups: How groups compare, as ``groups`` of a run's summary; None = they are not compared.
+        transition: T (k, k), how labels are confused as the method knows it; None = it does not.
         top: Number of suspects to show, 1 to `LARGEST_TOP`.
         title: Name of the data set, or any heading.
 
@@ -201,6 +204,7 @@ def render_report(
             reasons=_reasons(table),
             last=metrics[-1] if metrics else {},
             groups=groups,
+            confusions=_confusions(transition, summary.classes),
             grid=_grid(groups["selection"]) if groups else None,
             listed_cells=_LISTED_CELLS,
             method=method or {},
@@ -413,6 +417,13 @@ def _heat_map(summary: Summary) -> list[tuple[str, list[tuple[str, int, float]]]
         )
         for given in summary.classes
     ]
+
+
+def _confusions(transition: ArrayLike | None, classes: Sequence[str]) -> Confusions | None:
+    if transition is None:
+        return None
+    listed = _PAIRS_BESIDE_MAP if len(classes) <= _MAP_CLASSES else _LISTED_PAIRS
+    return Confusions.of(transition, classes, largest_map=_MAP_CLASSES, listed=listed)
 
 
 def _grid(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from thresher.audit.confusions import read_transition
 from thresher.audit.evidence_file import read_evidence
 from thresher.audit.report import render_report, rows_shown
 from thresher.audit.suggestions import Review, precision_of_suggestions, review
@@ -70,6 +71,7 @@ def report_of_run(
         evidence=lambda row: kept.get(names[row].as_py()),
         decisions=decisions,
         groups=folder.read_summary().get("groups") if folder.summary.is_file() else None,
+        transition=read_transition(folder.transition, summary.classes),
         top=top,
     )
     return RunReport(

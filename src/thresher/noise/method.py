@@ -335,6 +335,11 @@ class Method:
             device=device,
         )
 
+    @property
+    def transition(self) -> list[list[float]] | None:
+        """How labels are confused, as it knows it: T (k, k), T[a, b] = P(given b | true a)."""
+        return None
+
     def may_relabel(self, index: Tensor) -> Tensor:
         """Samples that are not known to be out of distribution, (G,) bool."""
         if OUT_OF_DISTRIBUTION.name not in self.history:
