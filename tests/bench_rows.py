@@ -28,6 +28,7 @@ def row(method="standard", noise="symmetric:0.4", seed=0, last=0.8, **others):
         "correction_error": None,
         "rate_estimate": None,
         "rate_error": None,
+        "transition_error": None,
         "audit_average_precision": 0.9,
         "audit_auroc": 0.95,
         "audit_rate_error": -0.02,

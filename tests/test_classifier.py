@@ -95,6 +95,15 @@ def test_a_data_frame_with_categories_and_holes_is_learned(library):
     assert any("missing" in each.lower() for each in classifier.notes_)
 
 
+def test_what_a_method_learned_of_how_labels_are_confused_is_kept():
+    """In the order of the classes; most methods know nothing of it."""
+    frame, y = mixed_frame()
+    assert quick().fit(frame, y).transition_ is None
+    found = quick().set_params(method="volminnet").fit(frame, y)
+    assert found.transition_.shape == (len(found.classes_),) * 2
+    np.testing.assert_allclose(found.transition_.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_the_libraries_agree():
     """One data frame, three libraries, one classifier."""
     frame, y = mixed_frame()

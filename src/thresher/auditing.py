@@ -109,7 +109,7 @@ def write_audit(
         },
         evidence=lambda row: kept.get(names[row].as_py()),
         groups=groups,
-        transition=job.training.criterion.method.transition,
+        transition=job.training.criterion.method.known_transition(),
         top=SUSPECTS,
     )
     write_report(folder.report, page)

@@ -50,7 +50,7 @@ def finish(
         write_table(job.samples.skipped, folder.skipped)
     if job.samples.conflicts is not None and len(job.samples.conflicts):
         write_table(job.samples.conflicts, folder.conflicts)
-    transition = job.training.criterion.method.transition
+    transition = job.training.criterion.method.known_transition()
     if transition is not None:
         write_transition(folder.transition, transition, job.samples.classes)
     summary = facts_of_training(job, folder)

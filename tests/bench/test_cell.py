@@ -258,6 +258,18 @@ def test_a_rate_that_was_never_estimated_is_no_estimate():
     assert estimated_rate(found) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("method", "known"), [("volminnet", True), ("forward", True), ("elr", False)]
+)
+def test_a_matrix_that_a_method_learned_is_held_against_the_truth(method, known):
+    """Other methods have no such figure."""
+    row = measure(BenchSettings(epochs=4, limit=300), Cell(method, parse_noise("pair:0.4"), 0))
+    if known:
+        assert 0 < row["transition_error"] < 1
+    else:
+        assert row["transition_error"] is None
+
+
 def test_rows_that_a_method_holds_out_are_in_no_group(tmp_path):
     """Prestopping learns from all others while it has not stopped, and distrusts none."""
     labels = np.arange(240) % 2

@@ -5,11 +5,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thresher.bench.evaluation import curve_figures, ranking, share_right, trust, verdict
+from thresher.bench.evaluation import (
+    curve_figures,
+    ranking,
+    rows_apart,
+    share_right,
+    trust,
+    verdict,
+)
 
 ALL = np.ones(6, bool)
 GIVEN = np.array([0, 0, 1, 1, 2, 2])
 TRUE = np.array([0, 1, 1, 1, 2, 0])  # samples 1 and 5 are wrong
+
+
+def test_a_matrix_is_held_against_the_shares_of_the_labels():
+    """Class 0: two of three right, one given as 2; the others are never wrong."""
+    right = np.array([[1, 0, 0], [1 / 3, 2 / 3, 0], [0, 0, 1]])
+    assert rows_apart(right, TRUE, np.array([0, 0, 1, 1, 2, 0])) == pytest.approx(0)
+    assert rows_apart(np.eye(3), TRUE, np.array([0, 0, 1, 1, 2, 0])) == pytest.approx(1 / 9)
+    assert rows_apart(np.eye(3)[[1, 2, 0]], TRUE, TRUE) == 1
+
+
+def test_only_classes_with_samples_and_samples_with_labels_count_for_a_matrix():
+    """Without any of them, or without a matrix, there is no figure."""
+    true, given = np.array([0, 0, -1, 2]), np.array([0, 0, 1, -1])
+    assert rows_apart(np.eye(3), true, given) == 0
+    assert rows_apart(np.eye(3), true[2:], given[2:]) is None
+    assert rows_apart(None, TRUE, GIVEN) is None
 
 
 def test_precision_and_recall_of_a_selection():

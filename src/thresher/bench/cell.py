@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 import thresher
 from thresher.audit import judge
-from thresher.bench.evaluation import curve_figures, ranking, share_right, trust
+from thresher.bench.evaluation import (
+    curve_figures,
+    ranking,
+    rows_apart,
+    share_right,
+    trust,
+)
 from thresher.bench.problem import Problem
 from thresher.bench.prune_and_retrain import prune_and_retrain
 from thresher.bench.reading import Posed, Source, make_problem, open_source
@@ -120,6 +126,11 @@ def figures_of_method(
             eligible,
         ),
         **estimate_figures(estimated, problem),
+        "transition_error": rows_apart(
+            criterion.method.known_transition(),
+            problem.truth.labels[eligible],
+            problem.samples.labels[eligible],
+        ),
         **audit_figures(problem, verdicts.label_score, verdicts.noise_rate.estimate),
         **group_figures(
             problem,

@@ -8,10 +8,10 @@ many are wrong; verdicts by precision, recall and F1.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-__all__ = ["curve_figures", "ranking", "share_right", "trust", "verdict"]
+__all__ = ["curve_figures", "ranking", "rows_apart", "share_right", "trust", "verdict"]
 
 Figures = dict[str, float | None]
 
@@ -49,6 +49,38 @@ def share_right(
 ) -> float | None:
     """Share of these rows whose suggested label is the true one; None without rows."""
     return float((suggested == true)[rows].mean()) if rows.any() else None
+
+
+def rows_apart(
+    transition: ArrayLike | None, true: NDArray[np.integer], given: NDArray[np.integer]
+) -> float | None:
+    """How far a transition matrix is from what the labels are: total variation of its rows.
+
+    >>> true, given = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    >>> rows_apart([[0.5, 0.5], [0.0, 1.0]], true, given)
+    0.0
+    >>> rows_apart([[1.0, 0.0], [0.0, 1.0]], true, given)
+    0.25
+
+    Args:
+        transition: T (k, k), T[a, b] = P(given b | true a); None = there is none.
+        true: (N,) true classes in 0 … k - 1; others, and those without a given label, do not count.
+        given: (N,) given labels.
+
+    Returns:
+        In [0, 1], the mean over the classes that samples are of; None without a matrix or samples.
+    """
+    if transition is None:
+        return None
+    matrix = np.asarray(transition, np.float64)
+    known = (true >= 0) & (true < len(matrix)) & (given >= 0)
+    counts = np.zeros_like(matrix)
+    np.add.at(counts, (true[known], given[known]), 1)
+    there = counts.sum(axis=1) > 0
+    if not there.any():
+        return None
+    actual = counts[there] / counts[there].sum(axis=1, keepdims=True)
+    return float(np.abs(matrix[there] - actual).sum(axis=1).mean() / 2)
 
 
 def trust(

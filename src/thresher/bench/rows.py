@@ -6,6 +6,7 @@ last, mean_of_last_ten, validation_selected   accuracy on true test labels
 best_on_test                chosen on the test set itself: no figure of a method
 label_precision, label_recall, coverage, replaced, correction_error   evaluation.trust
 rate_estimate, rate_error   a method's own noise rate, and how far it is off
+transition_error            how far a method's own transition matrix is off: evaluation.rows_apart
 audit_average_precision, audit_auroc, audit_rate_error, suggestion_accuracy   of its audit
 worst_group, worst_group_accuracy, demographic_parity_gap, equalised_odds_gap   of the test set
 groups                      what was trusted of every given class in every group
@@ -43,6 +44,7 @@ SHARES = (
     "correction_error",
     "rate_estimate",
     "rate_error",
+    "transition_error",
     "audit_average_precision",
     "audit_auroc",
     "audit_rate_error",

@@ -72,6 +72,7 @@ TRUST = (
     Figure("replaced", "replaced"),
     Figure("correction_error", "correction error"),
     Figure("rate_error", "noise rate, error", "points"),
+    Figure("transition_error", "transition matrix, error"),
 )
 AUDIT = (
     Figure("audit_average_precision", "average precision", best="high"),

@@ -117,6 +117,10 @@ class AdaptationLayer(Method):
         """T as learned so far, (k, k) plain numbers: T[a, b] = P(given b | true a)."""
         return self._matrix.tolist()
 
+    def known_transition(self) -> list[list[float]] | None:
+        """T as it is now."""
+        return self.transition
+
     def first_weights(self, classes: int) -> Tensor:
         """The weights that training begins with, (k, k) float32."""
         raise NotImplementedError

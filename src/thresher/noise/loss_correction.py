@@ -69,6 +69,10 @@ class LossCorrection(Method):
         self._matrix = None if rows is None else check_transition(rows)
         self._prepared = {}
 
+    def known_transition(self) -> list[list[float]] | None:
+        """T as it is now."""
+        return self.transition
+
     def rounds(self) -> int:
         """One training, or the warm-up and one."""
         return 2 if self.anew else 1

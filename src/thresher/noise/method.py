@@ -335,9 +335,8 @@ class Method:
             device=device,
         )
 
-    @property
-    def transition(self) -> list[list[float]] | None:
-        """How labels are confused, as it knows it: T (k, k), T[a, b] = P(given b | true a)."""
+    def known_transition(self) -> list[list[float]] | None:
+        """How labels are confused, as far as it knows: T (k, k), T[a, b] = P(given b | true a)."""
         return None
 
     def may_relabel(self, index: Tensor) -> Tensor:
