@@ -4,13 +4,23 @@ import pytest
 import torch
 
 from thresher.errors import ParameterError
-from thresher.noise import METHODS, Decision, make_method
+from thresher.noise import (
+    METHODS,
+    Backward,
+    Decision,
+    Forward,
+    SModel,
+    Standard,
+    VolMinNet,
+    make_method,
+)
 from thresher.noise.auto import Auto
 from thresher.noise.held_out import draw_held_out
 from thresher.noise.method import Plan, Step
 from thresher.noise.weighing import trusting
 
 N, K = 24, 3
+MATRIX = [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.0, 0.1, 0.9]]
 #: They start from inputs, not from outputs.
 OWN_PASSES = {
     "dividemix", "mixup", "selective-backprop", "rho-loss", "taufe", "oat", "odnl",
@@ -43,7 +53,8 @@ def test_where_all_are_trusted_a_method_is_its_plain_loss(name):
     for criterion, _, labels, logits, parts in batches(
         make_method(name), torch.ones(N, dtype=torch.bool)
     ):
-        losses = criterion.method.sample_loss(logits, labels.expand(len(logits), -1))
+        loss = Standard if criterion.method.corrects_labels else type(criterion.method)
+        losses = loss.sample_loss(criterion.method, logits, labels.expand(len(logits), -1))
         assert torch.allclose(parts.sums, losses.sum(1))
         assert torch.equal(parts.totals, torch.full_like(parts.totals, len(labels)))
 
@@ -58,6 +69,38 @@ def test_where_none_is_trusted_nothing_changes(name):
     ):
         assert torch.equal(with_none[-1].sums, without[-1].sums)
         assert "trusted" not in with_none[0].history
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Forward(MATRIX), Backward(MATRIX), VolMinNet(), SModel(warmup=1)],
+    ids=["forward", "backward", "volminnet", "s-model"],
+)
+def test_a_loss_for_labels_that_may_be_wrong_is_not_that_of_trusted_ones(method):
+    """Those count with the cross-entropy, the others as they would without them."""
+    trusted = torch.arange(N) % 3 == 0
+    for criterion, index, labels, logits, parts in batches(method, trusted):
+        sure = trusted[index]
+        plain = Standard().sample_loss(logits[:, sure], labels[sure][None])
+        rest = criterion.method.sample_loss(logits[:, ~sure], labels[~sure][None])
+        if not isinstance(method, VolMinNet | SModel):  # their matrix has moved on since
+            assert torch.allclose(parts.sums, plain.sum(1) + rest.sum(1))
+        (gradient,) = torch.autograd.grad(parts.sums.sum(), logits)
+        one_hot = torch.nn.functional.one_hot(labels[sure], K)
+        assert torch.allclose(gradient[0, sure], logits[0, sure].softmax(1) - one_hot, atol=1e-6)
+
+
+def test_trusted_labels_say_nothing_of_how_the_others_are_confused():
+    """The layer learns from the others alone."""
+    trusted = torch.arange(N) < 8
+    criteria = [
+        VolMinNet().start(N, K, epochs=4, trusted=trusted),
+        VolMinNet().start(N, K, epochs=4),
+    ]
+    logits, labels = torch.randn(N, K, requires_grad=True), torch.arange(N) % K
+    criteria[0](torch.arange(N), logits, labels)
+    criteria[1](torch.arange(8, N), logits[8:], labels[8:])
+    assert criteria[0].method.layer == criteria[1].method.layer
 
 
 def test_only_trusted_samples_are_spared():

@@ -86,6 +86,7 @@ class AdaptationLayer(Method):
     """
 
     family = "robust architecture"
+    corrects_labels = True
     state: ClassVar[tuple[str, ...]] = ("layer", "steps")
     most: ClassVar[float] = math.inf  # what no weight of T may exceed
 
@@ -140,12 +141,18 @@ class AdaptationLayer(Method):
     def decide(self, step: Step) -> Decision:
         """Every sample counts with its given label; T moves."""
         if torch.is_grad_enabled():  # an evaluation moves nothing
-            scores, labels = step.scores[0], step.labels
-            if step.eligible is not None:
-                scores, labels = scores[step.eligible], labels[step.eligible]
+            rows = self.telling(step)
+            scores, labels = step.scores[0][rows], step.labels[rows]
             if len(labels):
                 self.learn(scores.float(), labels)
         return Decision()
+
+    def telling(self, step: Step) -> Tensor | slice:
+        """Rows of the step whose labels say how labels are confused: trained, and not trusted."""
+        if "trusted" not in self.history:
+            return slice(None) if step.eligible is None else step.eligible
+        doubted = ~self.history["trusted"][step.index]
+        return doubted if step.eligible is None else doubted & step.eligible
 
     def learn(self, scores: Tensor, labels: Tensor) -> None:
         """Take a step from the rows that are trained, (B, k) logits and (B,) given labels."""

@@ -371,7 +371,15 @@ class Criterion:
         if targets is not None:
             targets = targets.expand(len(losses), -1) if targets.dim() == 1 else targets
             losses = self.method.sample_loss(step.logits, targets[:, step.here])
+        if self._any_trusted and self.method.corrects_labels:
+            losses = self._uncorrected(step, losses)
         return weighted_parts(step, decision, losses, self._factors)
+
+    def _uncorrected(self, step: Step, losses: Tensor) -> Tensor:
+        """The losses, (J, B), with the cross-entropy in the place of those of trusted rows."""
+        given = step.labels[step.here].expand(len(losses), -1)
+        trusted = self.history["trusted"][step.index[step.here]]
+        return torch.where(trusted, Method.sample_loss(self.method, step.logits, given), losses)
 
     # ------------------------------------------------------------------ an epoch
     def end_epoch(self, measured: Mapping[str, float] | None = None) -> Change | None:

@@ -43,6 +43,7 @@ class LossCorrection(Method):
     """
 
     family = "loss correction"
+    corrects_labels = True
     state: ClassVar[tuple[str, ...]] = ("transition",)
 
     def __init__(

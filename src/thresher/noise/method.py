@@ -230,6 +230,8 @@ class Method:
         False  # the network ends in a linear layer, whose inputs are Step.features
     )
     observe_first: ClassVar[bool] = False
+    #: Whether its loss expects wrong labels; that of trusted ones is the cross-entropy then.
+    corrects_labels: ClassVar[bool] = False
     state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers, or lists
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
 

@@ -106,10 +106,8 @@ class SModel(AdaptationLayer):
         if left <= 0:
             return super().decide(step)
         if left == 1 and torch.is_grad_enabled():
-            predicted, labels = step.probabilities(), step.labels
-            if step.eligible is not None:
-                predicted, labels = predicted[step.eligible], labels[step.eligible]
-            self._confusion += sums_by_given(predicted, labels)
+            rows = self.telling(step)
+            self._confusion += sums_by_given(step.probabilities()[rows], step.labels[rows])
         return Decision()
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:
