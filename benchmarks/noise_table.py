@@ -78,6 +78,8 @@ ORDER = {
         "jocor",
         "jocor, agreement .9",
         "jocor, estimated",
+        "itlm",
+        "itlm, estimated",
         "morph",
         "morph, estimated",
         "morph, mixture",

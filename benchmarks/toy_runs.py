@@ -64,6 +64,8 @@ METHODS = (
     "jocor",
     "jocor, agreement .9",
     "jocor, estimated",
+    "itlm",
+    "itlm, estimated",
     "selfie",
     "selfie, estimated",
     "prestopping",
@@ -85,8 +87,8 @@ VARIANTS: dict[str, Callable[[float], Method]] = {
 }
 TOLD_MATRIX = {"forward": Forward, "backward": Backward}
 TOLD = (
-    "co-teaching", "co-teaching-plus", "jocor", "jocor, agreement .9", "selfie", "prestopping",
-    "prestopping-plus", "morph", *TOLD_MATRIX,
+    "co-teaching", "co-teaching-plus", "jocor", "jocor, agreement .9", "itlm", "selfie",
+    "prestopping", "prestopping-plus", "morph", *TOLD_MATRIX,
 )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_standard_training_forgets_what_it_knew_to_memorise_wrong_labels():
     [
         *("mae", "gce", "active-passive", "elr", "forward, estimated", "co-teaching", "jocor"),
         *("selfie", "prestopping", "prestopping-plus", "morph", "auto", "dividemix", "pes"),
-        "volminnet",
+        *("itlm", "volminnet"),
     ],
 )
 def test_a_robust_method_ends_far_above_standard_training(method):

@@ -26,7 +26,7 @@ SAMPLES, WIDTH, CLASSES, EPOCHS, BATCH, RATE = 120, 40, 3, 12, 41, 0.4
 
 NAMES = (
     "active-bias", "auto", "backward", "co-teaching", "co-teaching-plus", "decoupling", "dividemix",
-    "elr", "forward", "gce", "jocor", "mixup", "morph", "oat", "odnl", "prestopping",
+    "elr", "forward", "gce", "itlm", "jocor", "mixup", "morph", "oat", "odnl", "prestopping",
     "prestopping-plus", "rho-loss", "s-model", "selective-backprop", "selfie", "taufe",
     "volminnet",
 )  # fmt: skip
@@ -41,6 +41,7 @@ CASES = {
     "co-teaching, told": lambda: CoTeaching(RATE, ramp=2),
     "co-teaching-plus, told": lambda: CoTeachingPlus(RATE, ramp=2, warmup=2),
     "jocor, told": lambda: make_method("jocor", noise_rate=RATE),
+    "itlm, told": lambda: make_method("itlm", noise_rate=RATE),
     "selfie, told": lambda: SELFIE(RATE),
     "selfie, all settings": lambda: SELFIE(
         RATE, threshold=0.9, window=2, soft=True, coverage=0.7, per_class=True, reuse=True

@@ -3,7 +3,7 @@
 >>> from thresher.noise import METHODS
 >>> sorted(METHODS)
 ['active-bias', 'active-passive', 'auto', 'backward', 'bootstrap', 'co-teaching', \
-'co-teaching-plus', 'decoupling', 'dividemix', 'elr', 'forward', 'gce', 'jocor', \
+'co-teaching-plus', 'decoupling', 'dividemix', 'elr', 'forward', 'gce', 'itlm', 'jocor', \
 'label-smoothing', 'mae', 'mixup', 'morph', 'oat', 'odnl', 'pes', 'prestopping', \
 'prestopping-plus', 'rho-loss', 's-model', 'sce', 'selective-backprop', 'selfie', 'standard', \
 'taufe', 'volminnet']
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from thresher.noise.elr import ELR
     from thresher.noise.forward import Forward
     from thresher.noise.gce import GCE
+    from thresher.noise.itlm import ITLM
     from thresher.noise.jocor import JoCoR
     from thresher.noise.label_smoothing import LabelSmoothing
     from thresher.noise.mae import MAE
@@ -54,6 +55,7 @@ __all__ = [
     "ELR",
     "ESTIMATORS",
     "GCE",
+    "ITLM",
     "MAE",
     "METHODS",
     "MORPH",
@@ -122,6 +124,7 @@ METHODS = {
     "co-teaching": "CoTeaching",
     "co-teaching-plus": "CoTeachingPlus",
     "jocor": "JoCoR",
+    "itlm": "ITLM",
     "prestopping": "Prestopping",
     "prestopping-plus": "PrestoppingPlus",
     "morph": "MORPH",
@@ -163,6 +166,7 @@ _MODULES = {
     "ELR": "elr",
     "Forward": "forward",
     "GCE": "gce",
+    "ITLM": "itlm",
     "Irreducible": "rho_loss",
     "JoCoR": "jocor",
     "LabelSmoothing": "label_smoothing",
