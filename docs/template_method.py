@@ -34,7 +34,7 @@ class ConfidenceWeights(Method):
     needs = ()  # of "noise_rate", "held_out"
     networks = 1  # 2 = outputs (2, B, k)
     views = 1  # 2 = a second random view of every sample; what came of it is step.rest
-    state = ()  # attributes that outlive a step, plain numbers or lists: saved in checkpoints
+    state = ()  # attributes that outlive a step, numbers, short lists, tensors: in checkpoints
     observe_first = False  # True = the history holds this step already when decide is called
 
     def begin(self, plan: Plan) -> tuple[Column, ...]:
@@ -59,6 +59,11 @@ class ConfidenceWeights(Method):
 
     # end_epoch(measured) -> Change | None: move a phase, estimate a rate, or ask for a snapshot, a
     # rollback, a fresh network or frozen layers.
+
+    # corrects_labels = True: its loss expects wrong labels; that of labels which a person has seen
+    # to is the cross-entropy then, as thresher/noise/forward.py has it.
+
+    # known_transition() -> (k, k): how it thinks labels are confused, for the report of the run.
 
     # streams() -> names of further data: their rows follow those of the batch through the network,
     # and Decision(further=…) says their losses; thresher/noise/oat.py is one.

@@ -15,6 +15,7 @@ from thresher.transition import (
     made_invertible,
     transition_noise_rate,
     true_shares,
+    without_trusted,
 )
 
 seeds = st.integers(0, 10_000)
@@ -357,3 +358,24 @@ def test_a_matrix_of_other_classes_is_refused():
     """k is known when a run starts."""
     with pytest.raises(ParameterError, match=r"transition must be \(4, 4\), got \(3, 3\)"):
         check_transition(np.eye(3), 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), classes=st.integers(2, 6))
+def test_labels_that_were_seen_to_are_taken_out_of_a_matrix(seed, classes):
+    """What is left is the matrix of the others, whatever share of each class was seen to."""
+    random = np.random.default_rng(seed)
+    counts = random.integers(50, 500, classes)  # of each true class
+    seen_to = random.integers(0, 0.8 * counts)
+    rest = 0.6 * np.eye(classes) + 0.4 * random.dirichlet(np.ones(classes), classes)
+    everything = (seen_to[:, None] * np.eye(classes) + (counts - seen_to)[:, None] * rest) / counts[
+        :, None
+    ]
+    found = without_trusted(everything, counts @ everything, seen_to)
+    np.testing.assert_allclose(found, rest, atol=1e-6)
+
+
+def test_a_class_of_which_all_was_seen_to_keeps_a_matrix():
+    """Nothing is left to estimate it from; its row stays one of probabilities."""
+    found = without_trusted(np.eye(3), np.array([10, 10, 10]), np.array([10, 0, 30]))
+    np.testing.assert_array_equal(found, np.eye(3))

@@ -79,7 +79,10 @@ def audited(job: Job, features: NDArray[np.float16] | None = None) -> Audited:
 
 
 def write_audit(
-    job: Job, folder: RunFolder, epochs: list[dict[str, Any]]
+    job: Job,
+    folder: RunFolder,
+    epochs: list[dict[str, Any]],
+    transition: NDArray[np.float64] | None = None,
 ) -> tuple[Summary, dict[str, Any] | None]:
     """Write the audit and its report; returns its summary, and how groups compare."""
     history = job.training.criterion.history
@@ -109,7 +112,7 @@ def write_audit(
         },
         evidence=lambda row: kept.get(names[row].as_py()),
         groups=groups,
-        transition=job.training.criterion.method.known_transition(),
+        transition=transition,
         top=SUSPECTS,
     )
     write_report(folder.report, page)

@@ -188,8 +188,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.model_ = job.model
         self.audit_ = framed_like(X, found.table)
         self.noise_rate_ = found.summary.noise_rate.estimate
-        known_confusions = job.training.criterion.method.known_transition()
-        self.transition_ = None if known_confusions is None else np.array(known_confusions)
+        self.transition_ = job.known_transition()
         self.notes_ = (*notes.sentences, *found.summary.warnings)
         return self
 

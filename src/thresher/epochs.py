@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thresher.distributed import process_number, processes, shares, summed
 from thresher.job import Job
@@ -79,7 +79,7 @@ def numbers_of_method(job: Job) -> dict[str, Any]:
     """What the method goes by: phases, rates."""
     method = job.training.criterion.method
     found = {name: getattr(method, name) for name in method.state}
-    return {name: value for name, value in found.items() if not isinstance(value, list)}
+    return {name: value for name, value in found.items() if not isinstance(value, list | Tensor)}
 
 
 def accuracy_on_test(job: Job, network: nn.Module) -> dict[str, float]:

@@ -50,13 +50,13 @@ def finish(
         write_table(job.samples.skipped, folder.skipped)
     if job.samples.conflicts is not None and len(job.samples.conflicts):
         write_table(job.samples.conflicts, folder.conflicts)
-    transition = job.training.criterion.method.known_transition()
+    transition = job.known_transition()
     if transition is not None:
         write_transition(folder.transition, transition, job.samples.classes)
     summary = facts_of_training(job, folder)
     if job.applied is not None:
         summary["decisions"] = facts_of_decisions(job)
-    found, groups = write_audit(job, folder, epochs) if job.audit else (None, None)
+    found, groups = write_audit(job, folder, epochs, transition) if job.audit else (None, None)
     if groups is not None:
         summary["groups"] = groups
     if found is not None:

@@ -20,6 +20,7 @@ import thresher
 from thresher.audit import Record
 from thresher.data import Samples
 from thresher.decided import Applied
+from thresher.errors import ParameterError
 from thresher.keyed_random import keyed_seed
 from thresher.models import Preparation, build_model
 from thresher.models.last_layer import last_layer
@@ -35,6 +36,7 @@ from thresher.training.drawn_batches import DrawnBatches, draw_batches
 from thresher.training.loop import Rows, Settings, Training
 from thresher.training.predict import as_tensor
 from thresher.training.stream import Stream
+from thresher.transition import check_transition
 
 __all__ = ["Job", "Listener"]
 
@@ -146,6 +148,22 @@ class Job:
                 "audit": self.audit,
             },
         }
+
+    def known_transition(self) -> NDArray[np.float64] | None:
+        """How labels are confused, (k, k), as the method knows it after the training.
+
+        What a method of a user's own answers that is no such matrix is noted, and costs no more.
+        """
+        method = self.training.criterion.method
+        try:
+            found = method.known_transition()
+            return None if found is None else check_transition(found, len(self.samples.classes))
+        except (ParameterError, TypeError, ValueError) as error:
+            self.listener.note(
+                f"How labels are confused is not shown: what {method.name} knows of it is no "
+                f"transition matrix. {error}"
+            )
+            return None
 
     def record(self) -> Record:
         """What the audit reads of the training so far."""

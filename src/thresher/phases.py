@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["quarter", "shortened"]
+from thresher.errors import ParameterError
+
+__all__ = ["quarter", "refuse_endless_warmup", "shortened"]
 
 
 def shortened(written: int | None, paper: int, limit: int | None) -> int:
@@ -16,6 +18,28 @@ def shortened(written: int | None, paper: int, limit: int | None) -> int:
     if written is not None:
         return written
     return paper if limit is None else max(1, min(paper, limit))
+
+
+def refuse_endless_warmup(
+    warmup: int | None, epochs: int | None, *, all_of_it: bool = False
+) -> None:
+    """Refuse a warm-up that leaves no epoch for what it is to warm up for.
+
+    Args:
+        warmup: As the user wrote it, or None.
+        epochs: Of the run, or None.
+        all_of_it: It may take all of the run.
+
+    Raises:
+        ParameterError: it does not end within the run.
+    """
+    if warmup is None or epochs is None or warmup < epochs + all_of_it:
+        return
+    raise ParameterError(
+        f"The warm-up takes {warmup} epochs of {epochs}, and none is left in which the loss is "
+        "corrected.",
+        "Raise --epochs or shorten the warm-up.",
+    )
 
 
 def quarter(epochs: int | None) -> int | None:

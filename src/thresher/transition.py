@@ -34,6 +34,7 @@ __all__ = [
     "made_invertible",
     "transition_noise_rate",
     "true_shares",
+    "without_trusted",
 ]
 
 Matrix: TypeAlias = NDArray[np.float64]
@@ -44,6 +45,7 @@ LARGEST_CONDITION = 1e6  # of a matrix that is inverted and used in float32
 SHARE_OF_CLASS = 0.3  # of a class's rows that may lie above its anchor
 EM_ITERATIONS = 5000  # on the distinct combinations of votes, of which there are few
 EM_TOLERANCE = 1e-9  # largest change of an entry of T, to stop at
+MOST_SEEN_TO = 0.9  # of a class; of more the rest says too little
 LOWEST = 1e-300  # whose logarithm stands for ln 0
 
 
@@ -354,3 +356,30 @@ def _shares(name: str, values: ArrayLike, classes: int) -> Matrix:
             "Count the labels of at least one sample.",
         )
     return shares
+
+
+def without_trusted(
+    transition: Matrix,
+    given_counts: NDArray[np.integer[Any]],
+    trusted_counts: NDArray[np.integer[Any]],
+) -> Matrix:
+    """T of the labels that nobody has seen to, from that of all: those seen to are never wrong.
+
+    With s_a the share of class a that was seen to, T_all[a] = (1 - s_a) T[a] + s_a I[a].
+
+    Args:
+        transition: T of all labels (k, k), as `check_transition` returns it.
+        given_counts: (k,) given labels, all of them.
+        trusted_counts: (k,) those among them that were seen to; such a label is the true class.
+
+    >>> every = np.array([[0.75, 0.25], [0.125, 0.875]])
+    >>> without_trusted(every, np.array([70, 90]), np.array([40, 0])).round(12).tolist()
+    [[0.5, 0.5], [0.125, 0.875]]
+    """
+    matrix = check_transition(transition)
+    shares = true_shares(made_invertible(matrix), given_counts.astype(np.float64))
+    of_class = np.maximum(shares * given_counts.sum(), 1e-12)
+    seen_to = (trusted_counts / of_class).clip(0, MOST_SEEN_TO)[:, None]
+    rest = ((matrix - seen_to * np.eye(len(matrix))) / (1 - seen_to)).clip(0)
+    normalised: Matrix = rest / rest.sum(axis=1, keepdims=True)
+    return normalised

@@ -1,8 +1,10 @@
 """`thresher methods`: what there is to choose from, and the card of one."""
 
 import json
+import sys
 
 import pytest
+from sklearn.datasets import load_iris
 
 from thresher.noise import METHODS
 
@@ -101,3 +103,21 @@ def test_an_own_method_with_a_docstring_of_one_line_has_a_card(call, tmp_path):
     done = call("methods", "plain_method:Plain")
     assert done.code == 0
     assert done.out.splitlines()[:2] == ["plain (plain_method.Plain)", "One line."]
+
+
+@pytest.mark.parametrize("answer", ["[[1.0]]", "[[0.5, 0.5], [1.0]]", "[[float('nan')] * 3] * 3"])
+def test_a_wrong_matrix_of_an_own_method_costs_no_training(call, tmp_path, answer):
+    """It is noted and left out; the run ends as any other."""
+    iris = load_iris(as_frame=True)
+    iris.data.assign(label=iris.target_names[iris.target]).to_csv(tmp_path / "iris.csv")
+    (tmp_path / "odd_method.py").write_text(
+        "from thresher.noise import Method\n\n\n"
+        'class Odd(Method):\n    """Odd."""\n\n    name = "odd"\n\n'
+        f"    def known_transition(self):\n        return {answer}\n"
+    )
+    done = call("fit", "iris.csv", "--method", "odd_method:Odd", "--epochs", 2, "--out", "run")
+    assert done.code == 0
+    assert "what odd knows of it is no transition matrix" in done.err
+    assert (tmp_path / "run/report.html").is_file()
+    assert not (tmp_path / "run/transition.parquet").exists()
+    del sys.modules["odd_method"]

@@ -172,8 +172,12 @@ REMEMBERING = {
 def remembered(criterion):
     """All that a criterion holds, by name; tensors as lists of text, in which NaN equals NaN."""
     state = criterion.state_dict()
-    history = {name: repr(values.tolist()) for name, values in state.pop("history").items()}
-    return {**history, **copy.deepcopy(state)}
+    held = {**state.pop("history"), **state.pop("method")}
+    texts = {
+        name: repr(values.tolist()) if isinstance(values, torch.Tensor) else copy.deepcopy(values)
+        for name, values in held.items()
+    }
+    return {**texts, **copy.deepcopy(state)}
 
 
 @pytest.mark.parametrize("name", [*sorted(METHODS), *REMEMBERING])

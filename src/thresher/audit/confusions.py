@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from thresher.audit.table import class_numbers, read_table, write_table
-from thresher.errors import RunError
+from thresher.errors import ParameterError, RunError
+from thresher.transition import check_transition
 
 __all__ = ["Confusion", "Confusions", "read_transition", "write_transition"]
 
@@ -28,19 +29,11 @@ LEAST = 0.005  # a smaller probability is not shown
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often a sample of one class is given another label.
-
-    Attributes:
-        true: The class.
-        given: The label.
-        probability: P(given | true), in [0, 1].
-        shade: 0 … 1, in proportion: 1 is the most frequent of all.
-    """
+    """How often a sample of one class is given the label of another, P(given | true)."""
 
     true: str
     given: str
     probability: float
-    shade: float
 
 
 @dataclass(frozen=True)
@@ -48,14 +41,13 @@ class Confusions:
     """What a report shows of a transition matrix.
 
     Attributes:
-        classes: Names.
-        cells: (k, k), of a true class every label; None where the map would be too large.
+        cells: Rows of (true, [(given, in words, shade 0 … 1)]), per cent; None where the map would
+            be too large.
         pairs: Of different classes, the most frequent first.
     """
 
-    classes: tuple[str, ...]
-    cells: tuple[tuple[Confusion, ...], ...] | None
-    pairs: tuple[Confusion, ...]
+    cells: list[tuple[str, list[tuple[str, str, float]]]] | None
+    pairs: list[Confusion]
 
     @classmethod
     def of(
@@ -72,21 +64,31 @@ class Confusions:
         matrix = np.asarray(transition, np.float64)
         apart = np.where(np.eye(len(matrix), dtype=bool), 0.0, matrix)
         most = max(float(apart.max()), 1e-12)
-
-        def cell(true: int, given: int) -> Confusion:
-            probability = float(matrix[true, given])
-            shade = min(1.0, probability / most)
-            return Confusion(classes[true], classes[given], probability, shade)
-
         order = np.argsort(-apart, axis=None, kind="stable")[:listed]
-        shown = [divmod(int(place), len(matrix)) for place in order]
-        numbers = range(len(matrix))
+        frequent = [divmod(int(place), len(matrix)) for place in order]
+        cells = None
+        if len(matrix) <= largest_map:
+            cells = [
+                (
+                    true,
+                    [
+                        (
+                            given,
+                            f"{100 * share:.0f}" if share >= LEAST else "",
+                            min(1, share / most),
+                        )
+                        for given, share in zip(classes, row.tolist(), strict=True)
+                    ],
+                )
+                for true, row in zip(classes, matrix, strict=True)
+            ]
         return cls(
-            tuple(classes),
-            tuple(tuple(cell(true, given) for given in numbers) for true in numbers)
-            if len(matrix) <= largest_map
-            else None,
-            tuple(cell(*place) for place in shown if apart[place] >= LEAST),
+            cells,
+            [
+                Confusion(classes[true], classes[given], float(apart[true, given]))
+                for true, given in frequent
+                if apart[true, given] >= LEAST
+            ],
         )
 
 
@@ -109,7 +111,7 @@ def write_transition(
     write_table(pa.table(columns), path)
 
 
-def read_transition(path: Path, classes: Sequence[str]) -> list[list[float]] | None:
+def read_transition(path: Path, classes: Sequence[str]) -> NDArray[np.float64] | None:
     """Read T (k, k) in the order of the classes; None where there is no file.
 
     Raises:
@@ -117,21 +119,20 @@ def read_transition(path: Path, classes: Sequence[str]) -> list[list[float]] | N
     """
     if not path.is_file():
         return None
-    table = read_table(path)
+    try:
+        table = read_table(path)
+    except RunError as error:
+        raise RunError(error.cause, "Delete it: the report goes on without it.") from error
     try:
         true, given = (
             class_numbers(table[name], classes) for name in ("true_label", "given_label")
         )
-        probability = table["probability"].to_numpy()
-    except (KeyError, pa.ArrowException) as error:
+        matrix = np.full((len(classes), len(classes)), np.nan)
+        if len(table) == matrix.size and (true >= 0).all() and (given >= 0).all():
+            matrix[true, given] = table["probability"].cast(pa.float64()).to_numpy()
+        return check_transition(matrix)
+    except (KeyError, ParameterError, pa.ArrowException) as error:
         raise _of_another_run(path) from error
-    matrix = np.full((len(classes), len(classes)), np.nan)
-    known = (true >= 0) & (given >= 0)
-    matrix[true[known], given[known]] = probability[known]
-    if np.isnan(matrix).any():
-        raise _of_another_run(path)
-    found: list[list[float]] = matrix.tolist()
-    return found
 
 
 def _of_another_run(path: Path) -> RunError:

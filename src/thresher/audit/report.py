@@ -402,15 +402,15 @@ def _png_width(picture: bytes) -> float:
     return int.from_bytes(picture[16:20], "big") if is_png else math.inf
 
 
-def _heat_map(summary: Summary) -> list[tuple[str, list[tuple[str, int, float]]]]:
-    """Rows of (given, [(suggested, count, shade 0..1)]); shade 0..1 by the square root."""
+def _heat_map(summary: Summary) -> list[tuple[str, list[tuple[str, str, float]]]]:
+    """Rows of (given, [(suggested, count in words, shade 0..1)]); shades by the square root."""
     counts = {(pair.given, pair.suggested): pair.count for pair in summary.class_pairs}
     largest = max(counts.values())
     return [
         (
             given,
             [
-                (suggested, count, math.sqrt(count / largest))
+                (suggested, f"{count:,}" if count else "", math.sqrt(count / largest))
                 for suggested in summary.classes
                 for count in [counts.get((given, suggested), 0)]
             ],

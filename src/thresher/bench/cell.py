@@ -127,7 +127,7 @@ def figures_of_method(
         ),
         **estimate_figures(estimated, problem),
         "transition_error": rows_apart(
-            criterion.method.known_transition(),
+            run.job.known_transition(),
             problem.truth.labels[eligible],
             problem.samples.labels[eligible],
         ),

@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from thresher.history import Column
@@ -25,7 +26,13 @@ from thresher.noise.forward import forward_cross_entropy
 from thresher.noise.method import Decision, Method, Plan, Step
 from thresher.ranges import check_positive
 
-__all__ = ["AdaptationLayer", "adam_step", "soft_confusion", "sums_by_given"]
+__all__ = [
+    "AdaptationLayer",
+    "adam_step",
+    "finite_or_nothing",
+    "soft_confusion",
+    "sums_by_given",
+]
 
 #: Kingma & Ba, ICLR 2015: decay of the mean gradient, of the mean square; against division by 0.
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -59,6 +66,11 @@ def soft_confusion(scores: Tensor, labels: Tensor, transition: Tensor) -> Tensor
     return sums_by_given(true_class, labels) / len(labels)
 
 
+def finite_or_nothing(values: Tensor) -> Tensor:
+    """The values, or zeros where one of them is not finite; without waiting for the device."""
+    return torch.where(values.isfinite().all(), values, 0.0)
+
+
 def adam_step(layer: Tensor, gradient: Tensor, steps: int, learning_rate: float) -> None:
     """Move weights down a gradient by Adam, in place.
 
@@ -87,7 +99,7 @@ class AdaptationLayer(Method):
 
     family = "robust architecture"
     corrects_labels = True
-    state: ClassVar[tuple[str, ...]] = ("layer", "steps")
+    state: ClassVar[tuple[str, ...]] = ("layer", "layer_steps")
     most: ClassVar[float] = math.inf  # what no weight of T may exceed
 
     def __init__(self, *, learning_rate: float) -> None:
@@ -104,23 +116,32 @@ class AdaptationLayer(Method):
         return ()
 
     @property
-    def layer(self) -> list[list[list[float]]]:
-        """Weights of T and the two means of Adam, (3, k, k) plain numbers."""
-        return self._layer.tolist()
+    def layer(self) -> Tensor:
+        """Weights of T and the two means of Adam, (3, k, k) float32."""
+        return self._layer
 
     @layer.setter
-    def layer(self, numbers: list[list[list[float]]]) -> None:
-        self._layer = torch.tensor(numbers, device=self._layer.device)
+    def layer(self, layer: Tensor) -> None:
+        self._layer = layer.to(self._layer, copy=True)
         self._matrix = self.matrix_of(self._layer[0])
+
+    @property
+    def layer_steps(self) -> Tensor:
+        """Steps that Adam has taken; a tensor, for it is no figure to follow in the metrics."""
+        return torch.tensor(self.steps)
+
+    @layer_steps.setter
+    def layer_steps(self, steps: Tensor) -> None:
+        self.steps = int(steps)
 
     @property
     def transition(self) -> list[list[float]]:
         """T as learned so far, (k, k) plain numbers: T[a, b] = P(given b | true a)."""
         return self._matrix.tolist()
 
-    def known_transition(self) -> list[list[float]] | None:
+    def known_transition(self) -> ArrayLike | None:
         """T as it is now."""
-        return self.transition
+        return self._matrix.cpu().numpy()
 
     def first_weights(self, classes: int) -> Tensor:
         """The weights that training begins with, (k, k) float32."""
@@ -158,5 +179,6 @@ class AdaptationLayer(Method):
         """Take a step from the rows that are trained, (B, k) logits and (B,) given labels."""
         self.steps += 1
         gradient = self.gradient(soft_confusion(scores, labels, self._matrix))
+        gradient = finite_or_nothing(gradient)  # of a step that a loop in half precision leaves out
         adam_step(self._layer, gradient, self.steps, self.learning_rate)
         self._matrix = self.matrix_of(self._layer[0].clamp_(max=self.most))

@@ -20,9 +20,9 @@ from torch import Tensor
 from thresher.errors import ParameterError
 from thresher.history import Column
 from thresher.noise.method import Change, Decision, Method, Plan, Step
-from thresher.phases import quarter, shortened
+from thresher.phases import quarter, refuse_endless_warmup, shortened
 from thresher.ranges import check_positive
-from thresher.transition import anchor_transition, check_transition
+from thresher.transition import anchor_transition, check_transition, without_trusted
 
 __all__ = ["LossCorrection"]
 
@@ -44,7 +44,7 @@ class LossCorrection(Method):
 
     family = "loss correction"
     corrects_labels = True
-    state: ClassVar[tuple[str, ...]] = ("transition",)
+    state: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self, transition: ArrayLike | None = None, *, warmup: int | None = None, anew: bool = True
@@ -70,9 +70,18 @@ class LossCorrection(Method):
         self._matrix = None if rows is None else check_transition(rows)
         self._prepared = {}
 
-    def known_transition(self) -> list[list[float]] | None:
-        """T as it is now."""
-        return self.transition
+    @property
+    def matrix(self) -> Tensor:
+        """T, (k, k) float64, or (0, 0) before it is estimated: what outlives a step."""
+        return torch.from_numpy(np.zeros((0, 0)) if self._matrix is None else self._matrix)
+
+    @matrix.setter
+    def matrix(self, matrix: Tensor) -> None:
+        self.transition = matrix.numpy(force=True) if len(matrix) else None
+
+    def known_transition(self) -> ArrayLike | None:
+        """T, once it is known."""
+        return self._matrix
 
     def rounds(self) -> int:
         """One training, or the warm-up and one."""
@@ -84,21 +93,11 @@ class LossCorrection(Method):
         if self._matrix is not None:
             check_transition(self._matrix, plan.classes)
             return ()
-        if self.warmup is not None and plan.epochs is not None:
-            self._refuse_longer(self.warmup, plan.epochs)
+        refuse_endless_warmup(self.warmup, plan.epochs, all_of_it=not self.anew)
         if self.warmup_epochs == plan.epochs:  # a run of one epoch: none left to train anew
             self.anew = False
         # given labels are noted with what is observed, were it the visits alone
         return PREDICTED, Column("visits", torch.int32)
-
-    def _refuse_longer(self, warmup: int, epochs: int) -> None:
-        """A warm-up without an end estimates nothing; one that ends the run trains nothing anew."""
-        if warmup > epochs or (self.anew and warmup == epochs):
-            raise ParameterError(
-                f"The warm-up takes {warmup} epochs of {epochs}, and none is left in which the "
-                "loss is corrected.",
-                "Raise --epochs or shorten the warm-up; with anew=False it may take them all.",
-            )
 
     def prepared(self, like: Tensor) -> Tensor:
         """What the loss multiplies by, (k, k), with dtype and device of the logits."""
@@ -144,4 +143,10 @@ class LossCorrection(Method):
         sizes = torch.bincount(history["given"][seen].long(), minlength=self.plan.classes)
         sums = history["predicted"][seen]
         predicted = sums / sums.sum(1, keepdim=True)
-        return anchor_transition(predicted.cpu().numpy(), sizes=sizes.cpu().numpy())
+        found = anchor_transition(predicted.cpu().numpy(), sizes=sizes.cpu().numpy())
+        if "trusted" not in history:
+            return found
+        trusted = torch.bincount(
+            history["given"][seen & history["trusted"]].long(), minlength=self.plan.classes
+        )
+        return without_trusted(found, sizes.cpu().numpy(), trusted.cpu().numpy())

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from thresher.distributed import processes
@@ -232,7 +233,8 @@ class Method:
     observe_first: ClassVar[bool] = False
     #: Whether its loss expects wrong labels; that of trusted ones is the cross-entropy then.
     corrects_labels: ClassVar[bool] = False
-    state: ClassVar[tuple[str, ...]] = ()  # attributes that outlive a step: JSON numbers, or lists
+    #: Attributes that outlive a step: JSON numbers, short lists of them, or tensors.
+    state: ClassVar[tuple[str, ...]] = ()
     rolled_back: ClassVar[tuple[str, ...]] = ()  # columns that a snapshot keeps and restores
 
     history: SampleHistory
@@ -337,7 +339,7 @@ class Method:
             device=device,
         )
 
-    def known_transition(self) -> list[list[float]] | None:
+    def known_transition(self) -> ArrayLike | None:
         """How labels are confused, as far as it knows: T (k, k), T[a, b] = P(given b | true a)."""
         return None
 

@@ -14,12 +14,17 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from thresher.history import Column
-from thresher.noise.adaptation_layer import AdaptationLayer, sums_by_given
+from thresher.noise.adaptation_layer import (
+    AdaptationLayer,
+    finite_or_nothing,
+    sums_by_given,
+)
 from thresher.noise.method import Change, Decision, Method, Plan, Step
-from thresher.phases import quarter, shortened
+from thresher.phases import quarter, refuse_endless_warmup, shortened
 from thresher.ranges import check_positive
 
 __all__ = ["SModel", "log_confusion"]
@@ -53,7 +58,7 @@ class SModel(AdaptationLayer):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: k products a sample; 16 k² bytes, nothing a sample. Hurts when: wrong labels are memorised
+    Cost: k products a sample; 20 k² bytes, nothing a sample. Hurts when: wrong labels are memorised
     within the warm-up, for then the layer begins near the identity, and nothing keeps it from
     ending there; labels are wrong depending on the sample.
     Source: Goldberger, Ben-Reuven, Training Deep Neural-Networks Using a Noise Adaptation Layer,
@@ -74,17 +79,22 @@ class SModel(AdaptationLayer):
     def begin(self, plan: Plan) -> tuple[Column, ...]:
         """Nothing of a sample; the layer, and what it begins with."""
         self.warmup_epochs = shortened(self.warmup, WARMUP, quarter(plan.epochs))
+        refuse_endless_warmup(self.warmup, plan.epochs)
         self._confusion = torch.zeros(plan.classes, plan.classes, device=self.history.device)
         return super().begin(plan)
 
     @property
-    def confusion(self) -> list[list[float]]:
-        """What was predicted in the last epoch of the warm-up, by given label; (k, k)."""
-        return self._confusion.tolist()
+    def confusion(self) -> Tensor:
+        """What was predicted in the last epoch of the warm-up, by given label; (k, k) float32."""
+        return self._confusion
 
     @confusion.setter
-    def confusion(self, numbers: list[list[float]]) -> None:
-        self._confusion = torch.tensor(numbers, device=self._confusion.device)
+    def confusion(self, confusion: Tensor) -> None:
+        self._confusion = confusion.to(self._confusion, copy=True)
+
+    def known_transition(self) -> ArrayLike | None:
+        """T as it is now; nothing is known before the warm-up has ended."""
+        return None if self.history.epoch < self.warmup_epochs else super().known_transition()
 
     def first_weights(self, classes: int) -> Tensor:
         """Those of the identity, until the warm-up has ended."""
@@ -107,7 +117,8 @@ class SModel(AdaptationLayer):
             return super().decide(step)
         if left == 1 and torch.is_grad_enabled():
             rows = self.telling(step)
-            self._confusion += sums_by_given(step.probabilities()[rows], step.labels[rows])
+            sums = sums_by_given(step.probabilities()[rows], step.labels[rows])
+            self._confusion += finite_or_nothing(sums)
         return Decision()
 
     def end_epoch(self, measured: Mapping[str, float]) -> Change | None:

@@ -44,7 +44,7 @@ class VolMinNet(AdaptationLayer):
     Raises:
         ParameterError: a value out of range.
 
-    Cost: k products a sample and an inverse of k × k a step; 12 k² bytes, nothing a sample.
+    Cost: k products a sample and an inverse of k × k a step; 16 k² bytes, nothing a sample.
     Hurts when: steps are too few for T to get anywhere (a weight moves 0.01 in each), labels are
     wrong depending on the sample, or a class is given as another one more often than as itself.
     Source: Li, Liu, Han, Niu, Sugiyama, Provably End-to-end Label-Noise Learning without Anchor
