@@ -22,6 +22,7 @@ extensions = [
     "docstrings",
     "mathml",
     "measured",
+    "ranges",
     "self_contained",
 ]
 exclude_patterns = ["extensions"]
