@@ -151,9 +151,7 @@ def write_page(lines: list[Line], path: Path) -> None:
         "Made by `python benchmarks/field.py table` from field.jsonl; do not edit. CIFAR-10N: the "
         "first 5,000 images, of which 500, with labels as wrong as the others, choose an epoch; "
         "5,000 test images with true labels; the small network, default settings. Seconds were "
-        "taken beside other work. Of active-bias, pes, co-teaching and co-teaching-plus most cells "
-        "are older than the way to count what is trusted: there a label counts by its weight, or "
-        "by the share of the networks that learn from it. " + LEGEND,
+        "taken beside other work. " + LEGEND,
     ]
     for case, (labels, epochs, _) in CASES.items():
         found = [
@@ -163,7 +161,8 @@ def write_page(lines: list[Line], path: Path) -> None:
         ]
         seeds = sorted({line["seed"] for line in found})
         several = [name for name in names(found) if len(seeds_of(found, name)) == len(seeds)]
-        parts += part_of_page(case, [line for line in found if line["seed"] == 0])
+        if len(seeds) == 1 or len(several) < len(names(found)):
+            parts += part_of_page(case, [line for line in found if line["seed"] == 0])
         if len(seeds) > 1:
             parts += part_of_page(case, [line for line in found if line["method"] in several])
     path.write_text("\n\n".join(parts) + "\n")

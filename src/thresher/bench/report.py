@@ -58,8 +58,9 @@ PARTS = (
         "as they are, when each sample came last and however little it weighed; recall: share of "
         "the right ones that was. "
         "Coverage: share of the samples that was learned from at all. Replaced: share learned "
-        "with another label; correction error: share of those labels that is wrong. A dash: the "
-        "method trusts every label, replaces none, or has estimated no noise rate.",
+        "with another label; correction error: share of those labels that is wrong. Transition "
+        "matrix, error: how far its rows are off, in total variation. A dash: the method trusts "
+        "every label, replaces none, has estimated no noise rate, or knows of no matrix.",
         TRUST,
     ),
     Part(
