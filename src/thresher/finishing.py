@@ -60,8 +60,10 @@ def finish(
     if groups is not None:
         summary["groups"] = groups
     if found is not None:
-        summary["noise_rate_estimate"] = found.noise_rate.estimate
+        judged = found.n_without_verdict < found.labelled
+        summary["noise_rate_estimate"] = found.noise_rate.estimate if judged else None
         summary["n_label_issues"] = found.n_label_issues
+        summary["n_without_verdict"] = found.n_without_verdict
     if job.tested is not None:
         summary["test_accuracy"] = epochs[-1]["test_accuracy"]
     summary |= held_out_accuracy(job)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import load_iris
 
 from thresher.audit import from_embeddings, from_probabilities, judge_again, record_of_run
 from thresher.audit.features import FeatureIssues
@@ -74,6 +75,7 @@ def test_json_is_one_object_with_names_and_facts(call, iris_run, issues):
         "n",
         "n_labelled",
         "n_label_issues",
+        "n_without_verdict",
         "level",
         "noise_rate",
         "memorised",
@@ -157,6 +159,26 @@ def test_shares_are_of_the_labelled_rows(call, iris_run, tmp_path):
     pq.write_table(table.set_column(2, "given_label", [kept]), tmp_path / "run/audit.parquet")
     assert call("audit", "run", "--fail-on", "99%").code == 1
     assert call("audit", "run", "--fail-on", "100%").code == 0
+
+
+def test_a_run_without_any_verdict_passes_no_gate(call, tmp_path):
+    """After two epochs nothing is known of a label: that is no rate of 0, wherever it is told."""
+    iris = load_iris(as_frame=True)
+    iris.data.assign(label=iris.target_names[iris.target]).to_csv(tmp_path / "iris.csv")
+    done = call("fit", "iris.csv", "--epochs", 2, "--out", "run", "--json")
+    summary = json.loads(done.out)
+    assert (summary["n_without_verdict"], summary["noise_rate_estimate"]) == (150, None)
+    assert call("audit", "run").out == (
+        "None of 150 labels got a verdict: train for at least 3 epochs.\n"
+    )
+    assert json.loads(call("audit", "run", "--json").out)["n_without_verdict"] == 150
+    gate = call("audit", "run", "--fail-on", "2%")
+    assert gate.code == 2
+    assert gate.complaint[0] == (
+        "thresher: None of the 150 labels got a verdict, so that --fail-on 2% has nothing to go by."
+    )
+    assert "No label got a verdict." in (tmp_path / "run/report.html").read_text()
+    assert "No label got a verdict" in (tmp_path / "run/model/README.md").read_text()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"rubbish" * 100])

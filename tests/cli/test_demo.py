@@ -10,7 +10,7 @@ import thresher.demonstration
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(thresher.demonstration, "EPOCHS", 2)
+    monkeypatch.setattr(thresher.demonstration, "EPOCHS", 3)
 
 
 @pytest.mark.usefixtures("short")

@@ -24,6 +24,7 @@ KEYS = {
     "epochs": int,
     "noise_rate_estimate": float,
     "n_label_issues": int,
+    "n_without_verdict": int,
     "validation_accuracy": float,
     "validation_rows": int,
     "seconds": float,
@@ -178,8 +179,8 @@ def test_json_tells_the_test_accuracy_where_there_are_test_data(call, tmp_path):
         "--epochs", 12, "--out", "run", "--json",
     )  # fmt: skip
     found = json.loads(done.out)
-    named = [*list(KEYS)[:9], "test_accuracy", *list(KEYS)[9:11], "validation_epoch"]
-    assert [*named, *list(KEYS)[11:]] == list(found)
+    named = [*list(KEYS)[:10], "test_accuracy", *list(KEYS)[10:12], "validation_epoch"]
+    assert [*named, *list(KEYS)[12:]] == list(found)
     predicted = call("predict", "run", "test.csv", "--json")
     labels = [each["predicted_label"] for each in json.loads(predicted.out)["predictions"]]
     right = np.mean(np.array(labels)[1:] == frame["species"].to_numpy()[101:])

@@ -73,6 +73,7 @@ class Summary:
         per_class: One entry per class, in the order of ``classes``.
         class_pairs: Flagged (given, suggested) pairs, most frequent first.
         warnings: Sentences for the reader.
+        n_without_verdict: Labelled rows of which too little is known to call them right or wrong.
         schema: Version of this layout.
     """
 
@@ -88,6 +89,7 @@ class Summary:
     class_pairs: tuple[ClassPair, ...]
     warnings: tuple[str, ...]
     released: int = 0
+    n_without_verdict: int = 0
     schema: int = SUMMARY_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -143,7 +145,14 @@ def summarise(record: Record, verdicts: Verdicts) -> Summary:
         class_pairs=pairs,
         warnings=tuple(_warnings(record, verdicts)),
         released=0 if record.held_out_rows is None else len(record.held_out_rows),
+        n_without_verdict=without_verdict(record, verdicts),
     )
+
+
+def without_verdict(record: Record, verdicts: Verdicts) -> int:
+    """Labelled rows that neither the audit nor a person has judged."""
+    unknown = ~verdicts.judged & (verdicts.reason != DECIDED)
+    return int(np.count_nonzero((record.labels >= 0) & unknown))
 
 
 def _class_pairs(record: Record, verdicts: Verdicts) -> tuple[ClassPair, ...]:
@@ -218,11 +227,11 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
             "says so of right labels, too: look at its accuracy before you believe it, and train "
             "longer or with features that tell the classes apart."
         )
-    unjudged = int(np.count_nonzero(labelled & ~verdicts.judged & (verdicts.reason != DECIDED)))
+    unjudged = without_verdict(record, verdicts)
     if unjudged:
         sentences.append(
             f"{_rows(unjudged)} got no verdict: seen fewer than {FEWEST_VISITS} times, or without "
-            "a usable prediction."
+            f"a usable prediction. Train for {FEWEST_VISITS} epochs at least."
         )
     names = np.array(record.classes, dtype=object)
     if counts.never_predicted.any():

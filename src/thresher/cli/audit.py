@@ -96,6 +96,13 @@ def audit(
         say(f"{table.num_rows:,} rows in {out}")
     facts = table_facts(table)
     issues, labelled = facts["n_label_issues"], int(pc.count(table["given_label"]).as_py())
+    unjudged = facts["summary"].get("n_without_verdict", 0)
+    if fail_on is not None and labelled and unjudged == labelled:
+        raise ParameterError(
+            f"None of the {labelled:,} labels got a verdict, so that --fail-on {fail_on} has "
+            "nothing to go by.",
+            "Train for at least 3 epochs.",
+        )
     failed = fail_on is not None and exceeds(issues, labelled, fail_on)
     suspects = worst(table, top)
     if as_json:
@@ -107,6 +114,7 @@ def audit(
                 "n": facts["n"],
                 "n_labelled": labelled,
                 "n_label_issues": issues,
+                "n_without_verdict": unjudged,
                 "level": facts["level"],
                 "noise_rate": facts["noise_rate"],
                 "memorised": facts["memorised"],
@@ -289,8 +297,13 @@ def print_suspects(
     """The same for people."""
     from rich.table import Table
 
-    rate = facts["noise_rate"]
-    print(f"{issues:,} of {labelled:,} labels are suspect; {describe_rate(rate)}")
+    unjudged = facts["summary"].get("n_without_verdict", 0)
+    if labelled and unjudged == labelled:
+        print(f"None of {labelled:,} labels got a verdict: train for at least 3 epochs.")
+        return
+    print(f"{issues:,} of {labelled:,} labels are suspect; {describe_rate(facts['noise_rate'])}")
+    if unjudged:
+        print(f"{unjudged:,} got no verdict: seen fewer than 3 times, or without a prediction")
     if not suspects:
         return
     out = console(stderr=False)

@@ -372,6 +372,8 @@ def describe_issues(summary: dict[str, Any]) -> str:
     '30 of 1,000 labels are suspect; about 4.0 % of the labels are wrong'
     """
     rate = summary["noise_rate_estimate"]
+    if rate is None and summary.get("n_without_verdict"):
+        return "no label got a verdict: train for at least 3 epochs"
     estimate = "" if rate is None else f"; about {100 * rate:.1f} % of the labels are wrong"
     return f"{summary['n_label_issues']:,} of {summary['n']:,} labels are suspect{estimate}"
 
