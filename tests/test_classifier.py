@@ -22,6 +22,7 @@ import shipped
 import thresher
 from thresher import RobustClassifier
 from thresher.errors import ModelError, ParameterError
+from thresher.noise import ELR
 
 #: Check → why it cannot pass. None is excepted; scikit-learn itself skips `check_array_api_input`
 #: where the variable SCIPY_ARRAY_API is not set.
@@ -93,6 +94,16 @@ def test_a_data_frame_with_categories_and_holes_is_learned(library):
     given = classifier.audit_["given_label"]
     assert y.tolist() == (given.to_pylist() if library is as_arrow else given.to_list())
     assert any("missing" in each.lower() for each in classifier.notes_)
+
+
+def test_settings_of_a_method_are_passed_by_name():
+    """A dictionary; a method itself is refused in words."""
+    frame, y = mixed_frame()
+    options = {"method": "forward", "method_options": {"transition": [[0.8, 0.2], [0.1, 0.9]]}}
+    found = quick().set_params(**options).fit(frame, y)
+    np.testing.assert_array_equal(found.transition_, [[0.8, 0.2], [0.1, 0.9]])
+    with pytest.raises(ParameterError, match="method must be a name, got ELR"):
+        quick().set_params(method=ELR()).fit(frame, y)
 
 
 def test_what_a_method_learned_of_how_labels_are_confused_is_kept():

@@ -38,7 +38,7 @@ from thresher.foreign_marks import marked, read_marks
 from thresher.job import Job
 from thresher.models import build_model
 from thresher.noise import make_method
-from thresher.settings import FitSettings
+from thresher.settings import FitSettings, in_words
 from thresher.trained_model import TrainedModel, choose_device
 
 __all__ = ["RobustClassifier"]
@@ -58,6 +58,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         method: A name of `thresher methods`.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one, or what estimates
             it, of `thresher.noise.ESTIMATORS`; None = what the method estimates it by.
+        method_options: Settings of the method by name, such as {"beta": 0.9}: those that
+            `thresher methods NAME` lists.
         model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
         epochs: Passes over the data, >= 1; None = 30.
         batch_size: Samples a step, >= 2; None chooses by the number of samples.
@@ -99,6 +101,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         *,
         method: str = "auto",
         noise_rate: float | str | None = None,
+        method_options: Mapping[str, Any] | Sequence[str] = (),
         model: str = "auto",
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -114,6 +117,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     ) -> None:
         self.method = method
         self.noise_rate = noise_rate
+        self.method_options = method_options
         self.model = model
         self.epochs = epochs
         self.batch_size = batch_size
@@ -144,6 +148,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         settings = FitSettings(
             method=self.method,
             noise_rate=self.noise_rate,
+            method_options=in_words(self.method_options),
             model=self.model,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -157,9 +162,10 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             device=self.device,
             seed=drawn_seed(self.random_state),
         )
-        if settings.validation is None and "held_out" not in make_method(settings.method).needs:
+        method = make_method(settings.method, options=settings.options_of_method())
+        if settings.validation is None and "held_out" not in method.needs:
             settings = replace(settings, validation=0.0)
-        check_auxiliary(make_method(settings.method), given=auxiliary is not None)
+        check_auxiliary(method, given=auxiliary is not None)
         marks = None if out_of_distribution is None else read_marks(out_of_distribution)
         inputs, given = self._checked(X, y)
         if settings.text and self._fitted_to != "table":

@@ -31,7 +31,7 @@ from thresher.run_data import Sources, read, refuse_other_data
 from thresher.run_folder import RunFolder
 from thresher.run_owner import Owner, how_to_go_on, new_folder
 from thresher.running import run_job
-from thresher.settings import FitSettings, no_word
+from thresher.settings import FitSettings, in_words, no_word
 from thresher.shared_reading import Read, Scratch, read_in_turns, scratch_folder
 from thresher.trained_model import TrainedModel
 from thresher.training.checkpoint import load_last_checkpoint
@@ -72,6 +72,7 @@ def fit(
     validation: float | None = None,
     method: str = "auto",
     noise_rate: float | str | None = None,
+    method_options: Mapping[str, Any] | Sequence[str] = (),
     model: str = "auto",
     epochs: int | None = None,
     limit: int | None = None,
@@ -136,6 +137,7 @@ def fit(
         auxiliary=auxiliary_or_none(auxiliary),
         method=method,
         noise_rate=noise_rate,
+        method_options=in_words(method_options),
         model=model,
         epochs=epochs,
         limit=limit,
@@ -207,6 +209,7 @@ def estimate(
         settings["test"] = str(test)
     settings["auxiliary"] = auxiliary_or_none(auxiliary)
     settings["out_of_distribution"] = path_or_none(out_of_distribution)
+    settings["method_options"] = in_words(settings.get("method_options", ()))
     chosen = FitSettings(**settings)
     check_auxiliary(chosen_method(chosen), given=auxiliary is not None)
     listener = listener or Silence()
@@ -348,7 +351,9 @@ def marks_before(folder: RunFolder, settings: FitSettings) -> Marks | None:
 
 def chosen_method(settings: FitSettings) -> Method:
     """The method that the settings name."""
-    return make_method(settings.method, noise_rate=settings.noise_rate)
+    return make_method(
+        settings.method, noise_rate=settings.noise_rate, options=settings.options_of_method()
+    )
 
 
 def planned(settings: FitSettings, found: Read, listener: Listener, *, audit: bool) -> Job:

@@ -87,7 +87,9 @@ class Job:
         settings = resolved(settings, samples, len(labelled))
         assert settings.batch_size is not None
         refuse_small_parts(settings.model, len(labelled), settings.batch_size)
-        method = make_method(settings.method, noise_rate=settings.noise_rate)
+        method = make_method(
+            settings.method, noise_rate=settings.noise_rate, options=settings.options_of_method()
+        )
         held_out = rows_held_out(settings, method, samples, tested)
         preparation = Preparation.fit(samples.inputs, labelled.numpy())
         device = choose_device(settings.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 from pathlib import Path
@@ -20,7 +20,7 @@ from thresher.noise import METHODS, check_noise_rate
 from thresher.ranges import check_positive
 from thresher.sampling import SELECTORS
 
-__all__ = ["MARKED", "PATHS", "FitSettings", "no_word"]
+__all__ = ["MARKED", "PATHS", "FitSettings", "in_words", "no_word"]
 
 WHOLE = ("epochs", "limit", "longest_side", "batch_size", "accumulate")
 PRECISIONS = ("fp32", "bf16")
@@ -59,6 +59,8 @@ class FitSettings:
         method: A name of `thresher methods`, or ``package.module:Class`` of your own.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one, or what estimates
             it, of `thresher.noise.ESTIMATORS`; None or "auto" = what the method estimates it by.
+        method_options: Settings of the method, each "name=value", the value as in JSON:
+            `thresher methods NAME` lists them.
         model: "auto", "mlp", "cnn", "resnet18", "preact-resnet18" or "package.module:factory".
         epochs: Passes over the data, restarts included, >= 1.
         limit: Take a stratified sample of so many rows, >= 2.
@@ -96,6 +98,7 @@ class FitSettings:
     validation: float | None = None
     method: str = "auto"
     noise_rate: float | str | None = None
+    method_options: tuple[str, ...] = ()
     model: str = "auto"
     epochs: int | None = None
     limit: int | None = None
@@ -114,6 +117,11 @@ class FitSettings:
     save_every: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.method, str):
+            raise ParameterError(
+                f"method must be a name, got {type(self.method).__name__}.",
+                'Name it, its settings beside: method="elr", method_options={"beta": 0.9}.',
+            )
         if ":" not in self.method and self.method not in METHODS:  # else it is imported later
             raise ParameterError(
                 f'There is no method "{self.method}".', nearest(self.method, METHODS)
@@ -121,6 +129,11 @@ class FitSettings:
         if self.noise_rate == "auto":  # as it is written
             object.__setattr__(self, "noise_rate", None)
         check_noise_rate(self.noise_rate)
+        for option in self.method_options:
+            if not option.partition("=")[2]:
+                raise ParameterError(
+                    f'The method option "{option}" is not name=value.', "Example: beta=0.9."
+                )
         self._check_sampler()
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
@@ -187,14 +200,15 @@ class FitSettings:
         >>> FitSettings(sampler="rs2", sampler_options=("share=0.5",)).options_of_sampler()
         {'share': 0.5}
         """
-        found: dict[str, Any] = {}
-        for option in self.sampler_options:
-            name, _, value = option.partition("=")
-            try:
-                found[name.replace("-", "_")] = json.loads(value)
-            except ValueError:
-                found[name.replace("-", "_")] = value
-        return found
+        return by_name(self.sampler_options)
+
+    def options_of_method(self) -> dict[str, Any]:
+        """The method's settings by name; numbers, lists, true and false as such.
+
+        >>> FitSettings(method="elr", method_options=("beta=0.9",)).options_of_method()
+        {'beta': 0.9}
+        """
+        return by_name(self.method_options)
 
     def _one_of(self, name: str, value: str, allowed: tuple[str, ...]) -> None:
         if value not in allowed:
@@ -240,6 +254,7 @@ class FitSettings:
                 table[name] = os.path.relpath(table[name], folder)
         table["text"] = list(self.text) or None
         table["sampler_options"] = list(self.sampler_options) or None
+        table["method_options"] = list(self.method_options) or None
         if table["noise_rate"] is None:
             table["noise_rate"] = "auto"
         return {name: value for name, value in table.items() if value is not None}
@@ -264,6 +279,29 @@ class FitSettings:
                 path = os.path.normpath(folder / values[name])
                 values[name] = no_word(path) if name == "auxiliary" else path
         return cls(**values)
+
+
+def by_name(options: Sequence[str]) -> dict[str, Any]:
+    """Options "name=value" by name; what is no JSON is a text."""
+    found: dict[str, Any] = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        try:
+            found[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            found[name.replace("-", "_")] = value
+    return found
+
+
+def in_words(options: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
+    """Options as a run.toml has them, "name=value" each.
+
+    >>> in_words({"beta": 0.9, "later": [["head"], ["head"]]}), in_words(["beta=0.9"])
+    (('beta=0.9', 'later=[["head"], ["head"]]'), ('beta=0.9',))
+    """
+    if not isinstance(options, Mapping):
+        return tuple(options)
+    return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
 
 
 def is_marked(name: str, value: object) -> bool:

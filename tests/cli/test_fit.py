@@ -517,3 +517,40 @@ def test_a_run_too_short_to_judge_says_just_that(call, tmp_path):
     assert done.code == 0
     assert "got no verdict: seen fewer than 3 times" in done.err
     assert "cannot be checked" not in done.err
+
+
+def test_settings_of_a_method_are_given_by_name(call, tmp_path):
+    """They change the training, lie in run.toml, and are repeated from there."""
+    plain = ("--method", "elr", "--epochs", 6, "--json")
+    options = ("--method-option", "strength=20", "--method-option", "beta=0.5")
+    first = call("fit", *csv(tmp_path), *plain, "--out", "plain")
+    second = call("fit", *csv(tmp_path), *plain, *options, "--out", "strong")
+    third = call("fit", "--config", "strong/run.toml", "--out", "again", "--json")
+    assert (first.code, second.code, third.code) == (0, 0, 0)
+    weights = [
+        (tmp_path / run / "model/model.safetensors").read_bytes()
+        for run in ("plain", "strong", "again")
+    ]
+    assert weights[0] != weights[1] == weights[2]
+    assert 'method_options = [\n    "strength=20",\n    "beta=0.5",\n]' in (
+        (tmp_path / "strong/run.toml").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "cause", "fix"),
+    [
+        ("strenth=7", 'The method "elr" has no option "strenth".', 'Did you mean "strength"?'),
+        ("strength", 'The method option "strength" is not name=value.', "Example: beta=0.9."),
+        ("noise-rate=0.2", "noise_rate is no option of the method here.", "Use --noise-rate"),
+        ("strength=much", 'The method "elr" cannot be made with strength=', "thresher methods elr"),
+        ("strength=-1", "strength must be positive, got -1.", "Leave it out"),
+    ],
+)
+def test_a_setting_that_a_method_does_not_have_is_refused(call, tmp_path, option, cause, fix):
+    """Before anything is trained."""
+    done = call("fit", *csv(tmp_path), "--method", "elr", "--method-option", option, "--out", "run")
+    assert done.code == 2
+    assert cause in done.complaint[0]
+    assert fix in done.complaint[1]
+    assert not (tmp_path / "run").exists()

@@ -128,6 +128,14 @@ def fit(
             "Default: shuffled."
         ),
     ] = None,
+    method_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method-option",
+            help="A setting of the method, name=value, of those that `thresher methods NAME` "
+            "lists; may be given several times.",
+        ),
+    ] = None,
     sampler_options: Annotated[
         list[str] | None,
         typer.Option(
@@ -196,6 +204,7 @@ def fit(
         "auxiliary": auxiliary,
         "validation": validation,
         "method": method,
+        "method_options": tuple(method_options) if method_options else None,
         "model": model,
         "epochs": epochs,
         "limit": limit,

@@ -108,7 +108,7 @@ def print_card(card: Card) -> None:
     section("formula", *card.formula)
     if card.settings:
         out.print()
-        out.print(Text("settings", style="bold"))
+        out.print(Text("settings (--method-option NAME=VALUE)", style="bold"))
         table = Table(box=None, pad_edge=False, show_header=True, padding=(0, 2, 0, 0))
         for title in ("name", "default", "range", "what it is"):
             table.add_column(title, no_wrap=title != "what it is")

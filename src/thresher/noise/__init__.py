@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,9 @@ __all__ = [
     "method_class",
     "no_stream",
 ]
+
+#: Arguments of methods that `--noise-rate` stands for.
+APART = ("noise_rate", "estimate")
 
 #: Name on the command line → class, by family. Modules are imported when a method is made: torch is
 #: heavy.
@@ -219,7 +223,12 @@ def method_class(name: str) -> type[Method]:
     return kind
 
 
-def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
+def make_method(
+    name: str,
+    *,
+    noise_rate: float | str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Method:
     """Make a method by its name on the command line.
 
     Args:
@@ -227,9 +236,11 @@ def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one; or what estimates
             it, a key of `ESTIMATORS`; None or "auto" = what the method estimates it by.
 
+        options: Further arguments of the method, by name.
+
     Raises:
-        ParameterError: an unknown name, a noise rate out of range, either for a method without, or
-            a method of the user's own whose arguments have no defaults.
+        ParameterError: an unknown name, option, or value of one; a noise rate out of range, or for
+            a method without; a method of the user's own whose arguments have no defaults.
     """
     from thresher.errors import ParameterError
 
@@ -245,6 +256,8 @@ def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
             f'The method "{name}" takes no noise rate, got {noise_rate}.',
             f"Leave --noise-rate at auto, or choose one that does: {', '.join(takers)}.",
         )
+    check_options(name, kind, options or {})
+    told |= options or {}
     try:
         inspect.signature(kind).bind(**told)
     except TypeError as error:
@@ -253,8 +266,39 @@ def make_method(name: str, *, noise_rate: float | str | None = None) -> Method:
             "Give every argument of its __init__ a default"
             + (", noise_rate and estimate among them." if told else "."),
         ) from error
-    made: Method = kind(**told)
+    try:
+        made: Method = kind(**told)
+    except TypeError as error:
+        if not options:
+            raise
+        words = ", ".join(f"{each}={value!r}" for each, value in options.items())
+        raise ParameterError(
+            f'The method "{name}" cannot be made with {words}: {error}.',
+            f"What each option is: thresher methods {name}.",
+        ) from error
     return made
+
+
+def check_options(name: str, kind: type[Method], options: Mapping[str, Any]) -> None:
+    """Refuse options that the method does not have, or that have a place of their own.
+
+    Raises:
+        ParameterError: names the nearest one.
+    """
+    from thresher.errors import ParameterError, nearest
+
+    known = [each for each in inspect.signature(kind).parameters if each not in APART]
+    for option in options:
+        if option in APART:
+            raise ParameterError(
+                f"{option} is no option of the method here.",
+                "Use --noise-rate, in Python noise_rate=…: a number, or what estimates it.",
+            )
+        if option not in known:
+            raise ParameterError(
+                f'The method "{name}" has no option "{option}".',
+                nearest(option, known) if known else "It has none.",
+            )
 
 
 def check_noise_rate(noise_rate: float | str | None) -> None:
