@@ -35,6 +35,7 @@ class SelfAdaptive(Method):
     source = "Huang et al., NeurIPS 2020"
     family = "refurbishment"
     properties = "+-+++~"
+    sample_bytes = "4k"
 
     def __init__(self, *, memory: float = 0.9, warmup: int | None = None) -> None:
         check_positive("memory", memory, below=1)

@@ -32,6 +32,7 @@ class ConfidenceWeights(Method):
     name = "confidence-weights"  # on the command line
     source = "an example"
     needs = ()  # of "noise_rate", "held_out"
+    sample_bytes = "0"  # remembered of a sample beside what the audit reads, for the card
     networks = 1  # 2 = outputs (2, B, k)
     views = 1  # 2 = a second random view of every sample; what came of it is step.rest
     state = ()  # attributes that outlive a step, numbers, short lists, tensors: in checkpoints

@@ -68,7 +68,7 @@ def test_people_read_the_card_of_a_method(call):
     assert titles[2:] == [
         "idea",
         "formula",
-        "settings",
+        "settings (--method-option NAME=VALUE)",
         "family",
         "in the survey (TNNLS 2022)",
         "needs",

@@ -95,7 +95,7 @@ def find_label(
     raise DataError(
         f"Which column holds the labels? Of {listed(LABEL_NAMES)}, {found}; "
         f"the columns are {columns}.",
-        f"Name the label column.{header}",
+        f"Name it with --label COLUMN, in Python label=….{header}",
     )
 
 

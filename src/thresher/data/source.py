@@ -283,7 +283,7 @@ def _open_npy(path: Path, request: Request) -> Samples:
     if beside is None:
         raise DataError(
             f"There are no labels beside {path}: no {path.stem}_labels.npy, labels.npy or y.npy.",
-            "Name their file with labels, or give the pair (X, y).",
+            "Name their file with --labels FILE, in Python labels=…, or give the pair (X, y).",
         )
     column = array_column(read_npy(beside), beside.name)
     samples = from_array(array, request, column)

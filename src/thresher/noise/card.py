@@ -106,6 +106,8 @@ def card_of(method: type[Method]) -> Card:
     arguments = list(inspect.signature(method).parameters.values())
     signs = method.properties
     ours = method.__module__.startswith("thresher.noise.")
+    says = ours or any("sample_bytes" in vars(kind) for kind in method.__mro__[:-2])
+    said = method.sample_bytes if says else "not said"
     return Card(
         name=method.name,
         made_by=f"{'thresher.noise' if ours else method.__module__}.{method.__name__}",
@@ -125,8 +127,8 @@ def card_of(method: type[Method]) -> Card:
         else None,
         needs=(*method.needs, *streams_of(method)),
         networks=method.networks,
-        sample_bytes=method.sample_bytes,
-        sample_bytes_told=method.sample_bytes_told or method.sample_bytes,
+        sample_bytes=said,
+        sample_bytes_told=method.sample_bytes_told or said,
         cost=parts["Cost"],
         hurts_when=parts["Hurts when"],
         source=method.source,
