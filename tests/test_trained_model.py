@@ -35,7 +35,7 @@ def results(tmp_path_factory):
         "resnet": ((pixels[:80], digits[:80] % 2), {"model": "resnet18"}),
     }
     return {
-        name: (data, thresher.fit(data, epochs=2, out=folder / name, device="cpu", **options))
+        name: (data, thresher.fit(data, epochs=3, out=folder / name, device="cpu", **options))
         for name, (data, options) in kinds.items()
     }
 

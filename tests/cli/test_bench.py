@@ -87,6 +87,8 @@ def started(tmp_path):
                 cwd=tmp_path,
                 text=True,
                 start_new_session=True,
+                # a shell that runs the tests in its background has them ignore it
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         )
         return running[-1]

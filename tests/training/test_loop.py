@@ -92,6 +92,14 @@ def trained_to(trainer, steps):
         list(trainer.run(after_step=after_step))
 
 
+def in_lists(state):
+    """Tensors as lists, which compare as a whole."""
+    return {
+        name: value.tolist() if isinstance(value, torch.Tensor) else value
+        for name, value in state.items()
+    }
+
+
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_a_run_resumed_from_a_checkpoint_equals_the_whole(name, tmp_path):
     """Bit for bit: losses, weights, history and the method's numbers; cut twice in one epoch.
@@ -115,7 +123,7 @@ def test_a_run_resumed_from_a_checkpoint_equals_the_whole(name, tmp_path):
 
     assert_equal(weights(whole.snapshots.model), weights(cut.snapshots.model))
     first, second = whole.criterion.state_dict(), cut.criterion.state_dict()
-    assert first["method"] == second["method"]
+    assert in_lists(first["method"]) == in_lists(second["method"])
     assert_equal(first["history"], second["history"])
     kept = {name: value for name, value in vars(whole.criterion.method).items() if plain(value)}
     assert kept == {name: getattr(cut.criterion.method, name) for name in kept}

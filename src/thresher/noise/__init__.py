@@ -97,6 +97,7 @@ __all__ = [
     "Step",
     "VolMinNet",
     "check_noise_rate",
+    "check_options",
     "make_method",
     "method_class",
     "no_stream",
