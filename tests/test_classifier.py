@@ -102,6 +102,11 @@ def test_settings_of_a_method_are_passed_by_name():
     options = {"method": "forward", "method_options": {"transition": [[0.8, 0.2], [0.1, 0.9]]}}
     found = quick().set_params(**options).fit(frame, y)
     np.testing.assert_array_equal(found.transition_, [[0.8, 0.2], [0.1, 0.9]])
+    options["method_options"] = {"transition": found.transition_}
+    again = quick().set_params(**options).fit(frame, y)
+    np.testing.assert_array_equal(again.predict_proba(frame), found.predict_proba(frame))
+    with pytest.raises(ParameterError, match="cannot be of the type object"):
+        quick().set_params(method="elr", method_options={"beta": object()}).fit(frame, y)
     with pytest.raises(ParameterError, match="method must be a name, got ELR"):
         quick().set_params(method=ELR()).fit(frame, y)
 

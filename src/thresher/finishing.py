@@ -60,8 +60,8 @@ def finish(
     if groups is not None:
         summary["groups"] = groups
     if found is not None:
-        judged = found.n_without_verdict < found.labelled
-        summary["noise_rate_estimate"] = found.noise_rate.estimate if judged else None
+        rate = None if found.knows_nothing else found.noise_rate.estimate
+        summary["noise_rate_estimate"] = rate
         summary["n_label_issues"] = found.n_label_issues
         summary["n_without_verdict"] = found.n_without_verdict
     if job.tested is not None:

@@ -100,7 +100,7 @@ def _training(settings: Mapping[str, Any], facts: Mapping[str, Any], excluded: E
 def _labels(audit: Summary | None) -> str:
     if audit is None:
         return ""
-    if audit.n_without_verdict == audit.labelled:
+    if audit.knows_nothing:
         return "## Labels\n\nNo label got a verdict: the run has too few epochs.\n"
     rate = audit.noise_rate
     text = (

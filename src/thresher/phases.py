@@ -21,7 +21,7 @@ def shortened(written: int | None, paper: int, limit: int | None) -> int:
 
 
 def refuse_endless_warmup(
-    warmup: int | None, epochs: int | None, *, all_of_it: bool = False
+    warmup: int | None, epochs: int | None, *, all_of_it: bool = False, otherwise: str = ""
 ) -> None:
     """Refuse a warm-up that leaves no epoch for what it is to warm up for.
 
@@ -29,6 +29,7 @@ def refuse_endless_warmup(
         warmup: As the user wrote it, or None.
         epochs: Of the run, or None.
         all_of_it: It may take all of the run.
+        otherwise: What else a user may do, for the end of the error.
 
     Raises:
         ParameterError: it does not end within the run.
@@ -38,7 +39,7 @@ def refuse_endless_warmup(
     raise ParameterError(
         f"The warm-up takes {warmup} epochs of {epochs}, and none is left in which the loss is "
         "corrected.",
-        "Raise --epochs or shorten the warm-up.",
+        f"Raise --epochs or shorten the warm-up{otherwise}.",
     )
 
 

@@ -129,11 +129,7 @@ class FitSettings:
         if self.noise_rate == "auto":  # as it is written
             object.__setattr__(self, "noise_rate", None)
         check_noise_rate(self.noise_rate)
-        for option in self.method_options:
-            if not option.partition("=")[2]:
-                raise ParameterError(
-                    f'The method option "{option}" is not name=value.', "Example: beta=0.9."
-                )
+        check_named("method", self.method_options, "beta=0.9")
         self._check_sampler()
         self._at_least("epochs", 1)
         self._at_least("limit", 2)
@@ -188,11 +184,7 @@ class FitSettings:
                 f"sampler_options {', '.join(self.sampler_options)} are given, but no sampler.",
                 "Name one with --sampler.",
             )
-        for option in self.sampler_options:
-            if not option.partition("=")[2]:
-                raise ParameterError(
-                    f'The sampler option "{option}" is not name=value.', "Example: pressure=10."
-                )
+        check_named("sampler", self.sampler_options, "pressure=10")
 
     def options_of_sampler(self) -> dict[str, Any]:
         """The sampler's options by name; numbers, true and false as such.
@@ -281,6 +273,19 @@ class FitSettings:
         return cls(**values)
 
 
+def check_named(of: str, options: Sequence[str], example: str) -> None:
+    """Refuse options that are not "name=value".
+
+    Raises:
+        ParameterError: the first such one.
+    """
+    for option in options:
+        if not option.partition("=")[2]:
+            raise ParameterError(
+                f'The {of} option "{option}" is not name=value.', f"Example: {example}."
+            )
+
+
 def by_name(options: Sequence[str]) -> dict[str, Any]:
     """Options "name=value" by name; what is no JSON is a text."""
     found: dict[str, Any] = {}
@@ -299,9 +304,25 @@ def in_words(options: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
     >>> in_words({"beta": 0.9, "later": [["head"], ["head"]]}), in_words(["beta=0.9"])
     (('beta=0.9', 'later=[["head"], ["head"]]'), ('beta=0.9',))
     """
+    if isinstance(options, str):
+        return (options,)
     if not isinstance(options, Mapping):
         return tuple(options)
-    return tuple(f"{name}={json.dumps(value)}" for name, value in options.items())
+    return tuple(f"{name}={json.dumps(value, default=listed)}" for name, value in options.items())
+
+
+def listed(value: Any) -> Any:
+    """An array as a list, or a number of its own kind as a plain one.
+
+    Raises:
+        ParameterError: it is neither.
+    """
+    if not hasattr(value, "tolist"):
+        raise ParameterError(
+            f"A method option cannot be of the type {type(value).__name__}.",
+            "Pass numbers, texts, arrays or lists of them.",
+        )
+    return value.tolist()
 
 
 def is_marked(name: str, value: object) -> bool:

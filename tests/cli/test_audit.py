@@ -13,7 +13,7 @@ from sklearn.datasets import load_iris
 
 from thresher.audit import from_embeddings, from_probabilities, judge_again, record_of_run
 from thresher.audit.features import FeatureIssues
-from thresher.audit.table import build_table, read_table, write_table
+from thresher.audit.table import METADATA_KEY, build_table, read_table, table_facts, write_table
 from thresher.audit.verdicts import judge
 from thresher.cli.audit import exceeds
 from thresher.errors import ParameterError
@@ -179,6 +179,16 @@ def test_a_run_without_any_verdict_passes_no_gate(call, tmp_path):
     )
     assert "No label got a verdict." in (tmp_path / "run/report.html").read_text()
     assert "No label got a verdict" in (tmp_path / "run/model/README.md").read_text()
+
+
+def test_a_table_of_an_earlier_release_is_listed(call, iris_run, tmp_path):
+    """It holds no summary, and does not say how many labels got no verdict."""
+    shutil.copytree(iris_run, tmp_path / "run")
+    table = pq.read_table(tmp_path / "run/audit.parquet")
+    facts = {name: value for name, value in table_facts(table).items() if name != "summary"}
+    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(facts).encode()})
+    pq.write_table(table, tmp_path / "run/audit.parquet")
+    assert call("audit", "run").out == call("audit", iris_run).out
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"rubbish" * 100])

@@ -264,7 +264,7 @@ def _headline(summary: Summary) -> str:
     count = summary.n_label_issues
     if not summary.labelled:
         return "There are no labels to audit."
-    if summary.n_without_verdict == summary.labelled:
+    if summary.knows_nothing:
         return "No label got a verdict."
     if not count:
         return f"None of {summary.labelled:,} labels looks wrong."

@@ -92,6 +92,11 @@ class Summary:
     n_without_verdict: int = 0
     schema: int = SUMMARY_VERSION
 
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether there are labels, and none of them got a verdict."""
+        return 0 < self.labelled == self.n_without_verdict
+
     def to_json(self) -> dict[str, Any]:
         """Lay the summary out in plain lists, dictionaries, numbers and strings."""
         plain = asdict(self)
@@ -231,7 +236,7 @@ def _warnings(record: Record, verdicts: Verdicts) -> list[str]:
     if unjudged:
         sentences.append(
             f"{_rows(unjudged)} got no verdict: seen fewer than {FEWEST_VISITS} times, or without "
-            f"a usable prediction. Train for {FEWEST_VISITS} epochs at least."
+            "a usable prediction."
         )
     names = np.array(record.classes, dtype=object)
     if counts.never_predicted.any():

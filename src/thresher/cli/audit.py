@@ -96,8 +96,8 @@ def audit(
         say(f"{table.num_rows:,} rows in {out}")
     facts = table_facts(table)
     issues, labelled = facts["n_label_issues"], int(pc.count(table["given_label"]).as_py())
-    unjudged = facts["summary"].get("n_without_verdict", 0)
-    if fail_on is not None and labelled and unjudged == labelled:
+    unjudged = facts.get("summary", {}).get("n_without_verdict", 0)  # earlier tables have none
+    if fail_on is not None and 0 < labelled == unjudged:
         raise ParameterError(
             f"None of the {labelled:,} labels got a verdict, so that --fail-on {fail_on} has "
             "nothing to go by.",
@@ -123,7 +123,7 @@ def audit(
             }
         )
     else:
-        print_suspects(suspects, issues, labelled, facts)
+        print_suspects(suspects, issues, labelled, unjudged, facts)
     if failed:
         say(f"thresher: {issues:,} suspect labels are more than --fail-on {fail_on} allows.")
         raise typer.Exit(1)
@@ -292,13 +292,16 @@ def exceeds(issues: int, labelled: int, limit: str) -> bool:
 
 
 def print_suspects(
-    suspects: list[dict[str, Any]], issues: int, labelled: int, facts: dict[str, Any]
+    suspects: list[dict[str, Any]],
+    issues: int,
+    labelled: int,
+    unjudged: int,
+    facts: dict[str, Any],
 ) -> None:
     """The same for people."""
     from rich.table import Table
 
-    unjudged = facts["summary"].get("n_without_verdict", 0)
-    if labelled and unjudged == labelled:
+    if 0 < labelled == unjudged:
         print(f"None of {labelled:,} labels got a verdict: train for at least 3 epochs.")
         return
     print(f"{issues:,} of {labelled:,} labels are suspect; {describe_rate(facts['noise_rate'])}")

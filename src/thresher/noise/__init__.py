@@ -236,7 +236,6 @@ def make_method(
         name: A key of `METHODS`, or ``package.module:Class`` of a user's own.
         noise_rate: Share of wrong labels, in [0, 1), for methods that need one; or what estimates
             it, a key of `ESTIMATORS`; None or "auto" = what the method estimates it by.
-
         options: Further arguments of the method, by name.
 
     Raises:

@@ -93,7 +93,12 @@ class LossCorrection(Method):
         if self._matrix is not None:
             check_transition(self._matrix, plan.classes)
             return ()
-        refuse_endless_warmup(self.warmup, plan.epochs, all_of_it=not self.anew)
+        refuse_endless_warmup(
+            self.warmup,
+            plan.epochs,
+            all_of_it=not self.anew,
+            otherwise="; with anew=False it may take them all",
+        )
         if self.warmup_epochs == plan.epochs:  # a run of one epoch: none left to train anew
             self.anew = False
         # given labels are noted with what is observed, were it the visits alone
