@@ -48,7 +48,7 @@ def soft_confusion(scores: Tensor, labels: Tensor, transition: Tensor) -> Tensor
     """How often each class was given as each other one, by what is thought of every sample now.
 
     >>> uniform = torch.zeros(4, 2)
-    >>> soft_confusion(uniform, torch.tensor([0, 0, 1, 1]), torch.eye(2))
+    >>> soft_confusion(uniform, torch.tensor([0, 0, 1, 1]), torch.eye(2)).round(decimals=3)
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
 
